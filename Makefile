@@ -1,0 +1,96 @@
+# The user's interface: `make` alone lists the targets. Every target runs in Docker when an engine answers, else in .venv,
+# which it makes itself; RUNTIME=docker|local forces one. A failed command's exit code is the number in make's "Error N".
+.DEFAULT_GOAL := help
+.SECONDEXPANSION:
+.NOTPARALLEL:
+
+PYTHON ?= python3
+N ?= 10
+
+# Asked once, and only when a target needs to know. An engine that hangs counts as none after five seconds.
+WHERE = $(eval WHERE := $(or $(RUNTIME),$(shell \
+  limit=$$(command -v timeout && echo 5); $$limit docker info >/dev/null 2>&1 && echo docker || echo local)))$(WHERE)
+IN_DOCKER = $(if $(filter docker,$(WHERE)),yes,$(if $(filter local,$(WHERE)),,$(error RUNTIME=$(WHERE): say docker or local)))
+
+# What must be there first, and how a command is reached: `mml` itself, and the tools of the tests and checks.
+MML_READY = $(if $(IN_DOCKER),image-mml,.venv/.stamp)
+DEV_READY = $(if $(IN_DOCKER),image-dev,.venv/.stamp)
+MML = $(if $(IN_DOCKER),docker/run mml,.venv/bin/mml)
+DEV = $(if $(IN_DOCKER),docker/run dev,env PATH="$(CURDIR)/.venv/bin:$$PATH")
+
+# $(call option,--flag,VARIABLE) is the flag and the variable's value, quoted for the shell, or nothing when it is not set.
+quoted = '$(subst ','\'',$(1))'
+option = $(if $($(2)),$(1) $(call quoted,$($(2))))
+
+##@ Start here
+.PHONY: help setup build doctor
+help: ## this list
+	@awk 'BEGIN { FS = ":[^#]*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 } \
+	  /^##  / { printf "       %-10s %s\n", "", substr($$0, 5) }' Makefile
+	@echo
+	@echo 'RUNTIME=docker|local says where; without it: Docker when an engine answers, else the local .venv.'
+
+setup: .venv/.stamp ## the local virtual environment .venv (targets make it themselves when they need it)
+	@echo '.venv is ready: .venv/bin/mml --help'
+
+build: $$(if $$(IN_DOCKER),image-mml image-dev,.venv/.stamp) ## the Docker images; without an engine, .venv
+	@echo '$(if $(IN_DOCKER),built marketmakerl:latest and marketmakerl:dev,no Docker engine asked for or found; .venv is ready)'
+
+doctor: $$(MML_READY) ## what works here and what does not
+	@$(MML) doctor
+
+##@ Research
+.PHONY: campaign
+campaign: $$(MML_READY) ## N backtests with their summary and report, under artifacts/
+##  N=10  EXCHANGE= SYMBOL= TIMEFRAME= DAYS=  DATA=file or folder  MODEL=
+##  SEED= PROCS= BUDGET= ARTIFACTS=folder  ENGINE=local|ray
+	@$(MML) campaign -n $(call quoted,$(N)) $(strip \
+	  $(call option,--exchange,EXCHANGE) $(call option,--symbol,SYMBOL) $(call option,--data,DATA) \
+	  $(call option,--timeframe,TIMEFRAME) $(call option,--days,DAYS) $(call option,--model,MODEL) \
+	  $(call option,--seed,SEED) $(call option,--processes,PROCS) $(call option,--budget,BUDGET) \
+	  $(call option,--artifacts,ARTIFACTS) $(if $(filter-out local,$(ENGINE)),$(call option,--engine,ENGINE)))
+
+##@ Checks
+.PHONY: validate lint types test
+validate: lint types test ## lint + types + tests + a smoke backtest
+	@$(MAKE) --no-print-directory campaign N=1 SEED=1
+
+lint: $$(DEV_READY) ## style, format and the layers of the package
+	@$(DEV) ruff check .
+	@$(DEV) ruff format --check .
+	@$(DEV) lint-imports
+
+types: $$(DEV_READY) ## mypy, strict
+	@$(DEV) mypy
+
+test: $$(DEV_READY) ## everything the tests need, then the tests
+##  ARGS=pytest arguments, such as ARGS="-k ledger"; ARGS="-m long" for the slow ones
+	@$(DEV) pytest -n auto -m 'not long' $(ARGS)
+
+##@ Housekeeping
+.PHONY: clean
+clean: ## remove .venv, caches and images; artifacts/ and data/ stay
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks dist build
+	@find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@$(if $(IN_DOCKER),docker/run clean)
+
+.PHONY: image-mml image-dev FORCE
+image-mml image-dev: image-%:
+	@docker/run build $*
+
+# A copied or moved checkout takes its .venv along, whose scripts still name the old place.
+MOVED := $(shell [ ! -e .venv/.stamp ] || [ "$$(cat .venv/.stamp)" = "$$(pwd)" ] || echo FORCE)
+PYTHON_CHECK = import sys; sys.exit("%s is Python %d.%d" % (sys.executable, *sys.version_info[:2]) if sys.version_info < (3, 11) else 0)
+PACKAGE_HINT = on Debian: apt-get install python3-venv
+
+.venv/.stamp: pyproject.toml constraints.txt $(MOVED)
+	@command -v $(PYTHON) >/dev/null || { echo 'no $(PYTHON) here, Python 3.11 or newer is needed; $(PACKAGE_HINT)' >&2; exit 1; }
+	@$(PYTHON) -c '$(PYTHON_CHECK)' || { echo 'Python 3.11 or newer is needed; name one: make PYTHON=python3.11' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo '$(PYTHON) cannot make virtual environments; $(PACKAGE_HINT)' >&2; exit 1; }
+	@echo 'installing into .venv (the first time takes a minute)' >&2
+	@$(PYTHON) -m venv $(if $(MOVED),--clear) .venv
+	@PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install -qq -e '.[dev]' \
+	  || { echo 'the packages could not be installed: see above' >&2; exit 1; }
+	@pwd > $@

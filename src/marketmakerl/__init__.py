@@ -1,0 +1,80 @@
+"""MarketMakerL: would this quoting model have made money after fees, queue, latency and bad luck?
+
+    import marketmakerl as mml
+
+    bars = mml.DataProcessor.simulate_market_data(n_bars=1440, seed=7)
+    instrument = mml.Instrument("BTC/USDT:USDT", tick_size=0.1, lot_size=0.001, kind="linear", min_notional=5.0)
+    tape = mml.EventTape.from_klines(bars, instrument, tier="T2")
+    result = mml.backtest(tape, mml.Symmetric(half_spread=20.0), fees=mml.Fees(2, 5), order_qty=0.004, cash=10_000)
+    print(result.metrics.pnl, result.fills)
+
+Names are loaded when first used, so importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from marketmakerl.backtesting.backtest_engine import backtest
+    from marketmakerl.backtesting.latency import Latency
+    from marketmakerl.backtesting.metrics import Metrics
+    from marketmakerl.backtesting.result import BacktestResult
+    from marketmakerl.core.errors import LiveTradingBlocked, MarketMakerLError
+    from marketmakerl.core.fees import Fees
+    from marketmakerl.core.instrument import Instrument
+    from marketmakerl.data.data_processor import DataProcessor
+    from marketmakerl.data.tape import EventTape
+    from marketmakerl.models.avellaneda_stoikov import AvellanedaStoikov
+    from marketmakerl.models.contract import Quote, QuoteContext
+    from marketmakerl.models.symmetric import Symmetric
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AvellanedaStoikov": "models.avellaneda_stoikov",
+    "BacktestResult": "backtesting.result",
+    "DataProcessor": "data.data_processor",
+    "EventTape": "data.tape",
+    "Fees": "core.fees",
+    "Instrument": "core.instrument",
+    "Latency": "backtesting.latency",
+    "LiveTradingBlocked": "core.errors",
+    "MarketMakerLError": "core.errors",
+    "Metrics": "backtesting.metrics",
+    "Quote": "models.contract",
+    "QuoteContext": "models.contract",
+    "Symmetric": "models.symmetric",
+    "backtest": "backtesting.backtest_engine",
+}
+
+__all__ = [
+    "AvellanedaStoikov",
+    "BacktestResult",
+    "DataProcessor",
+    "EventTape",
+    "Fees",
+    "Instrument",
+    "Latency",
+    "LiveTradingBlocked",
+    "MarketMakerLError",
+    "Metrics",
+    "Quote",
+    "QuoteContext",
+    "Symmetric",
+    "__version__",
+    "backtest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Floor 8: what runs many runs: the campaign, the doctor."""

@@ -1,0 +1,344 @@
+"""The campaign runner: N market-making runs in parallel, kept as they finish, resumed where they stopped."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from marketmakerl.agents import campaign_run
+from marketmakerl.agents.campaign_run import RESULT_FILE, RunSetup, RunTask, as_config, execute
+from marketmakerl.agents.pool import default_processes, run_tasks
+from marketmakerl.core.artifacts import (
+    config_hash,
+    environment,
+    manifest,
+    read_json,
+    run_folder,
+    write_json,
+    write_jsonl,
+)
+from marketmakerl.core.clock import Clock, SystemClock, iso_utc
+from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, MarketMakerLError
+from marketmakerl.core.fees import Fees
+from marketmakerl.core.rng import MAX_SEED, check_seed
+from marketmakerl.data.market import Market, MarketRequest, load_market
+from marketmakerl.data.synthetic import SyntheticMarket
+from marketmakerl.data.tape import EventTape, Kind
+from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE, check_model_params
+from marketmakerl.reporting.campaign_report import write_report
+from marketmakerl.reporting.summary import write_summary_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+KIND = "campaign"
+SYNTHETIC_NOTE = (
+    "Synthetic data (tier T2): a smoke test, evidence of nothing. For recorded data: "
+    "make campaign N=10 EXCHANGE=binanceusdm SYMBOL=BTC/USDT DATA=<folder or klines file>"
+)
+
+Progress = Callable[[int, int, dict[str, Any] | None], None]
+
+
+@dataclass(frozen=True)
+class CampaignConfig:
+    """What to run. The fields are the options of `mml campaign`.
+
+    Args:
+        n: number of runs; >= 1. Recorded data are cut into n equal windows, one a run.
+        seed: first seed; run i has seed + i.
+        market: which market (see `MarketRequest`).
+        model: model id.
+        model_params: parameters of the model that are fixed instead of calibrated.
+        budget: opening equity of each run, quote currency; > 0.
+        order_share: size of a quote as a share of the budget, in (0, 1].
+        maker_bps, taker_bps: fees; None takes the exchange's table, at `fee_tier`.
+        fee_tier: row of the exchange's fee table.
+        horizon_s: session length of the model, seconds.
+        inventory_range: order sizes at which the model leans by a whole 1/k.
+        warmup_bars: bars that set the model's parameters and are not traded.
+        bar_volume_share: how much of a bar's volume our orders can get.
+        synthetic_bars: length of a synthetic run.
+    """
+
+    n: int = 10
+    seed: int = 0
+    market: MarketRequest = field(default_factory=MarketRequest)
+    model: str = "avellaneda_stoikov"
+    model_params: dict[str, float] = field(default_factory=dict)
+    budget: float = 10_000.0
+    order_share: float = 0.02
+    maker_bps: float | None = None
+    taker_bps: float | None = None
+    fee_tier: int = 0
+    horizon_s: float = DEFAULT_HORIZON_S
+    inventory_range: float = DEFAULT_INVENTORY_RANGE
+    warmup_bars: int = 240
+    bar_volume_share: float = 0.10
+    synthetic_bars: int = 4320
+
+    def check(self) -> None:
+        """Raise `ConfigError` for whatever can be refused before work starts."""
+        if self.n < 1:
+            raise ConfigError(f"N must be at least 1, got {self.n}")
+        if check_seed(self.seed) + self.n - 1 > MAX_SEED:
+            raise ConfigError(f"seed {self.seed} leaves no room for {self.n} seeds above it")
+        check_model_params(self.model, self.model_params)
+        for name in ("budget", "horizon_s", "inventory_range"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name} must be a finite number > 0, got {getattr(self, name)!r}")
+        for name in ("order_share", "bar_volume_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be in (0, 1], got {getattr(self, name)!r}")
+        if self.warmup_bars < 31:
+            raise ConfigError(f"warmup_bars must be at least 31 to estimate volatility, got {self.warmup_bars}")
+        self.market.check()
+
+
+@dataclass(frozen=True)
+class CampaignResult:
+    """A finished campaign.
+
+    Attributes:
+        folder: where its artifacts lie.
+        manifest: as written.
+        runs: the lines of runs.jsonl.
+        resumed: how many of them were there already.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    runs: list[dict[str, Any]]
+    resumed: int
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """Runs that did not complete."""
+        return [run for run in self.runs if run["status"] == "error"]
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every run completed, whatever its verdict; else the gravest code among the errors."""
+        codes = {int(run.get("exit_code", 1)) for run in self.errors}
+        return 0 if not codes else (1 if 1 in codes else max(codes))
+
+
+def run_campaign(
+    config: CampaignConfig,
+    artifacts: Path,
+    *,
+    kind: str = KIND,
+    processes: int | None = None,
+    progress: Progress | None = None,
+    clock: Clock | None = None,
+    resume: bool = True,
+) -> CampaignResult:
+    """Run a campaign, or go on with one of the same configuration, data and code that was cut short.
+
+    Args:
+        config: what to run.
+        artifacts: the artifacts folder.
+        kind: the folder below it that the run goes to.
+        processes: worker processes; None: one a processor. The results do not depend on it.
+        progress: called as (done, total, run line) after each run, and once at the start.
+        clock: where the run id's time comes from.
+        resume: False starts afresh.
+
+    Raises:
+        ConfigError, DataError, ArtifactError: nothing was run, or the artifacts folder stopped taking files.
+        KeyboardInterrupt: passed on; what had finished is kept.
+    """
+    config.check()
+    if processes is not None and processes < 1:
+        raise ConfigError(f"processes must be at least 1, got {processes}")
+    market = None if config.market.is_synthetic else load_market(config.market)
+    setup = _setup(config, market)
+    data, tier = (market.provenance, market.tape.tier) if market else (_synthetic_provenance(), "T2")
+    settled = _manifest_config(config, setup)
+    spec = {"config": settled, "data": data, "environment": environment()}
+    name = config_hash(spec)
+    folder = (_unfinished(artifacts / kind, name, config.n) if resume else None) or _new_folder(
+        artifacts / kind, name, clock or SystemClock()
+    )
+    document = manifest(kind, folder.name, settled, data, tier, clock or SystemClock())
+    if not (folder / "manifest.json").exists():
+        write_json(folder / "manifest.json", document)
+    with tempfile.TemporaryDirectory(prefix="mml-campaign-") as scratch:
+        if market:
+            setup = replace(setup, tape_path=str(_save_tape(market.tape, Path(scratch))))
+        tasks = _tasks(config, folder, market.tape if market else None)
+        runs, resumed = _run_all(setup, tasks, folder, processes or default_processes(), progress)
+    write_summary_csv(folder / "summary.csv", runs)
+    result = CampaignResult(folder, read_json(folder / "manifest.json"), runs, resumed)
+    write_report(folder)
+    return result
+
+
+def config_from_manifest(run: str, artifacts: Path) -> CampaignConfig:
+    """Return the configuration that a campaign's manifest records, for a rerun.
+
+    Recorded data are found by the path given then, or by DATA= given now.
+
+    Raises:
+        DataNotFoundError, DataFormatError: no such run, or a manifest that is not one.
+    """
+    document = read_json(run_folder(artifacts, KIND, run) / "manifest.json")
+    try:
+        options = dict(document["config"]["options"])
+        market = dict(options.pop("market"))
+        for name in ("data", "catalog_dir", "instruments_file"):
+            market[name] = Path(market[name]) if market[name] is not None else None
+        return CampaignConfig(market=MarketRequest(**market), **options)
+    except (KeyError, TypeError) as error:
+        raise DataFormatError(f"the manifest of {run} does not describe a campaign: {error}") from error
+
+
+def _setup(config: CampaignConfig, market: Market | None) -> RunSetup:
+    if config.maker_bps is not None and config.taker_bps is not None:
+        fees = Fees(config.maker_bps, config.taker_bps)
+    else:
+        table = Fees.for_exchange(market.exchange if market else "sim", tier=config.fee_tier)
+        fees = Fees(
+            table.maker_bps if config.maker_bps is None else config.maker_bps,
+            table.taker_bps if config.taker_bps is None else config.taker_bps,
+        )
+    return RunSetup(
+        model=config.model,
+        model_params=config.model_params,
+        budget=config.budget,
+        order_share=config.order_share,
+        fees=fees,
+        horizon_s=config.horizon_s,
+        inventory_range=config.inventory_range,
+        warmup_bars=config.warmup_bars,
+        bar_volume_share=config.bar_volume_share,
+        n_bars=config.synthetic_bars,
+    )
+
+
+def _manifest_config(config: CampaignConfig, setup: RunSetup) -> dict[str, Any]:
+    options = asdict(config)
+    options["market"] = {
+        key: str(value) if isinstance(value, Path) else value for key, value in asdict(config.market).items()
+    }
+    return {"options": options, "setup": as_config(setup), "seeds": [config.seed + i for i in range(config.n)]}
+
+
+def _synthetic_provenance() -> list[dict[str, Any]]:
+    return [{"exchange": "sim", "kind": "klines", "tier": "T2", "generator": asdict(SyntheticMarket())}]
+
+
+def _new_folder(home: Path, name: str, clock: Clock) -> Path:
+    stamp = re.sub(r"[-:.]", "", iso_utc(clock.now_ns()))
+    folder = home / f"{stamp}-{name}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot write to the artifacts folder {home}: {error.strerror or error}; name another (--artifacts)"
+        ) from error
+    return folder
+
+
+def _unfinished(home: Path, name: str, n: int) -> Path | None:
+    """Return the latest folder of this very campaign that lacks some of its runs."""
+    for folder in sorted(home.glob(f"*-{name}"), reverse=True):
+        finished = len(list(folder.glob(f"runs/*/{RESULT_FILE}")))
+        if (folder / "manifest.json").exists() and (finished < n or not (folder / "report.html").exists()):
+            return folder
+    return None
+
+
+def _save_tape(tape: EventTape, scratch: Path) -> Path:
+    return tape.save(scratch / "market.tape")
+
+
+def _tasks(config: CampaignConfig, folder: Path, tape: EventTape | None) -> list[RunTask]:
+    """Name the runs; on recorded data run i gets the i-th of n windows of equal length in time."""
+    width = max(3, len(str(config.n - 1)))
+    ids = [f"run-{i:0{width}d}" for i in range(config.n)]
+    tasks = [RunTask(run_id, config.seed + i, str(folder / "runs" / run_id)) for i, run_id in enumerate(ids)]
+    if tape is None:
+        return tasks
+    edges = window_rows(tape, config.n)
+    return [
+        replace(task, first_row=int(first), last_row=int(last))
+        for task, first, last in zip(tasks, edges[:-1], edges[1:], strict=True)
+    ]
+
+
+def window_rows(tape: EventTape, n: int) -> list[int]:
+    """Return the n + 1 rows that cut a bar tape into n windows of equal time; no bar is cut or lies in two windows."""
+    opens = np.flatnonzero(tape.kind == Kind.BAR_OPEN)
+    start_ns, end_ns = int(tape.ts_ns[opens[0]]), int(tape.ts_ns[-1])
+    bounds = [start_ns + (end_ns - start_ns) * i // n for i in range(1, n)]
+    # The first bar that opens at or after a bound starts the next window.
+    inner = np.searchsorted(tape.ts_ns[opens], bounds, side="left")
+    starts = [int(opens[i]) if i < len(opens) else len(tape) for i in inner]
+    return [0, *starts, len(tape)]
+
+
+def _run_all(
+    setup: RunSetup, tasks: Sequence[RunTask], folder: Path, processes: int, progress: Progress | None
+) -> tuple[list[dict[str, Any]], int]:
+    """Run what is not there yet; keep runs.jsonl in step, in the order of the runs."""
+    lines: dict[str, dict[str, Any]] = {}
+    for task in tasks:
+        finished = Path(task.folder) / RESULT_FILE
+        if finished.exists():
+            lines[task.run_id] = read_json(finished)
+    resumed = len(lines)
+    todo = [task for task in tasks if task.run_id not in lines]
+    if progress:
+        progress(resumed, len(tasks), None)
+    work = _Work(setup)
+    try:
+        for task, outcome in run_tasks(work, todo, processes, preload=[campaign_run.__name__]):
+            if isinstance(outcome, ArtifactError):
+                raise outcome
+            line = outcome if isinstance(outcome, dict) else _crashed(setup, task, outcome)
+            lines[task.run_id] = line
+            if len(lines) % max(1, len(tasks) // 50) == 0:
+                _write_lines(folder, tasks, lines)
+            if progress:
+                progress(len(lines), len(tasks), line)
+    finally:
+        ordered = _write_lines(folder, tasks, lines)
+    return ordered, resumed
+
+
+def _write_lines(folder: Path, tasks: Sequence[RunTask], lines: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    ordered = [lines[task.run_id] for task in tasks if task.run_id in lines]
+    write_jsonl(folder / "runs.jsonl", ordered)
+    return ordered
+
+
+@dataclass(frozen=True)
+class _Work:
+    """`execute` with its setup, in a form that can be sent to a worker."""
+
+    setup: RunSetup
+
+    def __call__(self, task: RunTask) -> dict[str, Any]:
+        return execute(self.setup, task)
+
+
+def _crashed(setup: RunSetup, task: RunTask, error: Exception) -> dict[str, Any]:
+    """Return the line of a run that ended in a way nobody foresaw. It is not kept: a rerun tries it again."""
+    code = error.exit_code if isinstance(error, MarketMakerLError) else 1
+    return {
+        "run_id": task.run_id,
+        "seed": task.seed,
+        "model": setup.model,
+        "status": "error",
+        "tier": None,
+        "metrics": None,
+        "error": f"{type(error).__name__}: {error}",
+        "exit_code": code,
+    }

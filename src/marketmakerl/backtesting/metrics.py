@@ -1,0 +1,191 @@
+"""What a run is judged by. The same names everywhere: JSON, CSV, gates and reports (DESIGN section 3).
+
+Every `_pct` is a fraction (a historic name); money is in quote currency.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from marketmakerl.backtesting.records import SUPPRESSING
+from marketmakerl.core.clock import NS_PER_DAY, NS_PER_S
+
+if TYPE_CHECKING:
+    from marketmakerl.core.instrument import Instrument
+
+MARKOUT_HORIZONS_S = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+FAILURE_DRAWDOWN = 0.40  # a run that loses more than this share of its budget has failed, whatever its profit
+_DAYS_PER_YEAR = 365
+
+Array = npt.NDArray[np.float64]
+
+
+class Metrics(BaseModel):
+    """Metrics of one run. None means undefined (no fills, no variance), and None fails a gate."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pnl: float
+    gross_spread_pnl: float
+    inventory_pnl: float
+    funding_pnl: float
+    fees_paid: float
+    initial_budget: float
+    final_equity: float
+    return_pct: float
+    max_drawdown_pct: float
+    sharpe: float | None
+    sortino: float | None
+    calmar: float | None
+    excess_pnl: float
+    fills: int
+    orders: int
+    maker_share: float | None
+    fill_ratio: float | None
+    turnover: float
+    quoted_uptime_pct: float
+    suppressed_pct: dict[str, float]
+    max_abs_inventory: float
+    final_inventory: float
+    markout_bps: dict[str, float | None]
+    breaker_events: int
+    liquidations: int
+    interval_s: float
+    intervals: int
+    settlement_currency: str
+    pnl_settled: float
+    no_fills_because: str | None
+
+
+def compute_metrics(state: Any, instrument: Instrument, fills: Any, samples: Any, interval_ns: int) -> Metrics:
+    """Compute the metrics of one finished run.
+
+    Args:
+        state: the engine's final STATE record.
+        instrument: what was traded.
+        fills: FILL[m], every fill in order.
+        samples: SAMPLE[n], equity at the start and at every decision, n >= 1.
+        interval_ns: spacing of the equity changes that Sharpe, Sortino and Calmar are made of (printed with them,
+            since they depend on it).
+    """
+    equity, ts = samples["equity"], samples["ts_ns"]
+    budget = float(state.start_equity)
+    # An inverse contract settles in coin: one rate, the last mark, turns every coin amount into quote currency.
+    to_quote = float(state.mark) if instrument.kind == "inverse" else 1.0
+    pnl = float(equity[-1] - budget)
+    drawdown = float(np.max(np.maximum.accumulate(equity) - equity)) / budget
+    changes = interval_changes(ts, equity, interval_ns) / budget
+    lot = instrument.lot_size
+    moved = instrument.value(float(state.mark)) - instrument.value(float(state.start_mark))
+    elapsed_days = float(ts[-1] - ts[0]) / NS_PER_DAY
+    intervals = max(1, round(float(ts[-1] - ts[0]) / interval_ns))
+    value = np.abs(_values(instrument, fills["price_ticks"] * instrument.tick_size))
+    turnover = float(np.sum(fills["qty_lots"] * lot * value))
+    return Metrics(
+        pnl=pnl * to_quote,
+        gross_spread_pnl=float(state.gross_spread_pnl) * to_quote,
+        inventory_pnl=float(state.inventory_pnl) * to_quote,
+        funding_pnl=float(state.funding_pnl) * to_quote,
+        fees_paid=float(state.fees_paid) * to_quote,
+        initial_budget=budget * to_quote,
+        final_equity=float(equity[-1]) * to_quote,
+        return_pct=pnl / budget,
+        max_drawdown_pct=drawdown,
+        sharpe=sharpe_ratio(changes, interval_ns),
+        sortino=_sortino(changes, interval_ns),
+        calmar=pnl / budget * _DAYS_PER_YEAR / elapsed_days / drawdown if drawdown > 0 and elapsed_days > 0 else None,
+        excess_pnl=(pnl - float(state.start_lots) * lot * moved) * to_quote,
+        fills=int(state.fills),
+        orders=int(state.orders),
+        maker_share=float(state.maker_turnover / state.turnover) if state.turnover > 0 else None,
+        fill_ratio=float(state.filled_lots / state.submitted_lots) if state.submitted_lots > 0 else None,
+        turnover=float(np.sum(fills["qty_lots"])) * lot * instrument.contract_size
+        if instrument.kind == "inverse"
+        else turnover,
+        quoted_uptime_pct=float(state.two_sided) / intervals,
+        suppressed_pct={
+            reason.name.lower(): float(state.suppressed[reason]) / max(1, 2 * int(state.decisions))
+            for reason in SUPPRESSING
+        },
+        max_abs_inventory=float(state.max_abs_lots) * lot,
+        final_inventory=float(state.position_lots) * lot,
+        markout_bps=_markouts(instrument, fills, samples, interval_ns),
+        breaker_events=0,
+        liquidations=0,
+        interval_s=interval_ns / NS_PER_S,
+        intervals=len(changes),
+        settlement_currency=instrument.base if instrument.kind == "inverse" else instrument.quote,
+        pnl_settled=pnl,
+        no_fills_because=_why_no_fills(state) if state.fills == 0 else None,
+    )
+
+
+def interval_changes(ts_ns: npt.NDArray[np.int64], equity: Array, interval_ns: int) -> Array:
+    """Return the changes of equity over a fixed grid of `interval_ns`, the last known value carried across holes."""
+    steps = int((ts_ns[-1] - ts_ns[0]) // interval_ns)
+    grid = ts_ns[0] + interval_ns * np.arange(steps + 1)
+    return np.diff(equity[np.searchsorted(ts_ns, grid, side="right") - 1])
+
+
+def sharpe_ratio(changes: Array, interval_ns: int) -> float | None:
+    """Return mean / std (ddof 1) x sqrt(intervals in 365 days); None with fewer than two changes or no variance."""
+    if len(changes) < 2:
+        return None
+    std = float(np.std(changes, ddof=1))
+    return float(np.mean(changes)) / std * _annualise(interval_ns) if std > 0 else None
+
+
+def _sortino(changes: Array, interval_ns: int) -> float | None:
+    """As Sharpe, over the downside deviation sqrt(mean(min(x, 0)^2))."""
+    if len(changes) < 2:
+        return None
+    downside = float(np.sqrt(np.mean(np.minimum(changes, 0.0) ** 2)))
+    return float(np.mean(changes)) / downside * _annualise(interval_ns) if downside > 0 else None
+
+
+def _annualise(interval_ns: int) -> float:
+    return math.sqrt(_DAYS_PER_YEAR * NS_PER_DAY / interval_ns)
+
+
+def _values(instrument: Instrument, prices: Array) -> Array:
+    """Vectorised `Instrument.value`."""
+    if instrument.kind == "inverse":
+        return -instrument.contract_size / prices
+    return instrument.contract_size * prices
+
+
+def _markouts(instrument: Instrument, fills: Any, samples: Any, interval_ns: int) -> dict[str, float | None]:
+    """Return 1e4 sum s q (m(t+tau) - p) / sum q p by horizon, gross of fees, over the fills that have a mid by then.
+
+    None where the samples are too coarse to know the mid at that horizon.
+    """
+    result: dict[str, float | None] = {}
+    ts, mids = samples["ts_ns"], samples["mid"]
+    price_value = _values(instrument, fills["price_ticks"] * instrument.tick_size)
+    for horizon_s in MARKOUT_HORIZONS_S:
+        result[f"{horizon_s:g}s"] = None
+        then = fills["ts_ns"] + round(horizon_s * NS_PER_S)
+        at = np.searchsorted(ts, then, side="right") - 1
+        # The last sample must be of that moment: not older than one interval, not before the horizon's end of data.
+        known = (then <= ts[-1]) & (then - ts[at] < interval_ns)
+        if horizon_s * NS_PER_S < interval_ns or not known.any():
+            continue
+        qty = fills["qty_lots"][known].astype(np.float64)
+        gain = fills["side"][known] * qty * (_values(instrument, mids[at[known]]) - price_value[known])
+        result[f"{horizon_s:g}s"] = 1e4 * float(gain.sum() / (qty * np.abs(price_value[known])).sum())
+    return result
+
+
+def _why_no_fills(state: Any) -> str:
+    """Say in one line why nothing was filled."""
+    if state.decisions == 0:
+        return "no bar closed, so nothing was ever quoted"
+    if state.orders == 0:
+        counts = {reason.name.lower(): int(state.suppressed[reason]) for reason in SUPPRESSING}
+        return f"never quoted: {max(counts, key=lambda name: counts[name])} on every decision"
+    return "quoted, but the market never traded through a quote: the spread is too wide for this market"

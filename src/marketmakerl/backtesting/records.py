@@ -1,0 +1,129 @@
+"""The layout of the engine's state and of what it writes: numpy records, so that a snapshot is a copy of bytes."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from marketmakerl.core.ledger import LEDGER_FIELDS
+
+
+class Side(enum.IntEnum):
+    """Index of a side in arrays; its sign is +1 for a bid, -1 for an ask."""
+
+    BID = 0
+    ASK = 1
+
+
+class Status(enum.IntEnum):
+    """Life of an order. Terminal states are those from FILLED on."""
+
+    LIVE = 0
+    PARTIALLY_FILLED = 1
+    FILLED = 2
+    CANCELLED = 3
+    EXPIRED = 4
+
+
+class Reason(enum.IntEnum):
+    """Why an order ended, or why a side was not quoted."""
+
+    NONE = 0
+    REQUOTE = 1  # the model moved its price or cut its size
+    WITHDRAWN = 2  # the model chose not to quote the side
+    NO_CASH = 3  # spot: the bid could not be paid for
+    NO_INVENTORY = 4  # spot: there is nothing to sell
+    MIN_NOTIONAL = 5  # below the venue's smallest order value
+    PRICE = 6  # the quote is not a positive price
+    GAP = 7  # nothing is known about the time ahead
+    END = 8  # the data ended
+
+
+SUPPRESSING = (Reason.WITHDRAWN, Reason.NO_CASH, Reason.NO_INVENTORY, Reason.MIN_NOTIONAL, Reason.PRICE)
+
+ORDER = np.dtype(
+    [
+        ("order_id", "i8"),  # 0: no order
+        ("side", "i8"),  # +1 bid, -1 ask
+        ("price_ticks", "i8"),
+        ("qty_lots", "i8"),  # as submitted
+        ("filled_lots", "i8"),
+        ("submitted_ns", "i8"),
+        ("closed_ns", "i8"),
+        ("status", "i8"),
+        ("reason", "i8"),
+    ],
+    align=True,
+)
+FILL = np.dtype(
+    [
+        ("ts_ns", "i8"),
+        ("order_id", "i8"),
+        ("side", "i8"),
+        ("price_ticks", "i8"),
+        ("qty_lots", "i8"),
+        ("fee", "f8"),  # settlement currency; negative is a rebate
+        ("mid", "f8"),  # the mid just before the event that filled
+        ("maker", "i8"),
+        ("position_lots", "i8"),  # after the fill
+    ],
+    align=True,
+)
+SAMPLE = np.dtype(
+    [("ts_ns", "i8"), ("equity", "f8"), ("cash", "f8"), ("position_lots", "i8"), ("mid", "f8")], align=True
+)
+STATE = np.dtype(
+    [
+        *LEDGER_FIELDS,
+        ("row", "i8"),  # next tape row
+        ("first_ns", "i8"),  # time of the first event
+        ("next_order_id", "i8"),
+        ("decisions", "i8"),
+        ("bars", "i8"),
+        ("two_sided", "i8"),  # bars through which both sides rested
+        ("gaps", "i8"),
+        ("orders", "i8"),
+        ("submitted_lots", "i8"),
+        ("filled_lots", "i8"),
+        ("suppressed", "i8", (len(Reason),)),  # side-decisions without a quote, by reason
+        ("n_fills", "i8"),  # used rows of the output buffers
+        ("n_orders", "i8"),
+        ("n_samples", "i8"),
+    ],
+    align=True,
+)
+PARAMS = np.dtype(
+    [
+        ("tick_size", "f8"),
+        ("lot_size", "f8"),
+        ("contract_size", "f8"),
+        ("inverse", "i8"),
+        ("spot", "i8"),
+        ("min_notional", "f8"),
+        ("maker_rate", "f8"),
+        ("order_lots", "i8"),
+        ("target_lots", "i8"),
+        ("session_s", "f8"),  # length of the model's session; inf for none
+        ("bar_volume_share", "f8"),  # of what a bar traded on our side, what our order can get
+    ],
+    align=True,
+)
+
+
+def new_record(dtype: npt.DTypeLike) -> Any:
+    """Return one zeroed record whose fields are attributes, in numba and in plain Python alike."""
+    return np.zeros(1, dtype).view(np.recarray)[0]
+
+
+def record_type(dtype: Any) -> Any:
+    """Return the numba type of a record."""
+    return numba.from_dtype(dtype)
+
+
+def array_type(dtype: Any) -> Any:
+    """Return the numba type of a one-dimensional array of records."""
+    return numba.from_dtype(dtype)[::1]

@@ -1,0 +1,139 @@
+"""`mml campaign`: N market-making runs."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003  (typer reads annotations at run time)
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from marketmakerl.cli import options
+
+if TYPE_CHECKING:
+    from marketmakerl.agents.campaign import CampaignConfig, CampaignResult
+
+_EXAMPLE = """Examples:
+
+mml campaign -n 10
+
+mml campaign -n 10 --exchange binanceusdm --symbol BTC/USDT --data ../shared/data --days 30
+"""
+
+
+def campaign(
+    n: Annotated[int, typer.Option("-n", help="Number of runs.")] = 10,
+    seed: options.Seed = 0,
+    exchange: options.Exchange = "",
+    symbol: options.Symbol = "",
+    data: options.Data = None,
+    timeframe: options.Timeframe = "1m",
+    days: options.Days = None,
+    model: options.Model = "avellaneda_stoikov",
+    param: options.Params = None,
+    budget: options.Budget = 10_000.0,
+    maker_bps: options.MakerBps = None,
+    taker_bps: options.TakerBps = None,
+    warmup_bars: Annotated[int, typer.Option(help="Bars that set the model's parameters and are not traded.")] = 240,
+    processes: Annotated[int | None, typer.Option(help="Worker processes; default: one a processor.")] = None,
+    engine: Annotated[str, typer.Option(help="Where runs are executed: local.")] = "local",
+    rerun: Annotated[str, typer.Option("--manifest", help="Repeat a campaign: a folder, a run id, or latest.")] = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of resuming an unfinished one.")] = False,
+    artifacts: options.Artifacts = None,
+    as_json: options.Json = False,
+) -> int:
+    """Run N market-making runs, on the embedded synthetic market or on recorded data."""
+    from dataclasses import replace
+
+    from marketmakerl.agents.campaign import CampaignConfig, config_from_manifest
+
+    loaded = options.settings()
+    home = artifacts or loaded.artifacts_dir
+    _check_engine(engine)
+    if rerun:
+        config = config_from_manifest(rerun, home)
+        if data is not None:
+            config = replace(config, market=replace(config.market, data=data))
+        fresh = True
+    else:
+        config = CampaignConfig(
+            n=n,
+            seed=seed,
+            market=options.market_request(loaded, exchange, symbol, data, timeframe, days),
+            model=model,
+            model_params=options.model_params(param),
+            budget=budget,
+            maker_bps=maker_bps,
+            taker_bps=taker_bps,
+            warmup_bars=warmup_bars,
+        )
+    result = run_and_show(config, home, processes=processes, resume=not fresh, as_json=as_json)
+    return result.exit_code
+
+
+campaign.__doc__ = f"{campaign.__doc__}\n\n{_EXAMPLE}"
+
+
+def _check_engine(engine: str) -> None:
+    from marketmakerl.core.errors import UnknownNameError
+
+    if engine != "local":
+        raise UnknownNameError("engine", engine, ["local"])
+
+
+def run_and_show(
+    config: CampaignConfig, home: Path, *, processes: int | None, resume: bool, as_json: bool, kind: str = "campaign"
+) -> CampaignResult:
+    """Run with a progress bar on stderr, then print the table or the JSON on stdout."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from marketmakerl.agents.campaign import run_campaign
+
+    err = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, disable=as_json) as bar:
+        task = bar.add_task("starting", total=config.n)
+
+        def show(done: int, total: int, line: dict[str, Any] | None) -> None:
+            bar.update(task, completed=done, total=total, description=line["run_id"] if line else "running")
+
+        result = run_campaign(config, home, kind=kind, processes=processes, progress=show, resume=resume)
+        bar.update(task, description="done")
+    if as_json:
+        options.print_json(_document(result))
+    else:
+        _show(result)
+    for run in result.errors:
+        typer.echo(f"error: {run['run_id']}: {run['error']}", err=True)
+    return result
+
+
+def _document(result: CampaignResult) -> dict[str, Any]:
+    from marketmakerl.reporting.summary import summarise
+
+    return {
+        "run_id": result.folder.name,
+        "folder": str(result.folder),
+        "tier": result.manifest["tier"],
+        "resumed": result.resumed,
+        "summary": summarise(result.runs),
+        "runs": result.runs,
+    }
+
+
+def _show(result: CampaignResult) -> None:
+    from rich.console import Console
+
+    from marketmakerl.agents.campaign import SYNTHETIC_NOTE
+    from marketmakerl.reporting.summary import summarise
+    from marketmakerl.reporting.terminal import campaign_table
+
+    out = Console()
+    out.print(campaign_table(result.runs, summarise(result.runs)))
+    if result.resumed:
+        out.print(
+            f"{result.resumed} of {len(result.runs)} runs were there already and were kept (--fresh starts anew)."
+        )
+    if result.manifest["tier"] == "T2":
+        out.print(SYNTHETIC_NOTE, style="yellow", soft_wrap=True, highlight=False)
+    out.print(f"Report: {result.folder / 'report.html'}", soft_wrap=True, highlight=False)

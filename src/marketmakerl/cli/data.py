@@ -1,0 +1,104 @@
+"""`mml data`: what recorded data there is, whether it is sound, and the tables that describe venues."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003  (typer reads annotations at run time)
+from typing import Annotated
+
+import typer
+
+from marketmakerl.cli import options
+
+app = typer.Typer(help="Recorded data: list and check.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_data(
+    data: Annotated[Path | None, typer.Option(help="Catalog folder; default: data/.")] = None,
+    kind: Annotated[str, typer.Option(help="Only this kind: klines, trades, book, bbo, l3, funding.")] = "",
+    as_json: options.Json = False,
+) -> int:
+    """List the data sets of a catalog.
+
+    Example: mml data list --data ../shared/data --kind klines
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from marketmakerl.data.catalog import Catalog
+
+    loaded = options.settings()
+    found = [d for d in Catalog(data or loaded.data_dir).data_sets if kind in {"", d.kind}]
+    if as_json:
+        options.print_json([
+            {"exchange": d.exchange, "symbol": d.symbol, "kind": d.kind, "timeframe": d.timeframe, "tier": d.tier,
+             "file": d.path.name, "sha256": d.sha256}
+            for d in found
+        ])  # fmt: skip
+        return 0
+    table = Table("exchange", "symbol", "kind", "timeframe", "tier", "file")
+    for d in found:
+        table.add_row(d.exchange, d.symbol, d.kind, d.timeframe, d.tier, d.path.name)
+    Console().print(table)
+    return 0
+
+
+@app.command("check")
+def check_data(
+    file: Annotated[Path, typer.Argument(help="A klines Parquet file.")],
+    as_json: options.Json = False,
+) -> int:
+    """Check a klines file and list every finding; exits 5 if one of them makes it unusable.
+
+    Example: mml data check ../shared/data/klines/binance_BTCUSDT_1m_2023-01-01_2023-12-31.parquet
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from marketmakerl.core.clock import NS_PER_MS, iso_utc
+    from marketmakerl.data.catalog import parse_name, timeframe_ms
+    from marketmakerl.data.klines import read_klines_file
+    from marketmakerl.data.quality import check_klines
+
+    named = parse_name(file, "klines")
+    report = check_klines(read_klines_file(file), timeframe_ms(named.timeframe) if named else None)
+    if as_json:
+        options.print_json({
+            "rows": report.rows,
+            "errors": len(report.errors),
+            "warnings": len(report.warnings),
+            "findings": [asdict(finding) for finding in report.findings],
+        })  # fmt: skip
+        return 5 if report.errors else 0
+    table = Table("severity", "code", "row", "time", "finding")
+    for finding in report.findings:
+        when = "" if finding.ts_ms is None else iso_utc(finding.ts_ms * NS_PER_MS)
+        table.add_row(finding.severity, finding.code, str(finding.row), when, finding.message)
+    if report.findings:
+        Console().print(table)
+    typer.echo(f"{report.rows} rows, {len(report.errors)} errors, {len(report.warnings)} warnings")
+    return 5 if report.errors else 0
+
+
+@app.command("fees")
+def check_fees(
+    exchange: Annotated[str, typer.Argument(help="Exchange, e.g. binanceusdm.")],
+    as_json: options.Json = False,
+) -> int:
+    """Compare the shipped fee table with what ccxt says of an exchange; ccxt is never the source.
+
+    Example: mml data fees binanceusdm
+    """
+    from dataclasses import asdict
+
+    from marketmakerl.data.fee_check import cross_check
+
+    findings = cross_check(exchange)
+    if as_json:
+        options.print_json([asdict(finding) for finding in findings])
+        return 0
+    for finding in findings:
+        typer.echo(str(finding))
+    return 0

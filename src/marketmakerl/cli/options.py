@@ -1,0 +1,83 @@
+"""Options that several commands share, and what they turn into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from marketmakerl.core.settings import Settings
+    from marketmakerl.data.market import MarketRequest
+
+Exchange = Annotated[
+    str, typer.Option(help="Exchange of the data, e.g. binanceusdm. Without data: the embedded synthetic market.")
+]
+Symbol = Annotated[str, typer.Option(help="Symbol, e.g. BTC/USDT.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of recorded data, one klines Parquet file, or a tape.")]
+Timeframe = Annotated[str, typer.Option(help="Bars to use: 1m, 5m, 15m, 1h ...")]
+Days = Annotated[float | None, typer.Option(help="Only the last so many days.")]
+Model = Annotated[str, typer.Option(help="Quoting model: avellaneda_stoikov, symmetric.")]
+Seed = Annotated[int, typer.Option(help="First seed.")]
+Budget = Annotated[float, typer.Option(help="Opening equity of a run, quote currency.")]
+MakerBps = Annotated[float | None, typer.Option(help="Maker fee in basis points; default: the exchange's table.")]
+TakerBps = Annotated[float | None, typer.Option(help="Taker fee in basis points.")]
+Params = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="name=value", help="Fix a model parameter, e.g. --param half_spread=20."),
+]
+Artifacts = Annotated[Path | None, typer.Option(help="Where results go; default: artifacts/.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+
+
+def settings() -> Settings:
+    """Read the settings and turn logging on as they say."""
+    from marketmakerl.core import log
+    from marketmakerl.core.settings import load_settings
+
+    loaded = load_settings()
+    log.configure(loaded.log_level)
+    return loaded
+
+
+def market_request(
+    loaded: Settings, exchange: str, symbol: str, data: Path | None, timeframe: str, days: float | None
+) -> MarketRequest:
+    """Return what the market options ask for."""
+    from marketmakerl.data.market import MarketRequest
+
+    return MarketRequest(
+        exchange=exchange.strip().lower(),
+        symbol=symbol.strip(),
+        data=data,
+        timeframe=timeframe,
+        days=days,
+        catalog_dir=loaded.data_dir,
+        instruments_file=loaded.instruments_file,
+    )
+
+
+def model_params(texts: list[str] | None) -> dict[str, float]:
+    """Parse name=value texts.
+
+    Raises:
+        ConfigError: not of that form, or the value is no number.
+    """
+    from marketmakerl.core.errors import ConfigError
+
+    params: dict[str, float] = {}
+    for text in texts or []:
+        name, _, value = text.partition("=")
+        try:
+            params[name.strip()] = float(value)
+        except ValueError:
+            raise ConfigError(f"--param {text!r} is not name=number, e.g. half_spread=20") from None
+    return params
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    from marketmakerl.core.artifacts import to_json
+
+    typer.echo(to_json(document, indent=True).decode(), nl=False)

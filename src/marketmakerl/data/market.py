@@ -1,0 +1,142 @@
+"""Where a run's market comes from: a catalog, a file, or the embedded synthetic market."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marketmakerl.core.artifacts import sha256_of
+from marketmakerl.core.clock import NS_PER_MS, iso_utc
+from marketmakerl.core.errors import ConfigError, DataNotFoundError
+from marketmakerl.core.instruments import lookup
+from marketmakerl.core.log import get_logger
+from marketmakerl.data.bars import compile_bars
+from marketmakerl.data.catalog import SIMULATED_EXCHANGE, Catalog, DataSet, parse_name, timeframe_ms
+from marketmakerl.data.klines import load_klines
+from marketmakerl.data.synthetic import SyntheticMarket, simulate
+from marketmakerl.data.tape import MAGIC, EventTape
+
+if TYPE_CHECKING:
+    from marketmakerl.data.quality import QualityReport
+
+log = get_logger(__name__)
+
+SYNTHETIC_SYMBOL = "BTC/USDT:USDT"
+
+
+@dataclass(frozen=True)
+class Market:
+    """A market ready to be run.
+
+    Attributes:
+        exchange: where the data were recorded ("sim": nowhere), which also decides the fees.
+        tape: the events.
+        provenance: one JSON-ready entry a data set, for the manifest.
+        quality: what the checks found; None for a tape that was checked when it was made.
+    """
+
+    exchange: str
+    tape: EventTape
+    provenance: list[dict[str, Any]]
+    quality: QualityReport | None = None
+
+
+@dataclass(frozen=True)
+class MarketRequest:
+    """What the user asked for.
+
+    Args:
+        exchange: e.g. "binanceusdm"; "" with no data means the synthetic market.
+        symbol: unified ("BTC/USDT") or native ("BTCUSDT").
+        data: a catalog folder, a klines Parquet file or a tape; None looks in `catalog_dir`.
+        timeframe: bars to use, e.g. "1m".
+        days: only the last so many days; None for all.
+        catalog_dir: the local catalog.
+        instruments_file: overrides of the instrument table.
+    """
+
+    exchange: str = ""
+    symbol: str = ""
+    data: Path | None = None
+    timeframe: str = "1m"
+    days: float | None = None
+    catalog_dir: Path = Path("data")
+    instruments_file: Path | None = None
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Return whether no recorded data were asked for."""
+        return self.data is None and self.exchange in {"", SIMULATED_EXCHANGE}
+
+    def check(self) -> None:
+        """Raise `ConfigError` for what can be refused before any file is opened."""
+        if timeframe_ms(self.timeframe) is None:
+            raise ConfigError(f"TIMEFRAME {self.timeframe!r} is not one; say 1m, 5m, 15m, 1h or 1d")
+        if self.days is not None and not 0 < self.days < float("inf"):
+            raise ConfigError(f"DAYS must be > 0, got {self.days!r}")
+        if self.exchange and not self.is_synthetic and not self.symbol:
+            raise ConfigError(f"EXCHANGE={self.exchange} needs a SYMBOL, e.g. SYMBOL=BTC/USDT")
+
+
+def synthetic_market(n_bars: int, seed: int, config: SyntheticMarket | None = None) -> Market:
+    """Make the embedded synthetic market: same seed, same bytes."""
+    config = config or SyntheticMarket()
+    instrument = lookup(SIMULATED_EXCHANGE, SYNTHETIC_SYMBOL)
+    bars = simulate(config, n_bars, seed)
+    tape = compile_bars(bars, instrument, interval_ms=config.interval_s * 1000, tier="T2", source="synthetic")
+    return Market(SIMULATED_EXCHANGE, tape, [])
+
+
+def load_market(request: MarketRequest) -> Market:
+    """Load the recorded market that was asked for.
+
+    Raises:
+        ConfigError: the request makes no sense; DataError and its kin: the data are missing or wrong.
+    """
+    request.check()
+    if request.data is not None and not request.data.is_dir():
+        return _from_file(request, request.data)
+    root = request.data or request.catalog_dir
+    if not request.exchange:
+        raise ConfigError(f"DATA={root} is a folder: say which series, e.g. EXCHANGE=binanceusdm SYMBOL=BTC/USDT")
+    try:
+        data_sets = Catalog(root).find(request.exchange, request.symbol, "klines", request.timeframe)
+    except DataNotFoundError as error:
+        if request.data is not None:
+            raise
+        raise DataNotFoundError(f"{error}; point DATA= at a folder that has it") from error
+    return _from_klines(request, data_sets)
+
+
+def _from_klines(request: MarketRequest, data_sets: list[DataSet]) -> Market:
+    klines = load_klines(data_sets, days=request.days)
+    first = data_sets[0]
+    begin, end = (iso_utc(int(klines.frame["ts_ms"].iloc[row]) * NS_PER_MS) for row in (0, -1))
+    instrument = lookup(
+        first.exchange, request.symbol or first.symbol, at=begin, until=end, overrides=request.instruments_file
+    )
+    source = f"{first.exchange} {first.symbol} {first.timeframe}".strip()
+    tape = compile_bars(klines.frame, instrument, interval_ms=klines.interval_ms, tier=klines.tier, source=source)
+    if klines.quality.warnings:
+        log.info("data_warnings", source=source, findings=klines.quality.summary())
+    return Market(first.exchange, tape, klines.provenance, klines.quality)
+
+
+def _from_file(request: MarketRequest, path: Path) -> Market:
+    if not path.exists():
+        raise DataNotFoundError(f"no such file or folder: {path}")
+    with path.open("rb") as file:
+        is_tape = file.read(len(MAGIC)) == MAGIC
+    if is_tape:
+        tape = EventTape.load(path)
+        exchange = request.exchange or str(tape.meta.get("exchange", SIMULATED_EXCHANGE))
+        return Market(exchange, tape, [{"file": path.name, "sha256": sha256_of(path), "tier": tape.tier}])
+    named = parse_name(path, "klines")
+    exchange, symbol = request.exchange or (named.exchange if named else ""), request.symbol
+    if not exchange or not (symbol or named):
+        raise ConfigError(f"{path.name} does not say what it holds; add EXCHANGE= and SYMBOL=")
+    native = named.symbol if named else symbol
+    # A file speaks for itself: its own step decides the interval unless its name states one.
+    data_set = DataSet(exchange, native, "klines", named.timeframe if named else "", path)
+    return _from_klines(replace(request, symbol=symbol or native), [data_set])

@@ -1,0 +1,1 @@
+"""Floor 3: quoting models, one file a model, and what sets their parameters."""

@@ -1,0 +1,1 @@
+"""Floor 6: tables, pictures and reports, made from artifacts."""

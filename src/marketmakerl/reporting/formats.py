@@ -1,0 +1,55 @@
+"""Numbers as people read them: thousands separators, few digits, a dash where there is nothing to say.
+
+The terminal and the HTML report both print through these, so a figure reads the same in both.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from marketmakerl.core.clock import iso_utc
+
+NOTHING: Final = "–"
+
+
+def money(value: float | None) -> str:
+    """Format an amount to the cent; a smaller one to two significant digits, so that it does not read as zero."""
+    if value is None:
+        return NOTHING
+    return f"{value:.2g}" if 0 < abs(value) < 0.005 else f"{value:z,.2f}"
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """Format a fraction as a percentage without its sign: 0.0123 is "1.23"."""
+    return NOTHING if fraction is None else f"{100 * fraction:z,.{digits}f}"
+
+
+def with_percent_sign(fraction: float | None, digits: int = 2) -> str:
+    """Format a fraction as a percentage: 0.0123 is "1.23 %"."""
+    return NOTHING if fraction is None else f"{percent(fraction, digits)} %"
+
+
+def ratio(value: float | None) -> str:
+    """Format a ratio such as Sharpe's to two digits."""
+    return NOTHING if value is None else f"{value:z,.2f}"
+
+
+def count(value: int | None) -> str:
+    """Format a count."""
+    return NOTHING if value is None else f"{value:,d}"
+
+
+def quantity(value: float | None) -> str:
+    """Format a quantity of the traded asset to six significant digits."""
+    return NOTHING if value is None else f"{value:z,.6g}"
+
+
+def day(ts_ns: int) -> str:
+    """Format nanoseconds UTC as a date."""
+    return iso_utc(ts_ns)[:10]
+
+
+def minute(iso: str) -> str:
+    """Shorten an ISO time stamp to the minute: "2024-08-08 23:54 UTC"; anything else is returned as it is."""
+    date, mark, time = iso.partition("T")
+    return f"{date} {time[:5]} UTC" if mark and time.endswith("Z") else iso

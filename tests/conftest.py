@@ -1,0 +1,32 @@
+"""Fixtures that many tests share. Recorded data are optional: a test that needs them skips with a reason."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+# Same examples on every machine and in every run: a failure seen once can be seen again.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("MML_HYPOTHESIS", "repeatable"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"recorded data are not here ({SHARED_DATA})")
+    return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No MML_ variable and no .env of the person who runs the tests reaches them."""
+    for name in list(os.environ):
+        if name.startswith("MML_") or name == "PAPER_ONLY":
+            monkeypatch.delenv(name)

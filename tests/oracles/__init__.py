@@ -1,0 +1,1 @@
+"""Slow, obvious re-implementations of the rules. Nothing here imports the package."""
