@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from marketmakerl.models.avellaneda_stoikov import AvellanedaStoikov
     from marketmakerl.models.contract import Quote, QuoteContext
     from marketmakerl.models.symmetric import Symmetric
+    from marketmakerl.risk.limits import RiskLimits
 
 __version__ = "0.1.0"
 
@@ -45,6 +46,7 @@ _HOME = {
     "Metrics": "backtesting.metrics",
     "Quote": "models.contract",
     "QuoteContext": "models.contract",
+    "RiskLimits": "risk.limits",
     "Symmetric": "models.symmetric",
     "backtest": "backtesting.backtest_engine",
 }
@@ -62,6 +64,7 @@ __all__ = [
     "Metrics",
     "Quote",
     "QuoteContext",
+    "RiskLimits",
     "Symmetric",
     "__version__",
     "backtest",

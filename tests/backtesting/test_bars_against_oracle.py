@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketmakerl import AvellanedaStoikov, EventTape, Fees, Instrument, Symmetric, backtest
+from marketmakerl import AvellanedaStoikov, EventTape, Fees, Instrument, RiskLimits, Symmetric, backtest
 from oracles.bar_engine import Bar, run
 
 TICK, LOT, INTERVAL_S = 0.5, 0.25, 60
@@ -75,7 +75,15 @@ def test_fills_and_equity_agree(seed, spot, holes, scale, order_lots, fee_bps, a
         half = float(rng.uniform(0.1, 10))
         model, quote, session_s = Symmetric(half), lambda _q, _left: (half, half), math.inf
     tape = EventTape.from_klines(frame_of(raw), instrument, interval_ms=INTERVAL_S * 1000)
-    result = backtest(tape, model, fees=Fees(fee_bps, 5), order_qty=order_lots * LOT, cash=cash, bar_volume_share=share)
+    result = backtest(
+        tape,
+        model,
+        fees=Fees(fee_bps, 5),
+        order_qty=order_lots * LOT,
+        cash=cash,
+        bar_volume_share=share,
+        risk=RiskLimits.off(),
+    )
     first = raw[0][1]
     price = Fraction(first) * Fraction(TICK)
     lots = math.floor(Fraction(cash) / 2 / price / Fraction(LOT)) if spot else 0
@@ -83,7 +91,7 @@ def test_fills_and_equity_agree(seed, spot, holes, scale, order_lots, fee_bps, a
         [Bar(s, l, h, c, v) for s, _o, h, l, c, v in raw], quote, interval_s=INTERVAL_S, tick=TICK, lot=LOT, spot=spot,
         cash=Fraction(cash) - lots * Fraction(LOT) * price, lots=lots, order_lots=order_lots,
         target=lots if spot else 0, maker=Fraction(fee_bps) / 10_000, min_notional=min_notional, share=Fraction(share),
-        session_s=session_s, first_price=first,
+        session_s=session_s,
     )  # fmt: skip
     closes = {(s + INTERVAL_S) * 10**9: i for i, (s, *_rest) in enumerate(raw)}
     got = [
@@ -102,7 +110,15 @@ def test_the_identity_holds_on_random_runs(seed, kind, fee_bps):
     instrument = Instrument("X/USD", TICK, LOT, kind, 1.0)
     tape = EventTape.from_klines(frame_of(random_bars(rng, 200, 12, holes=True)), instrument, interval_ms=60_000)
     cash = 10.0 if kind == "inverse" else 50_000.0
-    result = backtest(tape, Symmetric(1.5), fees=Fees(fee_bps, 5), order_qty=10 * LOT, cash=cash, bar_volume_share=1.0)
+    result = backtest(
+        tape,
+        Symmetric(1.5),
+        fees=Fees(fee_bps, 5),
+        order_qty=10 * LOT,
+        cash=cash,
+        bar_volume_share=1.0,
+        risk=RiskLimits.off(),
+    )
     m = result.metrics
     parts = m.gross_spread_pnl + m.inventory_pnl + m.funding_pnl - m.fees_paid
     assert abs(m.pnl - parts) <= 1e-9 * max(1.0, m.turnover)
@@ -122,7 +138,7 @@ def test_a_fee_moves_money_and_nothing_else(fee_bps):
     bars = frame_of(random_bars(np.random.default_rng(3), 500, 10, holes=False))
     tape = EventTape.from_klines(bars, Instrument("X/USDT", TICK, LOT, "linear"), interval_ms=60_000)
     free, paid = (
-        backtest(tape, Symmetric(2.0), fees=Fees(bps, 5), order_qty=5, cash=1e6) for bps in (0.0, fee_bps)
+        backtest(tape, Symmetric(2.0), fees=Fees(bps, 5), order_qty=5, cash=1e6, risk=RiskLimits.off()) for bps in (0.0, fee_bps)
     )  # fmt: skip
     assert free.metrics.fills > 50
     pd.testing.assert_frame_equal(free.fills.drop(columns="fee"), paid.fills.drop(columns="fee"))

@@ -27,7 +27,7 @@ class Order:
 
 def run(
     bars: list[Bar], quote, *, interval_s: int, tick: float, lot: float, spot: bool, cash: Fraction, lots: int,
-    order_lots: int, target: int, maker: Fraction, min_notional: float, share: Fraction, session_s: float, first_price: int
+    order_lots: int, target: int, maker: Fraction, min_notional: float, share: Fraction, session_s: float
 ) -> dict:  # fmt: skip
     """Return the fills as (bar index, side, price, lots), and the equity at every close, in exact money."""
     bid = ask = None

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marketmakerl.backtesting.backtest_engine import backtest
-from marketmakerl.backtesting.metrics import FAILURE_DRAWDOWN
 from marketmakerl.core.artifacts import write_atomic, write_json
 from marketmakerl.core.errors import ArtifactError, DataQualityError, MarketMakerLError
 from marketmakerl.data.market import synthetic_market
@@ -111,8 +110,7 @@ def execute(setup: RunSetup, task: RunTask) -> dict[str, Any]:
 
 def verdict(metrics: Metrics) -> str:
     """Return "completed", or "failed_risk" for a run that lost more than 40 % of its budget at any time."""
-    failed = metrics.max_drawdown_pct > FAILURE_DRAWDOWN or metrics.return_pct <= -FAILURE_DRAWDOWN
-    return "failed_risk" if failed else "completed"
+    return "failed_risk" if metrics.failed else "completed"
 
 
 def _tape(setup: RunSetup, task: RunTask) -> EventTape:

@@ -18,6 +18,7 @@ from marketmakerl.core.ledger import open_ledger
 from marketmakerl.core.rng import check_seed
 from marketmakerl.data.tape import EventTape
 from marketmakerl.models.contract import QuotingModel, new_context
+from marketmakerl.risk.limits import RiskLimits
 
 if TYPE_CHECKING:
     from marketmakerl.core.instrument import Instrument
@@ -34,6 +35,7 @@ def backtest(
     order_qty: float,
     cash: float,
     latency: Latency | None = None,
+    risk: RiskLimits | None = None,
     initial_inventory: float | None = None,
     target_inventory: float | None = None,
     bar_volume_share: float = BAR_VOLUME_SHARE,
@@ -49,6 +51,7 @@ def backtest(
         cash: opening balance in settlement currency (quote; base for inverse), > 0. On spot with no
             `initial_inventory` it is the whole budget, and half of it is turned into inventory at the first price.
         latency: on bars anything shorter than a bar changes nothing (rule 8), and a longer one is refused.
+        risk: limits; None means the defaults, everything on. `RiskLimits.off()` for none.
         initial_inventory: opening position in units of quantity; None: half the budget on spot, else none.
         target_inventory: the inventory a model leans towards; None: the opening one on spot, else 0.
         bar_volume_share: bars only: how much of a bar's volume our orders can get, in (0, 1].
@@ -82,11 +85,12 @@ def backtest(
     params.spot = int(instrument.kind == "spot")
     params.min_notional = instrument.min_notional
     params.maker_rate = fees.maker_rate
+    params.taker_rate = fees.taker_rate
     params.order_lots = order_lots
     params.target_lots = target_lots
     params.session_s = model.session_s
     params.bar_volume_share = bar_volume_share
-    fills, orders, samples = _run(tape, model, state, params)
+    fills, orders, samples = _run(tape, model, state, params, (risk or RiskLimits()).record())
     return BacktestResult(
         metrics=compute_metrics(state, instrument, fills, samples, tape.interval_ns),
         instrument=instrument,
@@ -99,7 +103,7 @@ def backtest(
     )
 
 
-def _run(tape: EventTape, model: QuotingModel, state: Any, params: Any) -> tuple[Any, Any, Any]:
+def _run(tape: EventTape, model: QuotingModel, state: Any, params: Any, risk: Any) -> tuple[Any, Any, Any]:
     """Drive `advance` to the end of the tape, emptying its output buffers whenever one is full."""
     own = np.zeros(2, ORDER).view(np.recarray)
     buffers = [np.zeros(_BUFFER_ROWS, dtype).view(np.recarray) for dtype in (FILL, ORDER, SAMPLE)]
@@ -108,7 +112,7 @@ def _run(tape: EventTape, model: QuotingModel, state: Any, params: Any) -> tuple
     context, kernel, model_params = new_context(), model.kernel, model.params()
     done = False
     while not done:
-        done = advance(state, own, params, context, kernel, model_params, *buffers, *columns)
+        done = advance(state, own, params, risk, context, kernel, model_params, *buffers, *columns)
         for name, buffer, chunks in zip(("n_fills", "n_orders", "n_samples"), buffers, kept, strict=True):
             chunks.append(np.array(buffer[: getattr(state, name)]))
             setattr(state, name, 0)

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from marketmakerl.backtesting.records import SUPPRESSING
 from marketmakerl.core.clock import NS_PER_DAY, NS_PER_S
+from marketmakerl.risk.limits import FAILURE_DRAWDOWN_PCT
+from marketmakerl.risk.reasons import SUPPRESSING
 
 if TYPE_CHECKING:
     from marketmakerl.core.instrument import Instrument
 
 MARKOUT_HORIZONS_S = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
-FAILURE_DRAWDOWN = 0.40  # a run that loses more than this share of its budget has failed, whatever its profit
 _DAYS_PER_YEAR = 365
 
 Array = npt.NDArray[np.float64]
@@ -60,6 +60,11 @@ class Metrics(BaseModel):
     settlement_currency: str
     pnl_settled: float
     no_fills_because: str | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether more than 40 % of the budget was lost at any time: a failure, whatever the profit."""
+        return self.max_drawdown_pct > FAILURE_DRAWDOWN_PCT or self.return_pct < -FAILURE_DRAWDOWN_PCT
 
 
 def compute_metrics(state: Any, instrument: Instrument, fills: Any, samples: Any, interval_ns: int) -> Metrics:
@@ -115,8 +120,8 @@ def compute_metrics(state: Any, instrument: Instrument, fills: Any, samples: Any
         max_abs_inventory=float(state.max_abs_lots) * lot,
         final_inventory=float(state.position_lots) * lot,
         markout_bps=_markouts(instrument, fills, samples, interval_ns),
-        breaker_events=0,
-        liquidations=0,
+        breaker_events=int(state.breaker_events),
+        liquidations=int(state.liquidations),
         interval_s=interval_ns / NS_PER_S,
         intervals=len(changes),
         settlement_currency=instrument.base if instrument.kind == "inverse" else instrument.quote,

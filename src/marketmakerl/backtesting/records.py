@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from marketmakerl.core.ledger import LEDGER_FIELDS
+from marketmakerl.risk.overlays import RISK_STATE_FIELDS
+from marketmakerl.risk.reasons import Reason
 
 
 class Side(enum.IntEnum):
@@ -28,22 +30,6 @@ class Status(enum.IntEnum):
     CANCELLED = 3
     EXPIRED = 4
 
-
-class Reason(enum.IntEnum):
-    """Why an order ended, or why a side was not quoted."""
-
-    NONE = 0
-    REQUOTE = 1  # the model moved its price or cut its size
-    WITHDRAWN = 2  # the model chose not to quote the side
-    NO_CASH = 3  # spot: the bid could not be paid for
-    NO_INVENTORY = 4  # spot: there is nothing to sell
-    MIN_NOTIONAL = 5  # below the venue's smallest order value
-    PRICE = 6  # the quote is not a positive price
-    GAP = 7  # nothing is known about the time ahead
-    END = 8  # the data ended
-
-
-SUPPRESSING = (Reason.WITHDRAWN, Reason.NO_CASH, Reason.NO_INVENTORY, Reason.MIN_NOTIONAL, Reason.PRICE)
 
 ORDER = np.dtype(
     [
@@ -79,6 +65,7 @@ SAMPLE = np.dtype(
 STATE = np.dtype(
     [
         *LEDGER_FIELDS,
+        *RISK_STATE_FIELDS,
         ("row", "i8"),  # next tape row
         ("first_ns", "i8"),  # time of the first event
         ("next_order_id", "i8"),
@@ -105,6 +92,7 @@ PARAMS = np.dtype(
         ("spot", "i8"),
         ("min_notional", "f8"),
         ("maker_rate", "f8"),
+        ("taker_rate", "f8"),
         ("order_lots", "i8"),
         ("target_lots", "i8"),
         ("session_s", "f8"),  # length of the model's session; inf for none

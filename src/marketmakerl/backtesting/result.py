@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from marketmakerl.backtesting.records import Reason, Status
+from marketmakerl.backtesting.records import Status
+from marketmakerl.risk.reasons import Reason
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,22 +19,28 @@ from marketmakerl.backtesting.records import (
     PARAMS,
     SAMPLE,
     STATE,
-    Reason,
     Status,
     array_type,
     record_type,
 )
 from marketmakerl.core.jit import njit
-from marketmakerl.core.ledger import book_fill, equity, mark_to, position_qty, start
+from marketmakerl.core.ledger import book_fill, equity, mark_to, position_qty, start, unit_value
 from marketmakerl.data.tape import Kind
 from marketmakerl.models.contract import CONTEXT_TYPE, QUOTE_TYPE
+from marketmakerl.risk.breakers import check_breakers
+from marketmakerl.risk.limits import RISK
+from marketmakerl.risk.overlays import apply_overlays, observe
+from marketmakerl.risk.reasons import Reason
 
 # Room that one event may need in each buffer.
-MAX_ROWS_PER_EVENT = 4
+MAX_ROWS_PER_EVENT = 8
 
 _BAR_OPEN, _BAR_LOW, _BAR_HIGH, _BAR_CLOSE, _GAP = (int(kind) for kind in Kind)
 _LIVE, _PARTIALLY_FILLED, _FILLED, _CANCELLED, _EXPIRED = (int(status) for status in Status)
-_NONE, _REQUOTE, _WITHDRAWN, _NO_CASH, _NO_INVENTORY, _MIN_NOTIONAL, _PRICE, _ON_GAP, _END = (int(r) for r in Reason)
+_NONE, _REQUOTE, _WITHDRAWN = int(Reason.NONE), int(Reason.REQUOTE), int(Reason.WITHDRAWN)
+_NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
+_MIN_NOTIONAL, _PRICE = int(Reason.MIN_NOTIONAL), int(Reason.PRICE)
+_ON_GAP, _END, _HALTED = int(Reason.GAP), int(Reason.END), int(Reason.HALTED)
 _NS_PER_S = 1e9
 _EPS = 1e-6  # of a tick or a lot: float noise
 
@@ -51,21 +57,34 @@ def _close_order(state: Any, order: Any, orders: Any, ts_ns: int, status: int, r
 
 
 @njit()
-def _fill(state: Any, order: Any, params: Any, fills: Any, orders: Any, ts_ns: int, lots: int, fee_rate: float) -> None:
-    """Fill `lots` of a resting order at its limit, against the mark that stood before the event."""
-    price = order.price_ticks * params.tick_size
-    fee = book_fill(state, order.side, lots, price, fee_rate, True)
+def _fill(
+    state: Any,
+    order: Any,
+    fills: Any,
+    orders: Any,
+    ts_ns: int,
+    lots: int,
+    price: float,
+    price_ticks: int,
+    fee_rate: float,
+    maker: bool,
+) -> None:
+    """Fill `lots` of an order, against the mark that stood before the event."""
+    fee = book_fill(state, order.side, lots, price, fee_rate, maker)
     order.filled_lots += lots
     state.filled_lots += lots
+    side = 0 if order.side > 0 else 1
+    state.filled_qty[side] += lots
+    state.filled_value[side] += lots * price
     row = fills[state.n_fills]
     row.ts_ns = ts_ns
     row.order_id = order.order_id
     row.side = order.side
-    row.price_ticks = order.price_ticks
+    row.price_ticks = price_ticks
     row.qty_lots = lots
     row.fee = fee
     row.mid = state.mark
-    row.maker = 1
+    row.maker = int(maker)
     row.position_lots = state.position_lots
     state.n_fills += 1
     if order.filled_lots == order.qty_lots:
@@ -75,55 +94,8 @@ def _fill(state: Any, order: Any, params: Any, fills: Any, orders: Any, ts_ns: i
 
 
 @njit()
-def _affordable_lots(state: Any, params: Any, side: int, price: float) -> int:
-    """Return the largest order the balances allow: spot neither sells what it does not hold nor buys on credit."""
-    if params.spot == 0:
-        return params.order_lots
-    if side < 0:
-        return min(params.order_lots, max(state.position_lots, 0))
-    unit_cost = price * params.contract_size * params.lot_size * (1.0 + max(params.maker_rate, 0.0))
-    return min(params.order_lots, int(max(np.floor(state.cash / unit_cost + _EPS), 0.0)))
-
-
-@njit()
-def _quote_side(state: Any, order: Any, params: Any, orders: Any, ts_ns: int, side: int, offset: float) -> None:
-    """Bring one side's resting order in line with what the model wants."""
-    reason = _NONE
-    price_ticks, lots = 0, 0
-    if np.isnan(offset):
-        reason = _WITHDRAWN
-    else:
-        # Bids round down, asks up; a quote through the market is placed one tick short of it, as a passive order.
-        # A price beyond 2**53 ticks has no whole ticks left to round to.
-        exact = (state.mark - side * offset) / params.tick_size
-        touch = np.rint(state.mark / params.tick_size)
-        if not abs(exact) < 9e15:
-            reason = _PRICE
-        elif side > 0:
-            price_ticks = int(min(np.floor(exact + _EPS), touch - 1.0))
-        else:
-            price_ticks = int(max(np.ceil(exact - _EPS), touch + 1.0))
-        if price_ticks < 1:
-            reason = _PRICE
-    if reason == _NONE:
-        price = price_ticks * params.tick_size
-        lots = _affordable_lots(state, params, side, price)
-        unit = 1.0 if params.inverse else price
-        if lots < 1:
-            reason = _NO_CASH if side > 0 else _NO_INVENTORY
-        elif lots * params.lot_size * params.contract_size * unit < params.min_notional * (1.0 - 1e-9):
-            # A cut order says what cut it; a full one that is too small is the venue's minimum.
-            reason = _MIN_NOTIONAL
-            if lots < params.order_lots:
-                reason = _NO_CASH if side > 0 else _NO_INVENTORY
-    if order.order_id != 0:
-        remaining = order.qty_lots - order.filled_lots
-        if reason == _NONE and order.price_ticks == price_ticks and remaining <= lots:
-            return  # unchanged: it keeps its order and its place
-        _close_order(state, order, orders, ts_ns, _CANCELLED, _REQUOTE if reason == _NONE else reason)
-    if reason != _NONE:
-        state.suppressed[reason] += 1
-        return
+def _submit(state: Any, order: Any, ts_ns: int, side: int, price_ticks: int, lots: int) -> None:
+    """Make `order` a new live order."""
     order.order_id = state.next_order_id
     state.next_order_id += 1
     order.side = side
@@ -139,27 +111,117 @@ def _quote_side(state: Any, order: Any, params: Any, orders: Any, ts_ns: int, si
 
 
 @njit()
+def _liquidate(state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int) -> None:
+    """Cancel everything and close the position as taker, at the mark less the declared slippage and the taker fee."""
+    for i in range(2):
+        if own[i].order_id != 0:
+            _close_order(state, own[i], orders, ts_ns, _CANCELLED, _HALTED)
+    lots = abs(state.position_lots)
+    if lots == 0:
+        return
+    side = -1 if state.position_lots > 0 else 1
+    exact = state.mark * (1.0 + side * risk.liquidation_slippage_bps * 1e-4) / params.tick_size
+    price_ticks = int(np.ceil(exact - _EPS)) if side > 0 else max(int(np.floor(exact + _EPS)), 1)
+    _submit(state, own[0], ts_ns, side, price_ticks, lots)
+    _fill(
+        state, own[0], fills, orders, ts_ns, lots, price_ticks * params.tick_size, price_ticks, params.taker_rate, False
+    )  # fmt: skip
+    state.liquidations += 1
+
+
+@njit()
+def _affordable_lots(state: Any, params: Any, side: int, price: float, lots: int) -> int:
+    """Return how many of `lots` the balances allow: spot neither sells what it does not hold nor buys on credit."""
+    if params.spot == 0:
+        return lots
+    if side < 0:
+        return min(lots, max(state.position_lots, 0))
+    unit_cost = price * params.contract_size * params.lot_size * (1.0 + max(params.maker_rate, 0.0))
+    return min(lots, int(max(np.floor(state.cash / unit_cost + _EPS), 0.0)))
+
+
+@njit()
+def _quote_side(state: Any, order: Any, params: Any, orders: Any, ts_ns: int, index: int) -> None:
+    """Bring one side's resting order in line with what is wanted there."""
+    side = 1 - 2 * index
+    reason = state.want_reason[index]
+    price_ticks, lots = 0, 0
+    if reason == _NONE:
+        # Bids round down, asks up; a quote through the market is placed one tick short of it, as a passive order.
+        # A price beyond 2**53 ticks has no whole ticks left to round to.
+        exact = (state.mark - side * state.want_offset[index]) / params.tick_size
+        touch = np.rint(state.mark / params.tick_size)
+        if not abs(exact) < 9e15:
+            reason = _PRICE
+        elif side > 0:
+            price_ticks = int(min(np.floor(exact + _EPS), touch - 1.0))
+        else:
+            price_ticks = int(max(np.ceil(exact - _EPS), touch + 1.0))
+        if price_ticks < 1:
+            reason = _PRICE
+    if reason == _NONE:
+        wanted = state.want_lots[index]
+        price = price_ticks * params.tick_size
+        lots = _affordable_lots(state, params, side, price, wanted)
+        unit = 1.0 if params.inverse else price
+        too_small = lots * params.lot_size * params.contract_size * unit < params.min_notional * (1.0 - 1e-9)
+        if lots < wanted and (lots < 1 or too_small):
+            reason = _NO_CASH if side > 0 else _NO_INVENTORY
+        elif too_small:
+            reason = _MIN_NOTIONAL
+    if order.order_id != 0:
+        remaining = order.qty_lots - order.filled_lots
+        if reason == _NONE and order.price_ticks == price_ticks and remaining <= lots:
+            return  # unchanged: it keeps its order and its place
+        _close_order(state, order, orders, ts_ns, _CANCELLED, _REQUOTE if reason == _NONE else reason)
+    if reason != _NONE:
+        state.suppressed[reason] += 1
+        return
+    _submit(state, order, ts_ns, side, price_ticks, lots)
+
+
+@njit()
 def _decide(
-    state: Any, own: Any, params: Any, context: Any, model: Any, model_params: Any, orders: Any, ts_ns: int
+    state: Any,
+    own: Any,
+    params: Any,
+    risk: Any,
+    context: Any,
+    model: Any,
+    model_params: Any,
+    fills: Any,
+    orders: Any,
+    ts_ns: int,
 ) -> None:
-    """Ask the model for a quote at the local mid and place it."""
+    """Breakers, then the model's quote at the local mid, then the overlays, then the orders."""
+    mid = state.mark
+    if check_breakers(state, risk, equity(state), state.start_equity):
+        _liquidate(state, own, params, risk, fills, orders, ts_ns)
+    observe(state, risk, ts_ns, mid)
     context.ts_ns = ts_ns
-    context.mid = state.mark
-    context.best_bid = state.mark
-    context.best_ask = state.mark
+    context.mid = mid
+    context.best_bid = mid
+    context.best_ask = mid
     context.inventory = position_qty(state)
     context.q = (state.position_lots - params.target_lots) / params.order_lots
     context.tick_size = params.tick_size
-    context.maker_fee = params.maker_rate * state.mark
+    context.maker_fee = params.maker_rate * mid
+    context.time_left_s = np.inf
     if np.isfinite(params.session_s):
         elapsed_s = (ts_ns - state.first_ns) / _NS_PER_S
         context.time_left_s = params.session_s - elapsed_s % params.session_s
-    else:
-        context.time_left_s = np.inf
     bid_offset, ask_offset = model(context, model_params)
+    state.want_offset[0] = bid_offset
+    state.want_offset[1] = ask_offset
+    for i in range(2):
+        state.want_lots[i] = params.order_lots
+        state.want_reason[i] = _WITHDRAWN if np.isnan(state.want_offset[i]) else _NONE
+    lot_value = params.lot_size * abs(unit_value(state, mid))
+    excess_lots = state.position_lots - params.target_lots
+    apply_overlays(state, risk, ts_ns, mid, excess_lots, lot_value, context.maker_fee, state.start_equity)
     state.decisions += 1
-    _quote_side(state, own[0], params, orders, ts_ns, 1, bid_offset)
-    _quote_side(state, own[1], params, orders, ts_ns, -1, ask_offset)
+    _quote_side(state, own[0], params, orders, ts_ns, 0)
+    _quote_side(state, own[1], params, orders, ts_ns, 1)
 
 
 @njit()
@@ -178,6 +240,7 @@ def step(
     state: Any,
     own: Any,
     params: Any,
+    risk: Any,
     context: Any,
     model: Any,
     model_params: Any,
@@ -193,6 +256,7 @@ def step(
     if state.start_mark == 0.0:
         state.first_ns = ts_ns
         start(state, price_ticks * params.tick_size)
+        state.peak_equity = state.start_equity
         _sample(state, samples, ts_ns)
     if kind == _BAR_LOW or kind == _BAR_HIGH:
         order = own[0] if kind == _BAR_LOW else own[1]
@@ -200,14 +264,17 @@ def step(
             can_trade = int(np.floor(qty_lots * params.bar_volume_share + _EPS))
             lots = min(order.qty_lots - order.filled_lots, can_trade)
             if lots > 0:
-                _fill(state, order, params, fills, orders, ts_ns, lots, params.maker_rate)
+                price = order.price_ticks * params.tick_size
+                _fill(
+                    state, order, fills, orders, ts_ns, lots, price, order.price_ticks, params.maker_rate, True
+                )  # fmt: skip
     elif kind == _BAR_OPEN:
         state.bars += 1
         if own[0].order_id != 0 and own[1].order_id != 0:
             state.two_sided += 1
     elif kind == _BAR_CLOSE:
         mark_to(state, price_ticks * params.tick_size)
-        _decide(state, own, params, context, model, model_params, orders, ts_ns)
+        _decide(state, own, params, risk, context, model, model_params, fills, orders, ts_ns)
         _sample(state, samples, ts_ns)
     elif kind == _GAP:
         state.gaps += 1
@@ -228,6 +295,7 @@ ADVANCE_SIGNATURE = types.boolean(
     record_type(STATE),
     array_type(ORDER),
     record_type(PARAMS),
+    record_type(RISK),
     CONTEXT_TYPE,
     QUOTE_TYPE,
     types.float64[::1],
@@ -246,6 +314,7 @@ def advance(
     state: Any,
     own: Any,
     params: Any,
+    risk: Any,
     context: Any,
     model: Any,
     model_params: Any,
@@ -263,6 +332,7 @@ def advance(
         state: STATE record, carried from call to call.
         own: ORDER[2], the resting bid and ask.
         params: PARAMS record.
+        risk: RISK record.
         context: CONTEXT record, scratch.
         model: the model's compiled quote function.
         model_params: float64[n], its parameters.
@@ -280,7 +350,7 @@ def advance(
             state.row = i
             return False
         step(
-            state, own, params, context, model, model_params, fills, orders, samples,
+            state, own, params, risk, context, model, model_params, fills, orders, samples,
             ts_ns[i], price_ticks[i], qty_lots[i], kind[i],
         )  # fmt: skip
     state.row = len(ts_ns)

@@ -217,9 +217,11 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        name: getattr(formats, name) for name in ("money", "with_percent_sign", "percent", "ratio", "count", "quantity", "day", "minute")
-    }  # fmt: skip
+    for number_format in (
+        *(formats.money, formats.percent, formats.with_percent_sign, formats.ratio, formats.count, formats.quantity),
+        *(formats.day, formats.minute),
+    ):
+        environment.filters[number_format.__name__] = number_format
     environment.filters["data_cell"] = lambda value, name: _data_cell(name, value)
     environment.globals |= {
         "plotly_js": _plotly_js,

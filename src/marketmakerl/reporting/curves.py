@@ -84,7 +84,8 @@ def thin(x: Floats, y: Floats, max_points: int = MAX_POINTS) -> Line:
     """Return at most `max_points` of the points, in order: the first, the last, and each bucket's lowest and highest.
 
     Args:
-        x, y: at least one point, equally many.
+        x: positions, at least one.
+        y: heights, as many.
         max_points: >= 4.
     """
     n = len(y)

@@ -24,6 +24,7 @@ _PARTS: Final = (  # what pnl is made of: metric, sign, name, colour, pattern (f
     ("funding_pnl", 1, "funding", "var(--funding)", "x"),
     ("fees_paid", -1, "fees", "var(--fees)", "."),
 )
+_PATTERN: Final = {"fillmode": "overlay", "fgcolor": "var(--paper)", "fgopacity": 0.55, "size": 7, "solidity": 0.25}
 
 
 def time_figures(curves: dict[str, Curves], drawn: list[Run], quantity_unit: str, failure: float) -> dict[str, Figure]:
@@ -68,21 +69,28 @@ def attribution_figure(drawn: list[Run], money_unit: str) -> Figure:
             "name": name,
             "x": ids,
             "y": [round(sign * float(run["metrics"][metric]), 6) for run in drawn],
-            "marker": {"color": colour, "pattern": {"shape": pattern, "fgcolor": "var(--paper)", "size": 6}},
+            "marker": {"color": colour, "pattern": {"shape": pattern, **_PATTERN}},
             "hovertemplate": f"%{{x}}<br>{name} %{{y:,.2f}}<extra></extra>",
         }
         for metric, sign, name, colour, pattern in _PARTS
         if any(run["metrics"][metric] for run in drawn) or metric != "funding_pnl"
     ]
-    bars.append({
-        "type": "scatter",
-        "mode": "markers",
-        "name": "pnl",
-        "x": ids,
-        "y": [round(float(run["metrics"]["pnl"]), 6) for run in drawn],
-        "marker": {"symbol": "diamond", "size": 9, "color": "var(--ink)", "line": {"color": "var(--paper)", "width": 1.5}},
-        "hovertemplate": "%{x}<br>pnl %{y:,.2f}<extra></extra>",
-    })  # fmt: skip
+    bars.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "pnl",
+            "x": ids,
+            "y": [round(float(run["metrics"]["pnl"]), 6) for run in drawn],
+            "marker": {
+                "symbol": "diamond",
+                "size": 9,
+                "color": "var(--ink)",
+                "line": {"color": "var(--paper)", "width": 1.5},
+            },
+            "hovertemplate": "%{x}<br>pnl %{y:,.2f}<extra></extra>",
+        }
+    )
     layout = _layout(f"{escape(money_unit)} a run", legend=True)
     layout |= {"barmode": "relative", "bargap": 0.35}
     layout["xaxis"] |= {"type": "category", "showgrid": False}
@@ -136,7 +144,7 @@ def _bands(lines: list[Line], scale: float) -> list[dict[str, Any]]:
 
 
 def _failure_line(worst: float, failure: float) -> dict[str, Any]:
-    """Return a line at the failing drawdown, once a run has come half way to it; before, it would only flatten the chart."""
+    """Return a line at the failing drawdown once a run has come half way to it; before, it would flatten the chart."""
     if -worst < failure / 2:
         return {}
     style = {"width": 1.5, "dash": "dash", "color": "var(--failed)"}
@@ -176,5 +184,6 @@ def _layout(y_title: str, *, legend: bool) -> dict[str, Any]:
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"},
         "hovermode": "closest",
         "hoverlabel": {"bgcolor": "var(--paper)", "bordercolor": "var(--muted)", "font": {"color": "var(--ink)"}},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "var(--muted)", "activecolor": "var(--accent)"},
         "separators": ".,",
     }

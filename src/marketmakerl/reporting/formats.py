@@ -9,7 +9,7 @@ from typing import Final
 
 from marketmakerl.core.clock import iso_utc
 
-NOTHING: Final = "–"
+NOTHING: Final = "-"
 
 
 def money(value: float | None) -> str:

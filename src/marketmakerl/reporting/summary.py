@@ -42,8 +42,9 @@ def summarise(runs: list[Run]) -> dict[str, Any]:
 
     Returns:
         count, completed, failed_risk, errors: runs, by status.
-        total_pnl, mean_pnl, median_pnl, profitable_share (runs with pnl > 0), worst_drawdown_pct, median_sharpe:
-            over the runs that have metrics; None where no run does (median_sharpe: where it is defined in none).
+        profitable: runs with pnl > 0; profitable_share: of the runs that have metrics.
+        total_pnl, mean_pnl, median_pnl, profitable_share, worst_drawdown_pct, median_sharpe: over the runs that have
+            metrics; None where no run does (median_sharpe: where it is defined in none).
         gross_spread_pnl, inventory_pnl, funding_pnl, fees_paid: sums; total_pnl is the first three less the fees.
         fills, turnover: sums.
     """
@@ -59,6 +60,7 @@ def summarise(runs: list[Run]) -> dict[str, Any]:
         "total_pnl": sum(pnl) if pnl else None,
         "mean_pnl": sum(pnl) / len(pnl) if pnl else None,
         "median_pnl": median(pnl) if pnl else None,
+        "profitable": sum(p > 0 for p in pnl),
         "profitable_share": sum(p > 0 for p in pnl) / len(pnl) if pnl else None,
         "worst_drawdown_pct": max((m["max_drawdown_pct"] for m in metrics), default=None),
         "median_sharpe": median(sharpe) if sharpe else None,
@@ -93,7 +95,7 @@ def _flat(metrics: dict[str, Any]) -> dict[str, Any]:
 def _metric_columns() -> list[str]:
     # The engine (and numba, a second) is loaded only here, by whoever has just run it anyway; a report needs neither.
     from marketmakerl.backtesting.metrics import MARKOUT_HORIZONS_S, Metrics  # noqa: PLC0415
-    from marketmakerl.backtesting.records import SUPPRESSING  # noqa: PLC0415
+    from marketmakerl.risk.reasons import SUPPRESSING  # noqa: PLC0415
 
     nested = {
         "suppressed_pct": [reason.name.lower() for reason in SUPPRESSING],

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -17,20 +18,31 @@ if TYPE_CHECKING:
 
     from marketmakerl.reporting.summary import Run
 
-_WIDE: Final = 100  # columns from which there is room for whole words and dates
 _MOST_ROWS: Final = 60  # more runs than this are shown by their two ends
 _END_ROWS: Final = 10
 _MOST_ERRORS: Final = 10
 _STATUS_STYLE: Final = {"completed": "green", "failed_risk": "yellow", "error": "red"}
 _SHORT_STATUS: Final = {"completed": "ok", "failed_risk": "risk", "error": "error"}
-_COLUMNS: Final = (  # at 100 columns and more, below that
-    ("PnL", "PnL"),
-    ("Return %", "Ret %"),
-    ("Max DD %", "DD %"),
-    ("Sharpe", "Sharpe"),
-    ("Fills", "Fills"),
-    ("Fees", "Fees"),
-    ("Uptime %", "Up %"),
+_UNLIMITED: Final = 10_000
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How much room the table takes."""
+
+    headings: tuple[str, ...]
+    window: str
+    roomy: bool
+    cents: bool
+
+
+_LONG: Final = ("PnL", "Return %", "Max DD %", "Sharpe", "Fills", "Fees", "Uptime %")
+_SHORT: Final = ("PnL", "Ret %", "DD %", "Sharpe", "Fills", "Fees", "Up %")
+_STYLES: Final = (  # fullest first
+    _Style(_LONG, "Window", roomy=True, cents=True),
+    _Style(_SHORT, "From", roomy=True, cents=True),
+    _Style(_SHORT, "From", roomy=False, cents=True),
+    _Style(_SHORT, "From", roomy=False, cents=False),
 )
 
 
@@ -57,28 +69,34 @@ class CampaignTable:
     summary: dict[str, Any]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        wide = options.max_width >= _WIDE
-        yield self._table(wide)
+        yield self._widest_that_fits(console, options)
         yield self._sentence()
         yield from self._errors()
 
-    def _table(self, wide: bool) -> Table:
+    def _widest_that_fits(self, console: Console, options: ConsoleOptions) -> Table:
+        """Return the fullest table of which no cell is cut: a number without its end is a wrong number."""
+        for style in _STYLES:
+            table = self._table(style)
+            if Measurement.get(console, options.update(max_width=_UNLIMITED), table).maximum <= options.max_width:
+                break
+        return table
+
+    def _table(self, style: _Style) -> Table:
         windows = any(has_window(run) for run in self.runs)
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_footer=False)
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, int(style.roomy), 0, 0))
         table.add_column("Run", no_wrap=True)
-        table.add_column(("Window" if wide else "From") if windows else "Seed", no_wrap=True, justify="right")
+        table.add_column(style.window if windows else "Seed", no_wrap=True, justify="right")
         table.add_column("Status", no_wrap=True)
-        for long, short in _COLUMNS:
-            table.add_column(long if wide else short, justify="right", no_wrap=True)
+        for heading in style.headings:
+            table.add_column(heading, justify="right", no_wrap=True)
         shown, left_out = self._shown()
         for run in shown:
-            table.add_row(*_cells(run, wide, windows))
+            table.add_row(*_cells(run, style, windows))
         table.add_section()
-        table.add_row(*_total_cells(self.summary), style="bold")
+        table.add_row(*_total_cells(self.summary, style), style="bold")
         if left_out:
             table.caption = (
-                f"The {_END_ROWS} worst and the {_END_ROWS} best by return; "
-                f"{left_out:,} runs lie between, all of them in summary.csv."
+                f"The {_END_ROWS} worst and the {_END_ROWS} best by return; the other {left_out:,} are in summary.csv."
             )
             table.caption_justify = "left"
         return table
@@ -93,13 +111,12 @@ class CampaignTable:
 
     def _sentence(self) -> Text:
         s = self.summary
-        parts = [
-            f"{s['count']:,} runs: {s['completed']:,} completed, {s['failed_risk']:,} failed_risk, {s['errors']:,} errors"
-        ]
+        statuses = (("completed", s["completed"]), ("failed_risk", s["failed_risk"]), ("error", s["errors"]))
+        parts = [f"{s['count']:,} runs: {', '.join(f'{number:,} {status}' for status, number in statuses if number)}"]
         if s["mean_pnl"] is not None:
             parts += [
                 f"pnl mean {formats.money(s['mean_pnl'])}, median {formats.money(s['median_pnl'])}",
-                f"{formats.with_percent_sign(s['profitable_share'], 0)} of runs earned",
+                f"{s['profitable']:,} earned",
                 f"worst drawdown {formats.with_percent_sign(s['worst_drawdown_pct'])}",
                 f"median Sharpe {formats.ratio(s['median_sharpe'])}",
             ]
@@ -114,34 +131,44 @@ class CampaignTable:
             yield Text(f"{len(failed) - _MOST_ERRORS:,} more errors, all of them in summary.csv.")
 
 
-def _cells(run: Run, wide: bool, windows: bool) -> list[Text | str]:
+def _cells(run: Run, style: _Style, windows: bool) -> list[Text | str]:
     status = str(run["status"])
-    label = status if wide else _SHORT_STATUS.get(status, status)
-    if not windows:
-        which = str(run.get("seed", formats.NOTHING))
-    elif not has_window(run):
-        which = formats.NOTHING
-    elif wide:
-        which = f"{formats.day(run['first_ns'])} → {formats.day(run['last_ns'])}"
-    else:
-        which = formats.day(run["first_ns"])
-    cells: list[Text | str] = [Text(str(run["run_id"])), which, Text(label, style=_STATUS_STYLE.get(status, ""))]
+    label = status if style.headings is _LONG else _SHORT_STATUS.get(status, status)
+    cells: list[Text | str] = [
+        Text(str(run["run_id"])),
+        _which(run, style, windows),
+        Text(label, style=_STATUS_STYLE.get(status, "")),
+    ]
     metrics = run.get("metrics")
     if not metrics:
-        return cells + [formats.NOTHING] * len(_COLUMNS)
+        return cells + [formats.NOTHING] * len(style.headings)
     pnl = float(metrics["pnl"])
     return [
         *cells,
-        Text(formats.money(pnl), style="red" if pnl < 0 else ""),
+        Text(_money(pnl, style), style="red" if pnl < 0 else ""),
         formats.percent(metrics["return_pct"]),
         formats.percent(metrics["max_drawdown_pct"]),
         formats.ratio(metrics["sharpe"]),
         formats.count(metrics["fills"]),
-        formats.money(metrics["fees_paid"]),
+        _money(metrics["fees_paid"], style),
         formats.percent(metrics["quoted_uptime_pct"], 1),
     ]
 
 
-def _total_cells(summary: dict[str, Any]) -> list[str]:
-    sums = [formats.money(summary["total_pnl"]), "", "", "", formats.count(summary["fills"])]
-    return ["total", "", "", *sums, formats.money(summary["fees_paid"]), ""]
+def _which(run: Run, style: _Style, windows: bool) -> str:
+    """Return what tells the run from the others: its seed, or its window of time."""
+    if not windows:
+        return str(run.get("seed", formats.NOTHING))
+    if not has_window(run):
+        return formats.NOTHING
+    first = formats.day(run["first_ns"])
+    return f"{first} → {formats.day(run['last_ns'])}" if style.headings is _LONG else first
+
+
+def _total_cells(summary: dict[str, Any], style: _Style) -> list[str]:
+    pnl, fees = (_money(summary[name], style) for name in ("total_pnl", "fees_paid"))
+    return ["total", "", "", pnl, "", "", "", formats.count(summary["fills"]), fees, ""]
+
+
+def _money(value: float | None, style: _Style) -> str:
+    return formats.money(value) if style.cents or value is None else f"{value:z,.0f}"

@@ -5,10 +5,15 @@
   const figures = source ? JSON.parse(source.textContent) : {};
   const select = document.getElementById("run");
   const plots = [...document.querySelectorAll("[data-figure]")];
+  const touch = matchMedia("(hover: none)").matches; // there, a drag scrolls the page
   const config = {
     responsive: true,
     displaylogo: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+    displayModeBar: touch ? false : "hover",
+    // A list of what is wanted: by default plotly has a button that sends the chart to its makers' server.
+    modeBarButtons: [["toImage", "resetScale2d"]],
+    showSendToCloud: false,
+    plotlyServerURL: "",
   };
 
   // "var(--ink)" becomes the colour that stands for it in the scheme of the moment.
@@ -36,7 +41,8 @@
     const style = getComputedStyle(document.documentElement);
     for (const plot of plots) {
       const figure = figures[plot.dataset.figure];
-      Plotly.react(plot, inColour(inFocus(figure.data, run), style), inColour(figure.layout, style), config);
+      const layout = { ...inColour(figure.layout, style), dragmode: touch ? false : "zoom" };
+      Plotly.react(plot, inColour(inFocus(figure.data, run), style), layout, config);
     }
     for (const label of document.querySelectorAll(".in-focus")) label.textContent = run;
     for (const row of document.querySelectorAll("#runs-table tbody tr")) {
