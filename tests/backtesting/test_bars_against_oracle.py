@@ -138,7 +138,8 @@ def test_a_fee_moves_money_and_nothing_else(fee_bps):
     bars = frame_of(random_bars(np.random.default_rng(3), 500, 10, holes=False))
     tape = EventTape.from_klines(bars, Instrument("X/USDT", TICK, LOT, "linear"), interval_ms=60_000)
     free, paid = (
-        backtest(tape, Symmetric(2.0), fees=Fees(bps, 5), order_qty=5, cash=1e6, risk=RiskLimits.off()) for bps in (0.0, fee_bps)
+        backtest(tape, Symmetric(2.0), fees=Fees(bps, 5), order_qty=5, cash=1e6, risk=RiskLimits.off())
+        for bps in (0.0, fee_bps)
     )  # fmt: skip
     assert free.metrics.fills > 50
     pd.testing.assert_frame_equal(free.fills.drop(columns="fee"), paid.fills.drop(columns="fee"))

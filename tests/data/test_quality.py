@@ -215,6 +215,9 @@ def test_interval_is_inferred_as_the_commonest_step():
     assert report.interval_ms == MINUTE_MS
     assert coded(report) == [("gap", 3), ("gap", 8)]
     assert check_klines(good_bars(1)).interval_ms is None
+    bars = good_bars()
+    bars.loc[9, "ts_ms"] += 1_500
+    assert check_klines(bars).interval_ms == MINUTE_MS
 
 
 @pytest.mark.parametrize(("factor", "severity"), [(1e-3, "warning"), (1e6, "error")], ids=["seconds", "nanoseconds"])

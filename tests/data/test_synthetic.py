@@ -243,16 +243,49 @@ def test_spread_widens_depth_thins_and_trading_rises_with_volatility(month):
     assert np.corrcoef(moves, days["n_trades"].mean())[0, 1] > 0.5
 
 
+def test_depth_follows_volatility_as_stated():
+    bars = simulate(replace(DEFAULT, impact_share=0.0), 5_000, 1)
+    slope = np.polyfit(np.log(bars["spread"]), np.log(bars["bid_depth"]), 1)[0]
+    assert slope == pytest.approx(-DEFAULT.depth_vol_exponent / DEFAULT.spread_vol_exponent, rel=0.05)
+
+
 def test_the_side_just_hit_is_thinner(month):
     imbalance = 2 * month["taker_buy_base"] - month["volume"]
     skew = month["bid_depth"] - month["ask_depth"]
     assert np.corrcoef(imbalance, skew)[0, 1] > 0.2
 
 
-def test_no_drift():
-    # Ends of independent paths: a martingale ends where it began, on average.
-    ends = np.array([simulate(DEFAULT, 1_440, seed)["close"].iloc[-1] for seed in range(60)]) / 50_000.0 - 1.0
-    assert abs(ends.mean()) < 4 * ends.std(ddof=1) / math.sqrt(len(ends))
+@pytest.mark.parametrize(
+    "wild",
+    [
+        {},
+        {"daily_vol": 1.0, "vol_of_vol": 0.0, "jumps_per_day": 0.0},
+        {"daily_vol": 0.0, "jumps_per_day": 400.0, "jump_size_bps": 1_000.0},
+    ],
+    ids=["default", "volatile", "jumpy"],
+)
+def test_no_drift(wild):
+    # Ends of independent paths: a martingale ends where it began, on average. Without the correction of half the
+    # variance the wild ones would end 13 % and 64 % higher.
+    config = replace(DEFAULT, trades_per_s=0.05, interval_s=3_600, **wild)
+    ends = np.array([simulate(config, 6, seed)["close"].iloc[-1] for seed in range(400)]) / 50_000.0 - 1.0
+    assert abs(ends.mean()) < 3 * ends.std(ddof=1) / math.sqrt(len(ends))
+
+
+def test_private_news_holds_the_price_within_a_fifth_of_its_value():
+    storm = SyntheticMarket(
+        start_price=1e6,
+        tick_size=0.01,
+        jumps_per_day=86_400.0,
+        jump_size_bps=1_000.0,
+        half_spread_bps=0.0,
+        impact_share=0.0,
+        depth_per_bps=1e9,
+        information_half_life_s=3_600.0,
+    )
+    value, price = (simulate(replace(storm, informed_share=share), 5, 3)["close"].to_numpy() for share in (0.0, 1.0))
+    assert np.abs(price / value - 1.0).max() > 0.1
+    assert np.abs(price / value - 1.0).max() < 0.2001
 
 
 def test_noise_reverts_and_information_does_not():
@@ -329,6 +362,16 @@ def test_on_a_martingale_a_fill_loses_exactly_the_tick_it_was_traded_through():
     assert np.mean(fills) > 200
     assert abs(excess.mean()) < 4 * excess.std(ddof=1) / math.sqrt(len(excess))
     assert np.mean(gross) < 0
+
+
+def test_martingale_bars_hold_their_steps():
+    one = martingale_bars(50, 3, steps_per_bar=1)
+    for name in ("high", "low", "close"):
+        assert (one[name] == one["open"]).all()
+    two = martingale_bars(25, 3, steps_per_bar=2)
+    path = one["close"].to_numpy().reshape(25, 2)
+    for name, prices in {"open": path[:, 0], "high": path.max(1), "low": path.min(1), "close": path[:, 1]}.items():
+        assert two[name].tolist() == prices.tolist()
 
 
 @pytest.mark.parametrize(

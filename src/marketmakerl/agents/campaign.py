@@ -13,7 +13,6 @@ import numpy as np
 
 from marketmakerl.agents import campaign_run
 from marketmakerl.agents.campaign_run import RESULT_FILE, RunSetup, RunTask, as_config, execute
-from marketmakerl.agents.pool import default_processes, run_tasks
 from marketmakerl.core.artifacts import (
     config_hash,
     environment,
@@ -26,11 +25,13 @@ from marketmakerl.core.artifacts import (
 from marketmakerl.core.clock import Clock, SystemClock, iso_utc
 from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, MarketMakerLError
 from marketmakerl.core.fees import Fees
+from marketmakerl.core.pool import default_processes, run_tasks
 from marketmakerl.core.rng import MAX_SEED, check_seed
 from marketmakerl.data.market import Market, MarketRequest, load_market
 from marketmakerl.data.synthetic import SyntheticMarket
 from marketmakerl.data.tape import EventTape, Kind
-from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE, check_model_params
+from marketmakerl.models.bar_calibration import BarEstimate
+from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE, calibrated_model
 from marketmakerl.reporting.campaign_report import write_report
 from marketmakerl.reporting.summary import write_summary_csv
 
@@ -89,7 +90,8 @@ class CampaignConfig:
             raise ConfigError(f"N must be at least 1, got {self.n}")
         if check_seed(self.seed) + self.n - 1 > MAX_SEED:
             raise ConfigError(f"seed {self.seed} leaves no room for {self.n} seeds above it")
-        check_model_params(self.model, self.model_params)
+        # Any estimate will do: what is asked is whether the fixed parameters are known and in range.
+        calibrated_model(self.model, BarEstimate(sigma=1.0, k=1.0, bars=0), fixed=self.model_params)
         for name in ("budget", "horizon_s", "inventory_range"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be a finite number > 0, got {getattr(self, name)!r}")
@@ -288,11 +290,7 @@ def _run_all(
     setup: RunSetup, tasks: Sequence[RunTask], folder: Path, processes: int, progress: Progress | None
 ) -> tuple[list[dict[str, Any]], int]:
     """Run what is not there yet; keep runs.jsonl in step, in the order of the runs."""
-    lines: dict[str, dict[str, Any]] = {}
-    for task in tasks:
-        finished = Path(task.folder) / RESULT_FILE
-        if finished.exists():
-            lines[task.run_id] = read_json(finished)
+    lines = _finished(tasks)
     resumed = len(lines)
     todo = [task for task in tasks if task.run_id not in lines]
     if progress:
@@ -309,8 +307,14 @@ def _run_all(
             if progress:
                 progress(len(lines), len(tasks), line)
     finally:
-        ordered = _write_lines(folder, tasks, lines)
+        # After an interrupt a worker may have finished a run that was never reported here.
+        ordered = _write_lines(folder, tasks, _finished(tasks) | lines)
     return ordered, resumed
+
+
+def _finished(tasks: Sequence[RunTask]) -> dict[str, dict[str, Any]]:
+    files = {task.run_id: Path(task.folder) / RESULT_FILE for task in tasks}
+    return {run_id: read_json(file) for run_id, file in files.items() if file.exists()}
 
 
 def _write_lines(folder: Path, tasks: Sequence[RunTask], lines: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -13,10 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from marketmakerl.agents.pool import default_processes
 from marketmakerl.core import jit
 from marketmakerl.core.artifacts import write_atomic
 from marketmakerl.core.errors import ArtifactError, MarketMakerLError
+from marketmakerl.core.pool import default_processes
 from marketmakerl.data.catalog import Catalog
 
 _GIB = 1024**3
@@ -66,7 +66,11 @@ def examine(artifacts: Path, data: Path, paper_only: str) -> list[Check]:
 
 def _packages() -> Check:
     missing = []
-    for requirement in metadata.requires("marketmakerl") or []:
+    try:
+        requirements = metadata.requires("marketmakerl") or []
+    except metadata.PackageNotFoundError:
+        return Check("packages", False, True, "marketmakerl itself is not installed", "make setup")
+    for requirement in requirements:
         name = requirement.split(";")[0].split(">")[0].split("=")[0].strip()
         if "extra ==" not in requirement:
             try:

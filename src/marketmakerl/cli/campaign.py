@@ -91,14 +91,18 @@ def run_and_show(
 
     err = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, disable=as_json) as bar:
-        task = bar.add_task("starting", total=config.n)
+    bar = Progress(*columns, console=err, disable=as_json)
+    task = bar.add_task("running", total=config.n)
 
-        def show(done: int, total: int, line: dict[str, Any] | None) -> None:
-            bar.update(task, completed=done, total=total, description=line["run_id"] if line else "running")
+    def show(done: int, total: int, line: dict[str, Any] | None) -> None:
+        bar.start()  # not before the first run: a command that is refused shows its error alone
+        bar.update(task, completed=done, total=total, description=line["run_id"] if line else "running")
 
+    try:
         result = run_campaign(config, home, kind=kind, processes=processes, progress=show, resume=resume)
         bar.update(task, description="done")
+    finally:
+        bar.stop()
     if as_json:
         options.print_json(_document(result))
     else:

@@ -17,6 +17,7 @@ from marketmakerl.core.errors import MarketMakerLError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 TERMINATED = 143  # 128 + SIGTERM
+_INTERRUPT = "interrupted; what had finished is kept, and the same command goes on from there"
 
 app = typer.Typer(
     name="mml",
@@ -64,7 +65,7 @@ def run(argv: list[str] | None = None) -> int:
     except TyperException as error:
         return _usage(error)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; what had finished is kept, the same command goes on from there", INTERRUPTED)
+        return _fail(_INTERRUPT, INTERRUPTED)
     except BrokenPipeError:  # the reader of a pipe went away: not our failure, and nothing more to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -72,6 +73,8 @@ def run(argv: list[str] | None = None) -> int:
         if os.environ.get("MML_DEBUG"):
             traceback.print_exc()
         return _fail(f"internal: {type(error).__name__}: {error} (MML_DEBUG=1 shows where; please report it)", 1)
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this code and says nothing
+        return _fail(_INTERRUPT, INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

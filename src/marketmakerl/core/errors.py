@@ -77,6 +77,10 @@ class DataFormatError(DataError):
     """A file that cannot be read as what it should be."""
 
 
+class ExchangeUnreachableError(DataError):
+    """The exchange did not answer, or answered that it serves nobody from here or now."""
+
+
 class DataQualityError(DataError):
     """Data that reads well and is wrong.
 

@@ -15,6 +15,7 @@ from marketmakerl.reporting import formats
 from marketmakerl.reporting.curves import Curves, across_returns, read_curves
 from marketmakerl.reporting.figures import attribution_figure, time_figures
 from marketmakerl.reporting.summary import has_window, summarise
+from marketmakerl.risk.limits import FAILURE_DRAWDOWN_PCT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 REPORT_FILE: Final = "report.html"
 MOST_DRAWN: Final = 50  # runs with lines of their own; a thousand would be neither legible nor small
-FAILURE_DRAWDOWN: Final = 0.40  # of `backtesting.metrics`, which takes a second to load; a test compares the two
 
 _TIERS: Final = {
     "T0": "Tier T0, indicative prices: they choose a universe; a backtest on them is evidence of nothing.",
@@ -33,7 +33,7 @@ _TIERS: Final = {
 }
 _STATUS: Final = {
     "completed": ("ok", "completed"),
-    "failed_risk": ("risk", f"failed risk: lost more than {FAILURE_DRAWDOWN:.0%} of its budget"),
+    "failed_risk": ("risk", f"failed risk: lost more than {FAILURE_DRAWDOWN_PCT:.0%} of its budget"),
     "error": ("error", "error"),
 }
 
@@ -81,7 +81,7 @@ def _render(folder: Path, manifest: dict[str, Any], runs: list[Run]) -> str:
     drawn = across_returns([run for run in finished if run["run_id"] in curves], MOST_DRAWN)
     bars = across_returns(finished, MOST_DRAWN)
     money_unit, quantity_unit = _units(manifest, finished)
-    figures = time_figures(curves, drawn, quantity_unit, FAILURE_DRAWDOWN) if drawn else {}
+    figures = time_figures(curves, drawn, quantity_unit, FAILURE_DRAWDOWN_PCT) if drawn else {}
     if bars:
         figures["attribution"] = attribution_figure(bars, money_unit)
     return _environment().get_template("campaign.html.j2").render(
@@ -94,8 +94,10 @@ def _render(folder: Path, manifest: dict[str, Any], runs: list[Run]) -> str:
         runs=runs,
         finished=finished,
         summary=summarise(runs),
+        failure_drawdown=FAILURE_DRAWDOWN_PCT,
         identity_error=max((_identity_error(run) for run in finished), default=0.0),
         windows=any(has_window(run) for run in runs),
+        withheld=_withheld(finished),
         markout_horizon=_markout_horizon(finished),
         without_fills=[run for run in finished if run["metrics"]["fills"] == 0],
         failed=[run for run in runs if not run.get("metrics")],
@@ -155,6 +157,13 @@ def _first(manifest: dict[str, Any], name: str) -> str:
 def _identity_error(run: Run) -> float:
     m = run["metrics"]
     return abs(float(m["gross_spread_pnl"] + m["inventory_pnl"] + m["funding_pnl"] - m["fees_paid"] - m["pnl"]))
+
+
+def _withheld(finished: list[Run]) -> list[tuple[str, float]]:
+    """Return why quotes were withheld and how often, mean over the runs, most often first; what never happened is out."""
+    names = {name for run in finished for name in run["metrics"]["suppressed_pct"]}
+    shares = {n: sum(float(r["metrics"]["suppressed_pct"].get(n, 0)) for r in finished) / len(finished) for n in names}
+    return sorted(((name, share) for name, share in shares.items() if share > 0), key=lambda pair: (-pair[1], pair[0]))
 
 
 def _markout_horizon(finished: list[Run]) -> str:

@@ -1,0 +1,102 @@
+"""One trading session on bars: parameters set by bars that lie before it, then the backtest. Everybody trades so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from marketmakerl.backtesting.backtest_engine import backtest
+from marketmakerl.core.errors import DataQualityError
+from marketmakerl.data.tape import EventTape, Kind
+from marketmakerl.models.bar_calibration import estimate_from_bars
+from marketmakerl.models.registry import calibrated_model
+
+if TYPE_CHECKING:
+    from marketmakerl.backtesting.result import BacktestResult
+    from marketmakerl.core.fees import Fees
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """How a stretch of bars is traded.
+
+    Attributes:
+        model: model id.
+        model_params: parameters of the model that are fixed instead of calibrated.
+        budget: opening equity, quote currency.
+        order_share: size of a quote as a share of the budget.
+        fees: maker and taker rates.
+        horizon_s: session length of the model, seconds.
+        inventory_range: order sizes at which the model leans by a whole 1/k.
+        warmup_bars: bars that set the model's parameters and are not traded.
+        bar_volume_share: how much of a bar's volume our orders can get.
+        spread_scale: factor on the distance 1/k that the bars suggest; every model's distances grow with it.
+    """
+
+    model: str
+    model_params: dict[str, float]
+    budget: float
+    order_share: float
+    fees: Fees
+    horizon_s: float
+    inventory_range: float
+    warmup_bars: int
+    bar_volume_share: float
+    spread_scale: float = 1.0
+
+
+def trade(session: Session, warm_up: EventTape, tape: EventTape) -> tuple[BacktestResult, dict[str, Any]]:
+    """Calibrate on `warm_up`, trade `tape`.
+
+    Args:
+        session: how to trade.
+        warm_up: bars that lie before the first of `tape`; nothing else is known when the parameters are set.
+        tape: the bars that are traded.
+
+    Returns:
+        The result, and the parameters it came from: model, order_qty, estimate (as measured, before `spread_scale`).
+
+    Raises:
+        DataQualityError: the warm-up does not allow an estimate.
+        ConfigError: a setting that does not fit the instrument.
+    """
+    estimate = estimate_from_bars(warm_up)
+    model = calibrated_model(
+        session.model,
+        replace(estimate, k=estimate.k / session.spread_scale),
+        horizon_s=session.horizon_s,
+        inventory_range=session.inventory_range,
+        fixed=session.model_params,
+    )
+    instrument = tape.instrument
+    price = float(tape.price_ticks[0]) * instrument.tick_size
+    # A quote is worth a share of the budget, in whole lots; an inverse contract counts in quote currency already.
+    unit = instrument.contract_size * (1.0 if instrument.kind == "inverse" else price)
+    order_qty = instrument.qty(max(1, instrument.lots(session.budget * session.order_share / unit)))
+    cash = session.budget / price if instrument.kind == "inverse" else session.budget
+    result = backtest(
+        tape, model, fees=session.fees, order_qty=order_qty, cash=cash, bar_volume_share=session.bar_volume_share
+    )
+    return result, {"model": model.as_dict(), "order_qty": order_qty, "estimate": estimate.as_dict()}
+
+
+def split_warm_up(tape: EventTape, warmup_bars: int) -> tuple[EventTape, EventTape]:
+    """Cut a tape after its first `warmup_bars` bars.
+
+    Raises:
+        DataQualityError: there are not more bars than that.
+    """
+    opens = (tape.kind == Kind.BAR_OPEN).nonzero()[0]
+    if len(opens) <= warmup_bars:
+        raise DataQualityError(
+            f"{len(opens)} bars are not enough: the first {warmup_bars} set the model's parameters and are not traded; "
+            "use fewer runs, more days, or a smaller --warmup-bars"
+        )
+    cut = int(opens[warmup_bars])
+    return tape.slice_rows(0, cut), tape.slice_rows(cut, len(tape))
+
+
+def last_bars(tape: EventTape, bars: int) -> EventTape:
+    """Return the last `bars` bars of a tape, or all of it if it has no more than that."""
+    opens = (tape.kind == Kind.BAR_OPEN).nonzero()[0]
+    return tape.slice_rows(int(opens[-bars]), len(tape)) if len(opens) > bars else tape

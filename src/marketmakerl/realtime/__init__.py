@@ -1,0 +1,1 @@
+"""Floor 7: what happens while time passes: the offline venue."""
