@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from marketmakerl.data.tape import EventTape
     from marketmakerl.models.avellaneda_stoikov import AvellanedaStoikov
     from marketmakerl.models.contract import Quote, QuoteContext
+    from marketmakerl.models.rl_enhanced_model import RLEnhanced
     from marketmakerl.models.symmetric import Symmetric
     from marketmakerl.risk.limits import RiskLimits
 
@@ -46,6 +47,7 @@ _HOME = {
     "Metrics": "backtesting.metrics",
     "Quote": "models.contract",
     "QuoteContext": "models.contract",
+    "RLEnhanced": "models.rl_enhanced_model",
     "RiskLimits": "risk.limits",
     "Symmetric": "models.symmetric",
     "backtest": "backtesting.backtest_engine",
@@ -64,6 +66,7 @@ __all__ = [
     "Metrics",
     "Quote",
     "QuoteContext",
+    "RLEnhanced",
     "RiskLimits",
     "Symmetric",
     "__version__",

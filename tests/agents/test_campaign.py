@@ -1,5 +1,6 @@
 """Campaigns: same metrics however they are run, nothing finished is lost, nothing broken is hidden."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import orjson
 import pandas as pd
 import pytest
+
 from marketmakerl.agents.campaign import CampaignConfig, config_from_manifest, run_campaign, window_rows
 from marketmakerl.core.clock import ManualClock
 from marketmakerl.core.errors import ArtifactError, ConfigError, DataNotFoundError, UnknownNameError
@@ -81,7 +83,7 @@ def test_windows_are_equal_disjoint_and_whole(tmp_path):
     for n in (1, 2, 7, 13):
         edges = window_rows(tape, n)
         assert (edges[0], edges[-1]) == (0, len(tape))
-        bars = [int((tape.kind[a:b] == Kind.BAR_CLOSE).sum()) for a, b in zip(edges, edges[1:], strict=False)]
+        bars = [int((tape.kind[a:b] == Kind.BAR_CLOSE).sum()) for a, b in itertools.pairwise(edges)]
         assert sum(bars) == 1200
         assert max(bars) - min(bars) <= 1
         assert all(tape.kind[a] == Kind.BAR_OPEN for a in edges[:-1])

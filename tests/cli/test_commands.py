@@ -6,6 +6,7 @@ import sys
 import orjson
 import pandas as pd
 import pytest
+
 from marketmakerl import DataProcessor
 from marketmakerl.cli.main import run
 
@@ -198,6 +199,7 @@ def test_help_imports_nothing_heavy():
 
 def test_every_command_has_help_with_an_example():
     import typer
+
     from marketmakerl.cli.main import app
 
     def walk(group, path):

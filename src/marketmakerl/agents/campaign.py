@@ -13,6 +13,7 @@ import numpy as np
 
 from marketmakerl.agents import campaign_run
 from marketmakerl.agents.campaign_run import RESULT_FILE, RunSetup, RunTask, as_config, execute
+from marketmakerl.backtesting.session import Session
 from marketmakerl.core.artifacts import (
     config_hash,
     environment,
@@ -27,11 +28,11 @@ from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError
 from marketmakerl.core.fees import Fees
 from marketmakerl.core.pool import default_processes, run_tasks
 from marketmakerl.core.rng import MAX_SEED, check_seed
+from marketmakerl.data.catalog import SIMULATED_EXCHANGE
 from marketmakerl.data.market import Market, MarketRequest, load_market
 from marketmakerl.data.synthetic import SyntheticMarket
 from marketmakerl.data.tape import EventTape, Kind
-from marketmakerl.models.bar_calibration import BarEstimate
-from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE, calibrated_model
+from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE
 from marketmakerl.reporting.campaign_report import write_report
 from marketmakerl.reporting.summary import write_summary_csv
 
@@ -90,17 +91,16 @@ class CampaignConfig:
             raise ConfigError(f"N must be at least 1, got {self.n}")
         if check_seed(self.seed) + self.n - 1 > MAX_SEED:
             raise ConfigError(f"seed {self.seed} leaves no room for {self.n} seeds above it")
-        # Any estimate will do: what is asked is whether the fixed parameters are known and in range.
-        calibrated_model(self.model, BarEstimate(sigma=1.0, k=1.0, bars=0), fixed=self.model_params)
-        for name in ("budget", "horizon_s", "inventory_range"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} must be a finite number > 0, got {getattr(self, name)!r}")
-        for name in ("order_share", "bar_volume_share"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must be in (0, 1], got {getattr(self, name)!r}")
-        if self.warmup_bars < 31:
-            raise ConfigError(f"warmup_bars must be at least 31 to estimate volatility, got {self.warmup_bars}")
+        Session(**self.session_fields(Fees(self.maker_bps or 0.0, self.taker_bps or 0.0))).check()
         self.market.check()
+
+    def session_fields(self, fees: Fees) -> dict[str, Any]:
+        """Return how each run trades: the arguments of `Session`."""
+        names = (
+            *("model", "model_params", "budget", "order_share", "horizon_s", "inventory_range"),
+            *("warmup_bars", "bar_volume_share"),
+        )
+        return {"fees": fees, **{name: getattr(self, name) for name in names}}
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def config_from_manifest(run: str, artifacts: Path) -> CampaignConfig:
     try:
         options = dict(document["config"]["options"])
         market = dict(options.pop("market"))
-        for name in ("data", "catalog_dir", "instruments_file"):
+        for name in ("data", "catalog_dir", "instruments_file", "fees_file"):
             market[name] = Path(market[name]) if market[name] is not None else None
         return CampaignConfig(market=MarketRequest(**market), **options)
     except (KeyError, TypeError) as error:
@@ -202,26 +202,14 @@ def config_from_manifest(run: str, artifacts: Path) -> CampaignConfig:
 
 
 def _setup(config: CampaignConfig, market: Market | None) -> RunSetup:
-    if config.maker_bps is not None and config.taker_bps is not None:
-        fees = Fees(config.maker_bps, config.taker_bps)
-    else:
-        table = Fees.for_exchange(market.exchange if market else "sim", tier=config.fee_tier)
-        fees = Fees(
-            table.maker_bps if config.maker_bps is None else config.maker_bps,
-            table.taker_bps if config.taker_bps is None else config.taker_bps,
-        )
-    return RunSetup(
-        model=config.model,
-        model_params=config.model_params,
-        budget=config.budget,
-        order_share=config.order_share,
-        fees=fees,
-        horizon_s=config.horizon_s,
-        inventory_range=config.inventory_range,
-        warmup_bars=config.warmup_bars,
-        bar_volume_share=config.bar_volume_share,
-        n_bars=config.synthetic_bars,
+    fees = Fees.choose(
+        market.exchange if market else SIMULATED_EXCHANGE,
+        maker_bps=config.maker_bps,
+        taker_bps=config.taker_bps,
+        tier=config.fee_tier,
+        overrides=config.market.fees_file,
     )
+    return RunSetup(**config.session_fields(fees), n_bars=config.synthetic_bars)
 
 
 def _manifest_config(config: CampaignConfig, setup: RunSetup) -> dict[str, Any]:

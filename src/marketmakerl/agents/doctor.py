@@ -48,6 +48,16 @@ class Check:
 
 def examine(artifacts: Path, data: Path, paper_only: str) -> list[Check]:
     """Look at everything a user may stumble over."""
+    # Inside the image only what the image is for matters: engine, git and browser are the host's affair.
+    outside = (
+        []
+        if Path("/.dockerenv").exists()
+        else [
+            _docker(),
+            _tool("git", "manifests name the commit only where git is: apt-get install git"),
+            _tool("chromium", "only the report's browser test uses it: apt-get install chromium"),
+        ]
+    )
     return [
         Check("python", sys.version_info >= (3, 11), True, platform.python_version(), "install Python 3.11 or newer"),
         Check("processors", True, False, str(default_processes())),
@@ -55,9 +65,7 @@ def examine(artifacts: Path, data: Path, paper_only: str) -> list[Check]:
         _writable("artifacts", artifacts),
         _writable("numba cache", Path(jit.CACHE_DIR)),
         _disk(artifacts),
-        _docker(),
-        _tool("git", "manifests name the commit only where git is: apt-get install git"),
-        _tool("chromium", "only the report's browser test uses it: apt-get install chromium"),
+        *outside,
         _catalog(data),
         _extra("rl", "stable_baselines3"),
         Check("safety", True, True, f"PAPER_ONLY={paper_only}; no order gateway exists in this program"),

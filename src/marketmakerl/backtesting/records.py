@@ -76,6 +76,7 @@ STATE = np.dtype(
         ("orders", "i8"),
         ("submitted_lots", "i8"),
         ("filled_lots", "i8"),
+        ("quote_reason", "i8", (2,)),  # why a side was not quoted at the last decision; 0 if it was
         ("suppressed", "i8", (len(Reason),)),  # side-decisions without a quote, by reason
         ("n_fills", "i8"),  # used rows of the output buffers
         ("n_orders", "i8"),

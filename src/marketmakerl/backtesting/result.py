@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -44,29 +45,29 @@ class BacktestResult:
     @cached_property
     def fills(self) -> pd.DataFrame:
         """One row a fill: ts_ns, order_id, side (+1 buy), price, qty, fee, mid (before it), liquidity, inventory."""
-        raw, lot = self.raw_fills, self.instrument.lot_size
+        raw = self.raw_fills
         return _frame({
             "ts_ns": raw["ts_ns"],
             "order_id": raw["order_id"],
             "side": raw["side"],
             "price": self._prices(raw["price_ticks"]),
-            "qty": raw["qty_lots"] * lot,
+            "qty": self._quantities(raw["qty_lots"]),
             "fee": raw["fee"],
             "mid": raw["mid"],
             "liquidity": np.where(raw["maker"] == 1, "maker", "taker"),
-            "inventory": raw["position_lots"] * lot,
+            "inventory": self._quantities(raw["position_lots"]),
         })  # fmt: skip
 
     @cached_property
     def orders(self) -> pd.DataFrame:
         """One row an order, in the order they ended: order_id, side, price, qty, filled_qty, times, status, reason."""
-        raw, lot = self.raw_orders, self.instrument.lot_size
+        raw = self.raw_orders
         return _frame({
             "order_id": raw["order_id"],
             "side": raw["side"],
             "price": self._prices(raw["price_ticks"]),
-            "qty": raw["qty_lots"] * lot,
-            "filled_qty": raw["filled_lots"] * lot,
+            "qty": self._quantities(raw["qty_lots"]),
+            "filled_qty": self._quantities(raw["filled_lots"]),
             "submitted_ns": raw["submitted_ns"],
             "closed_ns": raw["closed_ns"],
             "status": _STATUS_NAMES[raw["status"]],
@@ -81,12 +82,21 @@ class BacktestResult:
             "ts_ns": raw["ts_ns"],
             "equity": raw["equity"],
             "cash": raw["cash"],
-            "inventory": raw["position_lots"] * self.instrument.lot_size,
+            "inventory": self._quantities(raw["position_lots"]),
             "mid": raw["mid"],
         })  # fmt: skip
 
     def _prices(self, ticks: Any) -> Any:
-        return np.round(ticks * self.instrument.tick_size, 12)
+        return _clean(ticks, self.instrument.tick_size)
+
+    def _quantities(self, lots: Any) -> Any:
+        return _clean(lots, self.instrument.lot_size)
+
+
+def _clean(steps: Any, size: float) -> Any:
+    """Return steps * size without binary noise: rounded to the decimals that the size itself has."""
+    exponent = Decimal(repr(size)).as_tuple().exponent
+    return np.round(steps * size, max(0, -exponent) if isinstance(exponent, int) else 12)
 
 
 def _frame(columns: dict[str, Any]) -> pd.DataFrame:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from marketmakerl.backtesting.backtest_engine import backtest
-from marketmakerl.core.errors import DataQualityError
+from marketmakerl.backtesting.engine import BAR_VOLUME_SHARE
+from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.data.tape import EventTape, Kind
-from marketmakerl.models.bar_calibration import estimate_from_bars
-from marketmakerl.models.registry import calibrated_model
+from marketmakerl.models.bar_calibration import MIN_BARS, BarEstimate, estimate_from_bars
+from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE, calibrated_model
 
 if TYPE_CHECKING:
     from marketmakerl.backtesting.result import BacktestResult
     from marketmakerl.core.fees import Fees
+    from marketmakerl.models.contract import QuotingModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +35,29 @@ class Session:
         spread_scale: factor on the distance 1/k that the bars suggest; every model's distances grow with it.
     """
 
-    model: str
-    model_params: dict[str, float]
-    budget: float
-    order_share: float
     fees: Fees
-    horizon_s: float
-    inventory_range: float
-    warmup_bars: int
-    bar_volume_share: float
+    model: str = "avellaneda_stoikov"
+    model_params: dict[str, float] = field(default_factory=dict)
+    budget: float = 10_000.0
+    order_share: float = 0.02
+    horizon_s: float = DEFAULT_HORIZON_S
+    inventory_range: float = DEFAULT_INVENTORY_RANGE
+    warmup_bars: int = 240
+    bar_volume_share: float = BAR_VOLUME_SHARE
     spread_scale: float = 1.0
+
+    def check(self) -> None:
+        """Raise `ConfigError` for a setting out of range, `UnknownNameError` for an unknown model or parameter."""
+        # Any estimate will do: what is asked is whether the fixed parameters are known and in range.
+        calibrated_model(self.model, BarEstimate(sigma=1.0, k=1.0, bars=0), fixed=self.model_params)
+        for name in ("budget", "horizon_s", "inventory_range", "spread_scale"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name} must be a finite number > 0, got {getattr(self, name)!r}")
+        for name in ("order_share", "bar_volume_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be in (0, 1], got {getattr(self, name)!r}")
+        if self.warmup_bars <= MIN_BARS:
+            raise ConfigError(f"warmup_bars must be above {MIN_BARS} to estimate volatility, got {self.warmup_bars}")
 
 
 def trade(session: Session, warm_up: EventTape, tape: EventTape) -> tuple[BacktestResult, dict[str, Any]]:
@@ -60,6 +75,38 @@ def trade(session: Session, warm_up: EventTape, tape: EventTape) -> tuple[Backte
         DataQualityError: the warm-up does not allow an estimate.
         ConfigError: a setting that does not fit the instrument.
     """
+    price = float(tape.price_ticks[0]) * tape.instrument.tick_size
+    setup = prepare(session, warm_up, price)
+    result = backtest(
+        tape,
+        setup.model,
+        fees=session.fees,
+        order_qty=setup.order_qty,
+        cash=setup.cash,
+        bar_volume_share=session.bar_volume_share,
+    )
+    return result, setup.parameters
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a session starts with: the calibrated model, the size of a quote, the opening balance.
+
+    Attributes:
+        model: the model, its parameters set by the warm-up.
+        order_qty: size of a quote, in units of quantity.
+        cash: opening balance, settlement currency.
+        parameters: the same for the record, JSON-ready: model, order_qty, estimate (before `spread_scale`).
+    """
+
+    model: QuotingModel
+    order_qty: float
+    cash: float
+    parameters: dict[str, Any]
+
+
+def prepare(session: Session, warm_up: EventTape, price: float) -> Prepared:
+    """Set the parameters from `warm_up`, and the sizes at `price`, the first that is traded; raises as `trade`."""
     estimate = estimate_from_bars(warm_up)
     model = calibrated_model(
         session.model,
@@ -68,16 +115,13 @@ def trade(session: Session, warm_up: EventTape, tape: EventTape) -> tuple[Backte
         inventory_range=session.inventory_range,
         fixed=session.model_params,
     )
-    instrument = tape.instrument
-    price = float(tape.price_ticks[0]) * instrument.tick_size
+    instrument = warm_up.instrument
     # A quote is worth a share of the budget, in whole lots; an inverse contract counts in quote currency already.
     unit = instrument.contract_size * (1.0 if instrument.kind == "inverse" else price)
     order_qty = instrument.qty(max(1, instrument.lots(session.budget * session.order_share / unit)))
     cash = session.budget / price if instrument.kind == "inverse" else session.budget
-    result = backtest(
-        tape, model, fees=session.fees, order_qty=order_qty, cash=cash, bar_volume_share=session.bar_volume_share
-    )
-    return result, {"model": model.as_dict(), "order_qty": order_qty, "estimate": estimate.as_dict()}
+    parameters = {"model": model.as_dict(), "order_qty": order_qty, "estimate": estimate.as_dict()}
+    return Prepared(model, order_qty, cash, parameters)
 
 
 def split_warm_up(tape: EventTape, warmup_bars: int) -> tuple[EventTape, EventTape]:

@@ -169,6 +169,7 @@ def _quote_side(state: Any, order: Any, params: Any, orders: Any, ts_ns: int, in
             reason = _NO_CASH if side > 0 else _NO_INVENTORY
         elif too_small:
             reason = _MIN_NOTIONAL
+    state.quote_reason[index] = reason
     if order.order_id != 0:
         remaining = order.qty_lots - order.filled_lots
         if reason == _NONE and order.price_ticks == price_ticks and remaining <= lots:
@@ -283,7 +284,10 @@ def step(
                 _close_order(state, own[i], orders, ts_ns, _CANCELLED, _ON_GAP)
 
 
-@njit()
+FINISH_SIGNATURE = types.void(record_type(STATE), array_type(ORDER), array_type(ORDER), types.int64)
+
+
+@njit(FINISH_SIGNATURE)
 def finish(state: Any, own: Any, orders: Any, ts_ns: int) -> None:
     """End the session: whatever still rests expires."""
     for i in range(2):
@@ -326,7 +330,7 @@ def advance(
     qty_lots: Any,
     kind: Any,
 ) -> bool:
-    """Step through the tape from `state.row`; return False if a buffer filled up first, True at the end.
+    """Step through the events from `state.row`; return False if a buffer filled up first, True at the end.
 
     Args:
         state: STATE record, carried from call to call.
@@ -354,5 +358,4 @@ def advance(
             ts_ns[i], price_ticks[i], qty_lots[i], kind[i],
         )  # fmt: skip
     state.row = len(ts_ns)
-    finish(state, own, orders, ts_ns[-1])
     return True

@@ -13,6 +13,7 @@ def doctor(artifacts: options.Artifacts = None, as_json: options.Json = False) -
     Example: mml doctor --json
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from marketmakerl.agents.doctor import examine
@@ -26,7 +27,7 @@ def doctor(artifacts: options.Artifacts = None, as_json: options.Json = False) -
     table = Table("check", "", "found", "what to do")
     for check in checks:
         mark = "[green]ok[/]" if check.ok else ("[red]missing[/]" if check.needed else "[yellow]absent[/]")
-        table.add_row(check.name, mark, check.found, "" if check.ok else check.remedy)
+        table.add_row(escape(check.name), mark, escape(check.found), "" if check.ok else escape(check.remedy))
     Console().print(table)
     typer.echo("Something that is needed is missing." if broken else "Everything that is needed is here.")
     return 2 if broken else 0

@@ -12,7 +12,17 @@ import typer
 from typer.exceptions import TyperException
 
 from marketmakerl import __version__
-from marketmakerl.cli import backtest, campaign, data, doctor
+from marketmakerl.cli import (
+    backtest,
+    campaign,
+    data,
+    doctor,
+    gate,
+    live,
+    realtime_paper,
+    research_budgets,
+    walk_forward,
+)
 from marketmakerl.core.errors import MarketMakerLError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -29,7 +39,12 @@ app = typer.Typer(
 )
 app.command("campaign")(campaign.campaign)
 app.command("backtest")(backtest.backtest)
+app.command("research-budgets")(research_budgets.research_budgets)
+app.command("walk-forward")(walk_forward.walk_forward)
+app.command("gate")(gate.gate)
 app.add_typer(data.app, name="data")
+app.command("realtime-paper")(realtime_paper.realtime_paper)
+app.command("live")(live.live)
 app.command("doctor")(doctor.doctor)
 
 

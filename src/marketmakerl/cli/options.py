@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from marketmakerl.backtesting.session import Session
     from marketmakerl.core.settings import Settings
     from marketmakerl.data.market import MarketRequest
 
@@ -18,7 +19,7 @@ Symbol = Annotated[str, typer.Option(help="Symbol, e.g. BTC/USDT.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of recorded data, one klines Parquet file, or a tape.")]
 Timeframe = Annotated[str, typer.Option(help="Bars to use: 1m, 5m, 15m, 1h ...")]
 Days = Annotated[float | None, typer.Option(help="Only the last so many days.")]
-Model = Annotated[str, typer.Option(help="Quoting model: avellaneda_stoikov, symmetric.")]
+Model = Annotated[str, typer.Option(help="Quoting model: avellaneda_stoikov, rl_enhanced, symmetric.")]
 Seed = Annotated[int, typer.Option(help="First seed.")]
 Budget = Annotated[float, typer.Option(help="Opening equity of a run, quote currency.")]
 MakerBps = Annotated[float | None, typer.Option(help="Maker fee in basis points; default: the exchange's table.")]
@@ -55,7 +56,34 @@ def market_request(
         days=days,
         catalog_dir=loaded.data_dir,
         instruments_file=loaded.instruments_file,
+        fees_file=loaded.fees_file,
     )
+
+
+def trading_session(
+    loaded: Settings,
+    exchange: str,
+    model: str,
+    params: list[str] | None,
+    *,
+    budget: float,
+    maker_bps: float | None,
+    taker_bps: float | None,
+    warmup_bars: int,
+) -> Session:
+    """Return a session with the exchange's fees, or those given."""
+    from marketmakerl.backtesting.session import Session
+    from marketmakerl.core.fees import Fees
+
+    session = Session(
+        fees=Fees.choose(exchange, maker_bps=maker_bps, taker_bps=taker_bps, overrides=loaded.fees_file),
+        model=model,
+        model_params=model_params(params),
+        budget=budget,
+        warmup_bars=warmup_bars,
+    )
+    session.check()
+    return session
 
 
 def model_params(texts: list[str] | None) -> dict[str, float]:

@@ -64,6 +64,24 @@ class Fees:
         fees = tiers[tier].fees
         return cls(fees.maker_bps, fees.taker_bps)
 
+    @classmethod
+    def choose(
+        cls,
+        exchange: str,
+        *,
+        maker_bps: float | None = None,
+        taker_bps: float | None = None,
+        tier: int = 0,
+        overrides: Path | None = None,
+    ) -> Fees:
+        """Return the rates given, and the venue's table for those that are not; raises what `for_exchange` raises."""
+        if maker_bps is not None and taker_bps is not None:
+            return cls(maker_bps, taker_bps)
+        table = cls.for_exchange(exchange, tier, overrides)
+        return cls(
+            table.maker_bps if maker_bps is None else maker_bps, table.taker_bps if taker_bps is None else taker_bps
+        )
+
     @property
     def maker_rate(self) -> float:
         """Return the maker fee as a fraction of notional."""

@@ -2,7 +2,8 @@
 
 A catalog is a folder whose file names say what is in them, `<kind>/<exchange>_<symbol>_<rest>.parquet`; nothing else
 has to be kept in step with it. A `MANIFEST.csv` beside the folders (columns file, sha256) is checked when a file is
-used; a Parquet file may carry its tier in the metadata key `mml.tier` (absent: T1, recorded exchange data).
+used; a Parquet file may carry its tier in the metadata key `mml.tier` (absent: T1, recorded exchange data). What this
+program fetched itself lies in the same folders below `real/`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ KIND_OF_FOLDER = {
 TIER_KEY = b"mml.tier"
 TIERS = ("T0", "T1", "T2", "T3")
 SIMULATED_EXCHANGE = "sim"
+FETCHED = "real"  # the folder below a catalog's root that holds what was fetched
 
 _NAME = re.compile(r"(?P<exchange>[a-z0-9]+)_(?P<symbol>[A-Za-z0-9.-]+)_(?P<rest>.+)")
 _TIMEFRAME = re.compile(r"(?P<count>[1-9][0-9]*)(?P<unit>[smhdw])")
@@ -119,7 +121,7 @@ class Catalog:
         """List the data sets.
 
         Args:
-            root: the folder that holds klines/, trades/, book/, ...
+            root: the folder that holds klines/, trades/, book/, ..., or real/klines/, ...
 
         Raises:
             DataNotFoundError: the folder does not exist.
@@ -131,10 +133,13 @@ class Catalog:
         expected = _manifest_hashes(root / "MANIFEST.csv")
         self.data_sets: list[DataSet] = []
         for folder, kind in KIND_OF_FOLDER.items():
-            for path in sorted((root / folder).glob("*.parquet")):
+            for path in (
+                *sorted((root / folder).glob("*.parquet")),
+                *sorted((root / FETCHED / folder).glob("*.parquet")),
+            ):
                 found = parse_name(path, kind)
                 if found:
-                    sha256 = expected.get(f"{folder}/{path.name}", "")
+                    sha256 = expected.get(path.relative_to(root).as_posix(), "")
                     self.data_sets.append(
                         DataSet(found.exchange, found.symbol, kind, found.timeframe, path, expected_sha256=sha256)
                     )

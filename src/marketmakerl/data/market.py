@@ -53,7 +53,7 @@ class MarketRequest:
         timeframe: bars to use, e.g. "1m".
         days: only the last so many days; None for all.
         catalog_dir: the local catalog.
-        instruments_file: overrides of the instrument table.
+        instruments_file, fees_file: overrides of the shipped tables.
     """
 
     exchange: str = ""
@@ -63,6 +63,7 @@ class MarketRequest:
     days: float | None = None
     catalog_dir: Path = Path("data")
     instruments_file: Path | None = None
+    fees_file: Path | None = None
 
     @property
     def is_synthetic(self) -> bool:

@@ -45,11 +45,13 @@ class Venue:
         ccxt_id: ccxt's class.
         market_types: which of its market lists are ours, in ccxt's words; () for all it has.
         default_type: what its calls without a symbol mean, in ccxt's words; "" for its own default.
+        depths: the numbers of levels a book can be asked for; () for any.
     """
 
     ccxt_id: str
     market_types: tuple[str, ...] = ()
     default_type: str = ""
+    depths: tuple[int, ...] = ()
 
     def options(self) -> dict[str, Any]:
         """Return the `options` of the ccxt client."""
@@ -61,9 +63,11 @@ class Venue:
         return options
 
 
+_USDM = Venue("binanceusdm", ("linear",), "swap", (5, 10, 20, 50, 100, 500, 1000))
+
 VENUES: Final[dict[str, Venue]] = {
     "binance": Venue("binance", ("spot",), "spot"),
-    "binanceusdm": Venue("binanceusdm", ("linear",), "swap"),
+    "binanceusdm": _USDM,
     "bitmex": Venue("bitmex"),
     "bitstamp": Venue("bitstamp"),
     "bybit": Venue("bybit", ("spot",), "spot"),
@@ -76,7 +80,7 @@ VENUES: Final[dict[str, Venue]] = {
     "okx": Venue("okx", ("spot",), "spot"),
     "okxswap": Venue("okx", ("swap",), "swap"),
     # The offline venue speaks Binance's protocol; its instrument is a perpetual.
-    SIMULATED_EXCHANGE: Venue("binanceusdm", ("linear",), "swap"),
+    SIMULATED_EXCHANGE: _USDM,
 }
 
 _HOST = re.compile(r"^https?://[^/]+")

@@ -36,7 +36,7 @@ from marketmakerl.data.public_answers import (
     trades_frame,
     whole_or_minus_one,
 )
-from marketmakerl.data.public_door import PUBLIC_METHODS, Door, blocked, check_base_url, find_venue, open_door
+from marketmakerl.data.public_door import PUBLIC_METHODS, VENUES, Door, blocked, check_base_url, find_venue, open_door
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -243,7 +243,11 @@ class PublicClient:
             DataQualityError: the book is crossed, or not in order.
         """
         name = str(self.market(symbol)["symbol"])
-        answer = self._call("fetch_order_book", name, limit)
+        if limit < 1:
+            raise ConfigError(f"a book needs at least one level, got {limit}")
+        depths = VENUES[self.id].depths
+        enough = next((depth for depth in depths if depth >= limit), depths[-1] if depths else limit)
+        answer = self._call("fetch_order_book", name, enough)
         received_ns = self._clock.now_ns()
         where = f"{self.id} {name}"
         bids, asks = (levels(answer, side, where)[:limit] for side in ("bids", "asks"))
@@ -268,6 +272,8 @@ class PublicClient:
             Binance the id of the aggregate), by time.
         """
         name = str(self.market(symbol)["symbol"])
+        if limit < 1:
+            raise ConfigError(f"ask for at least one trade, got {limit}")
         if since_ms is None:
             latest = trade_rows(self._call("fetch_trades", name, None, min(limit, PAGE)), f"{self.id} {name}")
             return trades_frame(latest[-limit:])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from marketmakerl.core.errors import UnknownNameError
 from marketmakerl.models.avellaneda_stoikov import AvellanedaStoikov
+from marketmakerl.models.rl_enhanced_model import RLEnhanced
 from marketmakerl.models.symmetric import Symmetric
 
 if TYPE_CHECKING:
@@ -37,9 +38,15 @@ def _symmetric(estimate: BarEstimate, horizon_s: float, inventory_range: float) 
     return Symmetric.of_avellaneda_stoikov(gamma, estimate.k, estimate.sigma, horizon_s)
 
 
+def _rl_enhanced(estimate: BarEstimate, horizon_s: float, inventory_range: float) -> QuotingModel:
+    gamma = risk_aversion(estimate, horizon_s, inventory_range)
+    return RLEnhanced("default", gamma, estimate.k, estimate.sigma, horizon_s, inventory_range)
+
+
 _Maker = Callable[["BarEstimate", float, float], "QuotingModel"]
 _MODELS: dict[str, tuple[type[QuotingModel], _Maker]] = {
     "avellaneda_stoikov": (AvellanedaStoikov, _avellaneda_stoikov),
+    "rl_enhanced": (RLEnhanced, _rl_enhanced),
     "symmetric": (Symmetric, _symmetric),
 }
 MODEL_IDS = tuple(sorted(_MODELS))

@@ -7,6 +7,7 @@ running bar is what its trades so far add up to.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 MAX_BARS: Final = 5_000_000
 _BLOCKS_KEPT: Final = 64
-_TAPE_SPREAD_BPS: Final = 1.0  # a tape of bars says nothing of the spread
+_TAPE_SPREAD_BPS: Final = 1.0  # a tape of bars says nothing of the book: about what the synthetic market has
+_TAPE_DEPTH: Final = 0.3  # within 10 bps, in median volumes of a bar
+_LEVEL_LOTS: Final = 20.0  # mean size of a level, at least; a thin book has its levels further apart
 _WEEK_MS: Final = 604_800_000
 _MONDAY_MS: Final = 345_600_000  # 1970-01-05; weeks begin on Monday
 
@@ -119,7 +122,7 @@ class SimMarket:
             close=close,
             lots=lots,
             spread_ticks=np.maximum(1, np.rint(opened * _TAPE_SPREAD_BPS * 1e-4)).astype(np.int64),
-            level_lots=np.full(len(ts_ms), max(1, int(np.median(lots)) // 100)),
+            depth=max(1.0, float(np.median(lots))) * _TAPE_DEPTH / (opened * 1e-3),
         )
         return cls(tape.instrument, tape.interval_ns // NS_PER_MS, bars, seed)
 
@@ -206,8 +209,8 @@ class SimMarket:
     def book(self, limit: int, now_ms: int) -> Book:
         """Return the best `limit` levels of both sides around the last trade.
 
-        The last trade was at the best ask if its aggressor bought, else at the best bid. Every tick behind the best is
-        a level; its size depends on its price and the bar.
+        The last trade was at the best ask if its aggressor bought, else at the best bid. Behind the best, levels lie on
+        a grid that is as wide as the book is thin; the size of a level depends on its price and the bar.
         """
         traded = self.traded(now_ms)
         bar = max(0, self._bar_at(now_ms))
@@ -219,9 +222,15 @@ class SimMarket:
             ask = int(self._bars.open[0]) + spread
         bid = max(1, ask - spread)
         ask = max(ask, bid + 1)
-        steps = np.arange(limit)
-        bid_ticks, ask_ticks = bid - steps[: min(limit, bid)], ask + steps
-        bid_lots, ask_lots = (self._sizes(ticks, side, bar) for ticks, side in ((bid_ticks, 0), (ask_ticks, 1)))
+        depth = float(self._bars.depth[bar])
+        grid = max(1, math.ceil(_LEVEL_LOTS / depth))
+        steps = np.arange(limit - 1)
+        bid_ticks = np.append(bid, ((bid - 1) // grid - steps) * grid)
+        ask_ticks = np.append(ask, (ask // grid + 1 + steps) * grid)
+        bid_ticks = bid_ticks[bid_ticks > 0]
+        bid_lots, ask_lots = (
+            self._sizes(ticks, salt, depth * grid) for ticks, salt in ((bid_ticks, 2 * bar), (ask_ticks, 2 * bar + 1))
+        )
         return Book(bid_ticks, bid_lots, ask_ticks, ask_lots, traded + bar + 1)
 
     def _set(self, bars: Bars) -> None:
@@ -299,14 +308,13 @@ class SimMarket:
         for column, value in zip(candles[1:], (*row, *bought), strict=True):
             column[-1] = value
 
-    def _sizes(self, ticks: Ints, side: int, bar: int) -> Ints:
-        mean = int(self._bars.level_lots[bar])
-        salt = np.array([self._seed, bar, side], np.uint64)
+    def _sizes(self, ticks: Ints, salt: int, mean_lots: float) -> Ints:
+        """Return sizes spread evenly over 1 .. twice the mean; the market's seed, `salt` and its price fix each one."""
         mixed = ticks.astype(np.uint64)
-        for part in salt:
-            mixed = _mix(mixed ^ _mix(np.array([part])))
+        for part in (self._seed, salt):
+            mixed = _mix(mixed ^ _mix(np.array([part], np.uint64)))
         share = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        return 1 + np.floor(share * (2 * mean - 1)).astype(np.int64)
+        return 1 + np.floor(share * max(0.0, 2 * mean_lots - 1)).astype(np.int64)
 
 
 def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -79,5 +79,5 @@ def _to_bars(frame: pd.DataFrame, config: SyntheticMarket, start_ms: int | None)
         close=steps("close", config.tick_size),
         lots=steps("volume", config.lot_size),
         spread_ticks=np.maximum(1, steps("spread", config.tick_size)),
-        level_lots=np.maximum(1, np.rint(depth / band_ticks)).astype(np.int64),
+        depth=np.maximum(depth, 1.0) / band_ticks,
     )

@@ -1,4 +1,4 @@
-"""Trades that a bar could be made of: from the open to the close, through the low and the high, adding up to its volume.
+"""Trades that a bar could be made of: from the open to the close through the low and the high, with the volume it had.
 
 How many trades a bar gets depends on the bar alone, so that trade ids can be counted without making the trades. The
 trades of a block of bars depend on the seed, the block's number and its bars, on nothing else.
@@ -33,7 +33,7 @@ class Bars:
         open, high, low, close: int64[n], ticks; the low and the high hold the others.
         lots: int64[n], volume.
         spread_ticks: int64[n], >= 1, distance of the best quotes from each other.
-        level_lots: int64[n], >= 1, mean quantity of a level of the book.
+        depth: float64[n], > 0, mean quantity resting in the book, lots a tick on each side.
     """
 
     ts_ms: Ints
@@ -43,7 +43,7 @@ class Bars:
     close: Ints
     lots: Ints
     spread_ticks: Ints
-    level_lots: Ints
+    depth: Floats
 
     def __len__(self) -> int:
         return len(self.ts_ms)
@@ -174,4 +174,4 @@ def _split(total: Ints, count: Ints, weights: Floats) -> Ints:
     upto = np.floor(spare * share).astype(np.int64)
     # The last real part ends at the whole, whatever rounding did.
     upto = np.where(np.arange(weights.shape[1])[np.newaxis, :] >= count - 1, spare, upto)
-    return np.diff(upto, axis=1, prepend=0) + 1
+    return np.asarray(np.diff(upto, axis=1, prepend=0) + 1, np.int64)

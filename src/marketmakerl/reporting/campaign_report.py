@@ -6,7 +6,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
 from marketmakerl.core.artifacts import read_json, to_json, write_atomic
@@ -56,7 +56,7 @@ def write_report(folder: Path) -> Path:
     manifest, runs = read_json(folder / "manifest.json"), _read_runs(folder / "runs.jsonl")
     try:
         page = _render(folder, manifest, runs)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, UndefinedError) as error:
         raise DataFormatError(f"{folder} is not a campaign: {type(error).__name__}: {error}") from error
     path = folder / REPORT_FILE
     write_atomic(path, page.encode())
@@ -160,7 +160,7 @@ def _identity_error(run: Run) -> float:
 
 
 def _withheld(finished: list[Run]) -> list[tuple[str, float]]:
-    """Return why quotes were withheld and how often, mean over the runs, most often first; what never happened is out."""
+    """Return why quotes were withheld and how often (mean of the runs), most often first; what never was is out."""
     names = {name for run in finished for name in run["metrics"]["suppressed_pct"]}
     shares = {n: sum(float(r["metrics"]["suppressed_pct"].get(n, 0)) for r in finished) / len(finished) for n in names}
     return sorted(((name, share) for name, share in shares.items() if share > 0), key=lambda pair: (-pair[1], pair[0]))
@@ -227,8 +227,8 @@ def _environment() -> Environment:
         loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     for number_format in (
-        *(formats.money, formats.percent, formats.with_percent_sign, formats.ratio, formats.count, formats.quantity),
-        *(formats.day, formats.minute),
+        *(formats.money, formats.round_money, formats.percent, formats.with_percent_sign, formats.ratio),
+        *(formats.count, formats.quantity, formats.day, formats.minute),
     ):
         environment.filters[number_format.__name__] = number_format
     environment.filters["data_cell"] = lambda value, name: _data_cell(name, value)

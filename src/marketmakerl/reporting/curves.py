@@ -23,6 +23,7 @@ MAX_POINTS: Final = 600  # a curve; a screen has few more columns than that
 
 _GRID_POINTS: Final = 200
 _COLUMNS: Final = ("ts_ns", "equity", "inventory")
+_DTYPES: Final = {pa.int64(): np.int64, pa.float64(): np.float64}
 
 Floats = npt.NDArray[np.float64]
 
@@ -64,8 +65,7 @@ def read_curves(path: Path) -> Curves | None:
         table = pq.ParquetFile(path).read(columns=list(_COLUMNS))
         if table.num_rows == 0:
             return None
-        # By DLPack, because to_numpy() would load pandas first, which takes longer than all the rest of a report.
-        ts_ns, equity, inventory = (np.from_dlpack(pa.concat_arrays(table.column(name).chunks)) for name in _COLUMNS)
+        ts_ns, equity, inventory = (_array(table, name) for name in _COLUMNS)
     except (pa.ArrowException, KeyError, OSError) as error:
         text = str(error).partition("\n")[0]
         raise DataFormatError(f"{path} is not an equity table: {text}; repeat the campaign to make it again") from error
@@ -79,6 +79,17 @@ def read_curves(path: Path) -> Curves | None:
         inventory=thin(elapsed_s, inventory.astype(np.float64)),
         even=Line(elapsed_s[even], change[even]),
     )
+
+
+def _array(table: pa.Table, name: str) -> npt.NDArray[Any]:
+    """Return a column; to_numpy() would load pandas first, which takes longer than all the rest of a report."""
+    column = table.column(name)
+    if column.type not in _DTYPES or column.null_count:
+        raise pa.ArrowInvalid(f"column {name} has type {column.type} and {column.null_count} missing values")
+    array = pa.concat_arrays(column.chunks)
+    buffer: Any = array.buffers()[1]
+    values: npt.NDArray[Any] = np.frombuffer(buffer, _DTYPES[column.type])
+    return values[array.offset : array.offset + len(array)]
 
 
 def thin(x: Floats, y: Floats, max_points: int = MAX_POINTS) -> Line:

@@ -93,7 +93,7 @@ def attribution_figure(drawn: list[Run], money_unit: str) -> Figure:
     )
     layout = _layout(f"{escape(money_unit)} a run", legend=True)
     layout |= {"barmode": "relative", "bargap": 0.35}
-    layout["xaxis"] |= {"type": "category", "showgrid": False}
+    layout["xaxis"] |= {"type": "category", "showgrid": False, "range": [-0.6, len(ids) - 0.4]}
     layout["yaxis"]["tickformat"] = "~s"
     return {"data": bars, "layout": layout}
 

@@ -19,6 +19,11 @@ def money(value: float | None) -> str:
     return f"{value:.2g}" if 0 < abs(value) < 0.005 else f"{value:z,.2f}"
 
 
+def round_money(value: float | None) -> str:
+    """Format an amount for a headline: as `money`, but without cents from 100,000 on."""
+    return money(value) if value is None or abs(value) < 1e5 else f"{value:,.0f}"
+
+
 def percent(fraction: float | None, digits: int = 2) -> str:
     """Format a fraction as a percentage without its sign: 0.0123 is "1.23"."""
     return NOTHING if fraction is None else f"{100 * fraction:z,.{digits}f}"

@@ -77,11 +77,20 @@ def fast_variance(state: Any) -> float:
 
 
 @njit()
+def slow_variance(state: Any) -> float:
+    """Return the slow variance per second, corrected likewise."""
+    if state.var_weight_slow > 0.0:
+        return state.var_slow / state.var_weight_slow
+    return 0.0
+
+
+@njit()
 def widening(state: Any, risk: Any) -> float:
     """Return the factor on distances: fast over slow volatility, between 1 and its cap, and more while REDUCING."""
     factor = 1.0
-    if risk.vol_widen_max > 1.0 and state.var_slow > 0.0:
-        ratio = np.sqrt(fast_variance(state) / (state.var_slow / state.var_weight_slow))
+    slow = slow_variance(state)
+    if risk.vol_widen_max > 1.0 and slow > 0.0:
+        ratio = np.sqrt(fast_variance(state) / slow)
         factor = min(max(ratio, 1.0), risk.vol_widen_max)
     if state.breaker == REDUCING:
         factor *= risk.risk_off_widen
@@ -123,8 +132,8 @@ def apply_overlays(
     scale = risk.risk_off_scale if state.breaker == REDUCING else 1.0
     soft = risk.soft_inventory_pct * budget * scale
     hard = risk.hard_inventory_pct * budget * scale
-    # Standard deviation of the leaky sum of a random walk with this volatility.
-    usual_move = np.sqrt(fast_variance(state) * risk.adverse_move_s / 2.0)
+    # Standard deviation of the leaky sum of a random walk with the slow volatility, which the move itself hardly lifts.
+    usual_move = np.sqrt(slow_variance(state) * risk.adverse_move_s / 2.0)
     for side in range(2):
         if state.want_reason[side] != 0:
             continue

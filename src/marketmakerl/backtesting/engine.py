@@ -1,0 +1,162 @@
+"""The engine in Python's hands: state and buffers. Backtest and paper trading feed it; the step is the same."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from marketmakerl.backtesting.records import FILL, ORDER, PARAMS, SAMPLE, STATE, new_record
+from marketmakerl.backtesting.step import advance, finish
+from marketmakerl.core.errors import ConfigError
+from marketmakerl.core.fees import Fees
+from marketmakerl.core.ledger import open_ledger
+from marketmakerl.models.contract import new_context
+from marketmakerl.risk.limits import RiskLimits
+
+if TYPE_CHECKING:
+    from marketmakerl.core.instrument import Instrument
+    from marketmakerl.data.tape import EventTape
+    from marketmakerl.models.contract import QuotingModel
+
+BAR_VOLUME_SHARE = 0.10
+# Rows of an output buffer: enough that years of bars need few refills, few enough that one live event costs nothing.
+_BUFFER_ROWS = 4096
+_OUTPUTS = (("n_fills", FILL), ("n_orders", ORDER), ("n_samples", SAMPLE))
+
+
+class Engine:
+    """One model trading one instrument, fed with events in order.
+
+    Attributes:
+        state: the engine's STATE record.
+        own: ORDER[2], the resting bid and ask; order_id 0 where there is none.
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        model: QuotingModel,
+        *,
+        fees: Fees,
+        order_qty: float,
+        cash: float,
+        first_price: float,
+        risk: RiskLimits | None = None,
+        initial_inventory: float | None = None,
+        target_inventory: float | None = None,
+        bar_volume_share: float = BAR_VOLUME_SHARE,
+    ) -> None:
+        """Open the books; arguments as in `backtest`, and `first_price`, at which a spot budget is split.
+
+        Raises:
+            ConfigError: an argument out of range, or one that does not fit the instrument.
+        """
+        if not isinstance(fees, Fees):
+            raise ConfigError(f"fees must be Fees(maker_bps, taker_bps), got {fees!r}")
+        if not 0 < _number("bar_volume_share", bar_volume_share) <= 1:
+            raise ConfigError(f"bar_volume_share must be in (0, 1], got {bar_volume_share!r}")
+        order_lots = instrument.lots(_number("order_qty", order_qty))
+        if order_lots < 1:
+            raise ConfigError(
+                f"order_qty {order_qty:g} is below one lot of {instrument.symbol} ({instrument.lot_size:g})"
+            )
+        cash, position_lots = _opening(instrument, cash, initial_inventory, first_price)
+        target_lots = position_lots if instrument.kind == "spot" else 0
+        if target_inventory is not None:
+            target_lots = instrument.lots(_number("target_inventory", target_inventory))
+
+        self.state = new_record(STATE)
+        open_ledger(self.state, instrument, cash, position_lots)
+        self.state.next_order_id = 1
+        self.own = np.zeros(2, ORDER).view(np.recarray)
+        params = new_record(PARAMS)
+        params.tick_size = instrument.tick_size
+        params.lot_size = instrument.lot_size
+        params.contract_size = instrument.contract_size
+        params.inverse = int(instrument.kind == "inverse")
+        params.spot = int(instrument.kind == "spot")
+        params.min_notional = instrument.min_notional
+        params.maker_rate = fees.maker_rate
+        params.taker_rate = fees.taker_rate
+        params.order_lots = order_lots
+        params.target_lots = target_lots
+        params.session_s = model.session_s
+        params.bar_volume_share = bar_volume_share
+        self._inputs = (
+            self.own,
+            params,
+            (risk or RiskLimits()).record(),
+            new_context(),
+            model.kernel,
+            model.params(),
+        )
+        self._buffers = [np.zeros(_BUFFER_ROWS, dtype).view(np.recarray) for _, dtype in _OUTPUTS]
+        self._kept: list[list[Any]] = [[], [], []]
+        self._last_ns = 0
+
+    def feed(self, events: EventTape) -> None:
+        """Step through `events`, which follow those fed before."""
+        if len(events) == 0:
+            return
+        columns = [np.asarray(column) for column in (events.ts_ns, events.price_ticks, events.qty_lots, events.kind)]
+        self.state.row = 0
+        done = False
+        while not done:
+            done = advance(self.state, *self._inputs, *self._buffers, *columns)
+            self._empty()
+        self._last_ns = int(events.ts_ns[-1])
+
+    def finish(self) -> None:
+        """End the session: what still rests expires."""
+        finish(self.state, self.own, self._buffers[1], self._last_ns)
+        self._empty()
+
+    def _empty(self) -> None:
+        for (counter, _), buffer, chunks in zip(_OUTPUTS, self._buffers, self._kept, strict=True):
+            used = int(getattr(self.state, counter))
+            if used:
+                chunks.append(np.array(buffer[:used]))
+                setattr(self.state, counter, 0)
+
+    def fills(self, first: int = 0) -> Any:
+        """Return FILL[n]: the fills from the `first`-th on."""
+        return self._rows(0)[first:]
+
+    def orders(self) -> Any:
+        """Return ORDER[n]: the orders that have ended, in the order they did."""
+        return self._rows(1)
+
+    def samples(self) -> Any:
+        """Return SAMPLE[n]: equity at the start and at every decision."""
+        return self._rows(2)
+
+    def _rows(self, output: int) -> Any:
+        chunks = self._kept[output]
+        if len(chunks) > 1:
+            chunks[:] = [np.concatenate(chunks)]
+        return chunks[0] if chunks else np.zeros(0, _OUTPUTS[output][1])
+
+
+def _number(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigError(f"{name} must be a finite number, got {value!r}")
+    return float(value)
+
+
+def _opening(
+    instrument: Instrument, cash: float, initial_inventory: float | None, first_price: float
+) -> tuple[float, int]:
+    """Return opening cash and position in lots."""
+    if _number("cash", cash) <= 0:
+        raise ConfigError(f"cash must be > 0, got {cash!r}")
+    if initial_inventory is None:
+        if instrument.kind != "spot":
+            return float(cash), 0
+        lots = instrument.lots(cash / 2 / instrument.value(first_price))
+        return cash - instrument.qty(lots) * instrument.value(first_price), lots
+    lots = instrument.lots(_number("initial_inventory", initial_inventory))
+    if lots < 0 and instrument.kind == "spot":
+        raise ConfigError(f"spot cannot start short: initial_inventory {initial_inventory:g}")
+    return float(cash), lots

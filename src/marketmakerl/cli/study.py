@@ -1,0 +1,87 @@
+"""What the commands of the studies share: options, the progress bar, the end of a failed gate."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from marketmakerl.core.settings import Settings
+    from marketmakerl.validation.study import Progress
+
+Exchange = Annotated[
+    str, typer.Option(help="Exchange of the data, e.g. binance; sim: the synthetic market, a smoke test.")
+]
+Days = Annotated[float, typer.Option(help="The last so many days that are held.")]
+Seed = Annotated[int, typer.Option(help="Seed of the synthetic market.")]
+WarmupBars = Annotated[int, typer.Option(help="Bars that set the parameters and are not traded.")]
+Processes = Annotated[int | None, typer.Option(help="Worker processes; default: one a processor.")]
+
+
+def study_options(
+    loaded: Settings,
+    exchange: str,
+    symbol: str,
+    data: Path | None,
+    timeframe: str,
+    days: float,
+    *,
+    seed: int,
+    maker_bps: float | None,
+    taker_bps: float | None,
+    warmup_bars: int,
+) -> dict[str, Any]:
+    """Return the arguments that every study takes."""
+    from marketmakerl.cli import options
+
+    return {
+        "market": options.market_request(loaded, exchange, symbol, data, timeframe, days),
+        "seed": seed,
+        "maker_bps": maker_bps,
+        "taker_bps": taker_bps,
+        "fees_file": loaded.fees_file,
+        "warmup_bars": warmup_bars,
+    }
+
+
+@contextmanager
+def progress_bar(*, hidden: bool) -> Iterator[Progress]:
+    """Show a bar on stderr; yields what a study calls as (done, total, what was done)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=hidden) as bar:
+        task = bar.add_task("loading", total=None)
+
+        def show(done: int, total: int, description: str) -> None:
+            bar.update(task, completed=done, total=total, description="done" if done == total else description)
+
+        yield show
+
+
+def evidence_lines(folder: Path, analysis: dict[str, Any]) -> str:
+    """Return what a reader must know before any number."""
+    from marketmakerl.core.artifacts import read_json
+    from marketmakerl.reporting.campaign_report import evidence
+    from marketmakerl.reporting.study_report import shortage
+
+    market = analysis["market"]
+    span = f"{market['first'][:10]} to {market['last'][:10]}"
+    what = f"{market['exchange']} {market['symbol']} {market['timeframe']}, {span}."
+    lines = [evidence(read_json(folder / "manifest.json")), what, shortage(analysis)]
+    return "\n".join(line for line in lines if line)
+
+
+def judge_or_raise(checks: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `GateFailedError` with one line that names every failed check."""
+    from marketmakerl.core.errors import GateFailedError
+
+    failed = [f"{check['name']} ({check['why']})" for check in checks if not check["passed"]]
+    if failed:
+        raise GateFailedError(f"the gate says no: {'; '.join(failed)}")

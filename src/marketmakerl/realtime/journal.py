@@ -1,0 +1,94 @@
+"""The journal of a paper session: one JSON line an event, each chained to the one before it by a hash.
+
+A line is {"seq", "ts_ns", "type", ..., "prev"}: `prev` is the BLAKE2b-128 of the bytes of the line before ("" for the
+first), so nothing can be changed, left out or put in afterwards without its showing. Lines are flushed as they are
+written; a session that is killed leaves at most its last line unfinished, and `read_journal` says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+
+from marketmakerl.core.artifacts import to_json
+from marketmakerl.core.errors import ArtifactError, DataFormatError, DataNotFoundError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+
+class Journal:
+    """Writes a journal. Use it as a context manager.
+
+    Args:
+        path: the file; it must not exist.
+
+    Raises:
+        ArtifactError: it exists, its folder cannot be written, or the disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines = 0
+        self._prev = ""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("xb")
+        except OSError as error:
+            raise ArtifactError(f"cannot write the journal {path}: {error.strerror or error}") from error
+
+    def write(self, kind: str, ts_ns: int, **fields: Any) -> None:
+        """Append one line."""
+        line = to_json({"seq": self.lines, "ts_ns": ts_ns, "type": kind, **fields, "prev": self._prev})
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            raise ArtifactError(f"cannot write the journal {self.path}: {error.strerror or error}") from error
+        self._prev = _digest(line)
+        self.lines += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """Read a journal and check its chain.
+
+    Raises:
+        DataNotFoundError: no such file.
+        DataFormatError: a line that is not JSON, out of sequence, or not chained to the one before.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataNotFoundError(f"no such journal: {path}") from error
+    except OSError as error:
+        raise DataFormatError(f"cannot read the journal {path}: {error.strerror or error}") from error
+    lines: list[dict[str, Any]] = []
+    prev = ""
+    for number, raw in enumerate(content.splitlines(keepends=True)):
+        try:
+            line = orjson.loads(raw)
+            chained = line["seq"] == number and line["prev"] == prev and raw.endswith(b"\n")
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise DataFormatError(
+                f"{path}: line {number + 1} is not a journal line; was the session killed?"
+            ) from error
+        if not chained:
+            raise DataFormatError(f"{path}: line {number + 1} is not chained to the line before it")
+        lines.append(line)
+        prev = _digest(raw)
+    return lines
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.blake2b(line, digest_size=16).hexdigest()

@@ -1,0 +1,1 @@
+"""Floor 7: what decides whether a result is believed: gates, walk-forward, research budgets."""

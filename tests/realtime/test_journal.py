@@ -1,0 +1,51 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketmakerl.core.errors import ArtifactError, DataFormatError, DataNotFoundError
+from marketmakerl.realtime.journal import Journal, read_journal
+
+
+def written(path, n=5):
+    with Journal(path) as journal:
+        for i in range(n):
+            journal.write("event", 1000 + i, value=i, text="a\nb")
+    return path
+
+
+def test_what_was_written_is_read_back(tmp_path):
+    lines = read_journal(written(tmp_path / "x" / "s.jsonl"))
+    assert [(line["seq"], line["ts_ns"], line["value"]) for line in lines] == [(i, 1000 + i, i) for i in range(5)]
+    assert lines[0]["prev"] == ""
+    assert len({line["prev"] for line in lines}) == 5
+
+
+@given(at=st.floats(0, 0.9999), flip=st.integers(1, 255))
+def test_a_changed_byte_shows(tmp_path_factory, at, flip):
+    path = written(tmp_path_factory.mktemp("j") / "s.jsonl")
+    content = bytearray(path.read_bytes())
+    last_line = len(content) - len(bytes(content).splitlines()[-1]) - 1
+    # Nothing follows the last line that would show a change of its content.
+    content[int(at * last_line)] ^= flip
+    path.write_bytes(content)
+    with pytest.raises(DataFormatError):
+        read_journal(path)
+
+
+def test_a_line_left_out_or_cut_short_shows(tmp_path):
+    path = written(tmp_path / "s.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2] + lines[3:]))
+    with pytest.raises(DataFormatError, match="line 3 is not chained"):
+        read_journal(path)
+    path.write_bytes(b"".join(lines)[:-7])
+    with pytest.raises(DataFormatError, match="line 5"):
+        read_journal(path)
+
+
+def test_a_journal_is_never_overwritten(tmp_path):
+    path = written(tmp_path / "s.jsonl")
+    with pytest.raises(ArtifactError, match="cannot write the journal"):
+        Journal(path)
+    with pytest.raises(DataNotFoundError):
+        read_journal(tmp_path / "none.jsonl")
