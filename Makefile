@@ -27,8 +27,8 @@ option = $(if $($(2)),$(1) $(call quoted,$($(2))))
 help: ## this list
 	@awk 'BEGIN { FS = ":[^#]*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 } \
-	  /^##  / { printf "       %-10s %s\n", "", substr($$0, 5) }' Makefile
+	  /^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 } \
+	  /^##  / { printf "       %-16s %s\n", "", substr($$0, 5) }' Makefile
 	@echo
 	@echo 'RUNTIME=docker|local says where; without it: Docker when an engine answers, else the local .venv.'
 
@@ -42,15 +42,47 @@ doctor: $$(MML_READY) ## what works here and what does not
 	@$(MML) doctor
 
 ##@ Research
-.PHONY: campaign
+.PHONY: campaign research-budgets walk-forward gate fetch-data
+MARKET = $(call option,--exchange,EXCHANGE) $(call option,--symbol,SYMBOL) $(call option,--data,DATA) \
+  $(call option,--timeframe,TIMEFRAME) $(call option,--days,DAYS)
 campaign: $$(MML_READY) ## N backtests with their summary and report, under artifacts/
 ##  N=10  EXCHANGE= SYMBOL= TIMEFRAME= DAYS=  DATA=file or folder  MODEL=
 ##  SEED= PROCS= BUDGET= ARTIFACTS=folder  ENGINE=local|ray
 	@$(MML) campaign -n $(call quoted,$(N)) $(strip \
-	  $(call option,--exchange,EXCHANGE) $(call option,--symbol,SYMBOL) $(call option,--data,DATA) \
-	  $(call option,--timeframe,TIMEFRAME) $(call option,--days,DAYS) $(call option,--model,MODEL) \
+	  $(MARKET) $(call option,--model,MODEL) \
 	  $(call option,--seed,SEED) $(call option,--processes,PROCS) $(call option,--budget,BUDGET) \
 	  $(call option,--artifacts,ARTIFACTS) $(if $(filter-out local,$(ENGINE)),$(call option,--engine,ENGINE)))
+
+research-budgets: $$(MML_READY) ## budgets x strategies over the last month: which cells pass their gate
+##  EXCHANGE=binance SYMBOL=BTC/USDT [DAYS=30] [DATA=] TIMEFRAME= PROCS= ARTIFACTS=
+	@$(MML) research-budgets $(strip $(MARKET) $(call option,--processes,PROCS) $(call option,--artifacts,ARTIFACTS))
+
+walk-forward: $$(MML_READY) ## choose on train, run test once, fold by fold; Error 3 when the gate says no
+##  EXCHANGE=binance SYMBOL=BTC/USDT DAYS=30 [DATA=] FOLDS= TIMEFRAME= PROCS= ARTIFACTS=
+	@$(MML) walk-forward $(strip $(MARKET) $(call option,--folds,FOLDS) $(call option,--processes,PROCS) \
+	  $(call option,--artifacts,ARTIFACTS))
+
+gate: $$(MML_READY) ## every check of a run, with its value and threshold; Error 3 when one fails
+##  RUN=latest, a run id or a folder
+	@$(MML) gate $(call quoted,$(or $(RUN),latest)) $(call option,--artifacts,ARTIFACTS)
+
+fetch-data: $$(MML_READY) ## klines, order book and trades of a public exchange into data/
+##  EXCHANGE=binance SYMBOL=BTC/USDT [TIMEFRAME=1m] [DAYS=30]
+	@$(MML) fetch-data $(strip $(call option,--exchange,EXCHANGE) $(call option,--symbol,SYMBOL) \
+	  $(call option,--timeframe,TIMEFRAME) $(call option,--days,DAYS))
+
+##@ Paper
+.PHONY: realtime-paper run-live realtime-live
+realtime-paper: $$(MML_READY) ## quotes on paper from public data; without EXCHANGE the embedded simulator
+##  EXCHANGE=binance SYMBOL=BTC/USDT TIMEFRAME=1m ITERATIONS=20 POLL_S=5 MODEL= SEED=
+	@$(MML) realtime-paper $(strip $(call option,--exchange,EXCHANGE) $(call option,--symbol,SYMBOL) \
+	  $(call option,--timeframe,TIMEFRAME) $(call option,--iterations,ITERATIONS) $(call option,--poll-s,POLL_S) \
+	  $(call option,--model,MODEL) $(call option,--seed,SEED) $(call option,--artifacts,ARTIFACTS))
+
+run-live: $$(MML_READY) ## blocked, always: this program never places a real order
+	@$(MML) live
+
+realtime-live: run-live ## the same
 
 ##@ Checks
 .PHONY: validate lint types test

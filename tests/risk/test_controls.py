@@ -21,7 +21,8 @@ def tape_of(closes, wiggle=0.6, up=None) -> EventTape:
     opens = np.concatenate([[closes[0]], closes[:-1]])
     frame = pd.DataFrame({
         "ts_ms": 1_700_000_040_000 + 60_000 * np.arange(len(closes)), "open": opens, "close": closes,
-        "high": np.maximum(opens, closes) + (wiggle if up is None else up), "low": np.minimum(opens, closes) - wiggle, "volume": 1e6,
+        "high": np.maximum(opens, closes) + (wiggle if up is None else up), "low": np.minimum(opens, closes) - wiggle,
+        "volume": 1e6,
     })  # fmt: skip
     return EventTape.from_klines(
         frame[["ts_ms", "open", "high", "low", "close", "volume"]], INSTRUMENT, interval_ms=60_000

@@ -67,7 +67,8 @@ class Engine:
         if target_inventory is not None:
             target_lots = instrument.lots(_number("target_inventory", target_inventory))
 
-        self.state = new_record(STATE)
+        self._book = np.zeros(1, STATE).view(np.recarray)
+        self.state = self._book[0]
         open_ledger(self.state, instrument, cash, position_lots)
         self.state.next_order_id = 1
         self.own = np.zeros(2, ORDER).view(np.recarray)
@@ -106,7 +107,18 @@ class Engine:
         while not done:
             done = advance(self.state, *self._inputs, *self._buffers, *columns)
             self._empty()
+        self.state.row = 0
         self._last_ns = int(events.ts_ns[-1])
+
+    def snapshot(self) -> bytes:
+        """Return the whole state; fills, orders and samples written so far are not part of it."""
+        return self._book.tobytes() + self.own.tobytes()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go on from a snapshot of an engine that was opened alike."""
+        cut = self._book.nbytes
+        self._book[:] = np.frombuffer(snapshot[:cut], STATE)
+        self.own[:] = np.frombuffer(snapshot[cut:], ORDER)
 
     def finish(self) -> None:
         """End the session: what still rests expires."""

@@ -48,10 +48,12 @@ def fetch_data(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with ExitStack() as stack:
         client = _client(stack, name, base_url, timeframe, days)
-        bar = stack.enter_context(Progress(*columns, console=Console(stderr=True), disable=as_json))
+        bar = Progress(*columns, console=Console(stderr=True), disable=as_json)
+        stack.callback(bar.stop)
         tasks: dict[str, Any] = {}
 
         def show(kind: str, done: int, total: int) -> None:
+            bar.start()
             if kind not in tasks:
                 tasks[kind] = bar.add_task(kind.replace("_", " "), total=total)
             bar.update(tasks[kind], completed=done, total=total)
@@ -79,7 +81,7 @@ def _client(stack: ExitStack, exchange: str, base_url: str, timeframe: str, days
     if exchange == SIMULATED_EXCHANGE and not base_url and timeframe_ms(timeframe) and 0 < days <= 366:
         from marketmakerl.realtime.exchange_sim import ExchangeSim
 
-        bars = max(1, round(days * 1440)) + (timeframe_ms(timeframe) or 0) // 60_000
+        bars = max(round(days * 1440), (timeframe_ms(timeframe) or 0) // 60_000, 1)
         base_url = stack.enter_context(ExchangeSim.embedded(history_bars=bars)).base_url
     return stack.enter_context(PublicClient(exchange, base_url=base_url or None))
 

@@ -17,6 +17,8 @@ from marketmakerl.cli import (
     campaign,
     data,
     doctor,
+    exchange_sim,
+    fetch,
     gate,
     live,
     realtime_paper,
@@ -44,6 +46,8 @@ app.command("walk-forward")(walk_forward.walk_forward)
 app.command("gate")(gate.gate)
 app.add_typer(data.app, name="data")
 app.command("realtime-paper")(realtime_paper.realtime_paper)
+app.command("fetch-data")(fetch.fetch_data)
+app.command("exchange-sim")(exchange_sim.exchange_sim)
 app.command("live")(live.live)
 app.command("doctor")(doctor.doctor)
 

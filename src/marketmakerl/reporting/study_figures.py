@@ -123,7 +123,7 @@ def _result_line(result: dict[str, Any]) -> str:
         return escape(str(result["error"]))
     drawdown = formats.with_percent_sign(metrics["max_drawdown_pct"])
     return (
-        f"pnl {formats.money(metrics['pnl'])}, over holding {formats.money(metrics['excess_pnl'])}<br>"
+        f"pnl {formats.money(metrics['pnl'])}, over holding {formats.money(round(metrics['excess_pnl'], 6))}<br>"
         f"Sharpe {formats.ratio(metrics['sharpe'])}, drawdown {drawdown}, "
         f"{formats.count(metrics['fills'])} fills"
     )

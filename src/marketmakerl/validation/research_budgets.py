@@ -16,6 +16,7 @@ from marketmakerl.reporting.study_report import write_study_report
 from marketmakerl.validation.gates import all_passed, research_checks
 from marketmakerl.validation.strategies import Strategy, strategy_formats
 from marketmakerl.validation.study import (
+    MIN_TRADED_BARS,
     Progress,
     Study,
     describe,
@@ -49,6 +50,22 @@ class ResearchBudgetsConfig(Study):
     """
 
     budgets: tuple[float, ...] = BUDGETS
+
+    def check(self) -> None:
+        """Raise `ConfigError` for whatever can be refused before work starts."""
+        super().check()
+        if not self.budgets:
+            raise ConfigError("name at least one budget")
+        if self.bars_asked is not None:
+            self.check_bars(self.bars_asked, f"DAYS={self.market.days:g} of {self.market.timeframe}", ConfigError)
+
+    def check_bars(self, bars: int, what: str, error: type[ConfigError | DataQualityError]) -> None:
+        """Raise `error` if `bars` are too few for the warm-up and something to trade."""
+        if bars < self.warmup_bars + MIN_TRADED_BARS:
+            raise error(
+                f"{what} ({bars} bars) is too short: {self.warmup_bars} bars set the parameters and at least "
+                f"{MIN_TRADED_BARS} are traded; take more DAYS or a finer TIMEFRAME"
+            )
 
     @property
     def opening_equities(self) -> tuple[float, ...]:
@@ -119,11 +136,7 @@ def research_budgets(
     clock = clock or SystemClock()
     market = load(config)
     facts = describe(config, market)
-    if facts["bars"] <= config.warmup_bars + 1:
-        raise DataQualityError(
-            f"{facts['bars']} bars are not enough: the first {config.warmup_bars} set the parameters and are not "
-            "traded; take more DAYS, or a finer TIMEFRAME"
-        )
+    config.check_bars(facts["bars"], f"{market.exchange} {facts['symbol']} from {facts['first']}", DataQualityError)
     fees = config.fees(market.exchange)
     spec = study_spec(config, fees, market)
     cells = [_Cell(budget, strategy) for budget in config.budgets for strategy in strategy_formats()]

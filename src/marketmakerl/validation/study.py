@@ -17,7 +17,7 @@ import numpy as np
 
 from marketmakerl.backtesting.session import Session, trade
 from marketmakerl.core.artifacts import config_hash, environment, manifest, write_atomic, write_json
-from marketmakerl.core.clock import NS_PER_DAY, Clock, iso_utc
+from marketmakerl.core.clock import NS_PER_DAY, NS_PER_MS, Clock, iso_utc
 from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, DataNotFoundError, MarketMakerLError
 from marketmakerl.core.fees import Fees
 from marketmakerl.core.instruments import lookup, native_symbol
@@ -30,6 +30,7 @@ from marketmakerl.validation.strategies import Strategy, strategy_formats
 
 DEFAULT_DAYS = 30.0
 DEFAULT_WARMUP_BARS = 240
+MIN_TRADED_BARS = 30  # in a window, besides the warm-up
 
 # What a single run may end in without being the whole study's failure.
 _RUN_ERRORS = (MarketMakerLError, ArithmeticError, ValueError, LookupError, MemoryError)
@@ -75,6 +76,15 @@ class Study:
     def opening_equities(self) -> tuple[float, ...]:
         """Return the budgets that are traded, quote currency."""
         return ()
+
+    @property
+    def bars_asked(self) -> int | None:
+        """Return how many bars the days asked for have; None where only the data can say."""
+        request, interval_ms = self.market, timeframe_ms(self.market.timeframe)
+        of_series = request.data is None or request.data.is_dir()  # a file may hold other bars than asked for
+        if request.days is None or interval_ms is None or not of_series:
+            return None
+        return int(request.days * NS_PER_DAY / NS_PER_MS / interval_ms)
 
     def fees(self, exchange: str) -> Fees:
         """Return the fees that the study pays on `exchange`."""

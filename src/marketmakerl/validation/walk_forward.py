@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marketmakerl.backtesting.session import last_bars, split_warm_up
-from marketmakerl.core.clock import NS_PER_DAY, NS_PER_MS, Clock, SystemClock, iso_utc
+from marketmakerl.core.clock import Clock, SystemClock, iso_utc
 from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.core.pool import default_processes, run_tasks
-from marketmakerl.data.catalog import timeframe_ms
 from marketmakerl.data.tape import EventTape, Kind
 from marketmakerl.reporting.study_report import write_study_report
 from marketmakerl.validation.gates import Check, all_passed, failures, result_checks, walk_forward_checks
 from marketmakerl.validation.strategies import strategy_formats
 from marketmakerl.validation.study import (
+    MIN_TRADED_BARS,
     Progress,
     Study,
     describe,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 KIND = "walk-forward"
 DEFAULT_PASS_RATE = 0.60
-MIN_TRADED_BARS = 30  # in a window, besides the warm-up
 
 _SUMMARY = ("pnl", "excess_pnl", "return_pct", "sharpe", "max_drawdown_pct", "fills")
 
@@ -105,11 +104,8 @@ class WalkForwardConfig(Study):
         if not 0 < self.pass_rate <= 1:
             raise ConfigError(f"pass_rate must be above 0 and at most 1, got {self.pass_rate!r}")
         _check_cut(self.folds, self.train_share)
-        interval_ms = timeframe_ms(self.market.timeframe)
-        of_series = self.market.data is None or self.market.data.is_dir()  # a file may hold other bars than asked for
-        if of_series and self.market.days is not None and interval_ms:
-            bars = int(self.market.days * NS_PER_DAY / NS_PER_MS / interval_ms)
-            self.check_span(bars, f"DAYS={self.market.days:g} of {self.market.timeframe}", ConfigError)
+        if self.bars_asked is not None:
+            self.check_span(self.bars_asked, f"DAYS={self.market.days:g} of {self.market.timeframe}", ConfigError)
 
     @property
     def opening_equities(self) -> tuple[float, ...]:
