@@ -102,3 +102,49 @@ def check_fees(
     for finding in findings:
         typer.echo(str(finding))
     return 0
+
+
+@app.command("instruments")
+def list_instruments(
+    exchange: Annotated[str, typer.Argument(help="Exchange, e.g. binanceusdm.")],
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask the exchange first, and keep what changed.")] = False,
+    base_url: Annotated[str, typer.Option(help="Send requests here instead, e.g. to a running mml exchange-sim.")] = "",
+    as_json: options.Json = False,
+) -> int:
+    """List tick, lot, contract and minimum notional of an exchange's instruments, from the table or refreshed.
+
+    Example: mml data instruments binanceusdm --refresh
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from marketmakerl.core.instruments import known_symbols, lookup
+
+    loaded = options.settings()
+    exchange = exchange.strip().lower()
+    if refresh:
+        _refresh_instruments(exchange, loaded.instruments_home, base_url or None)
+    overrides = loaded.instruments_overrides
+    found = [lookup(exchange, symbol, overrides=overrides) for symbol in known_symbols(exchange, overrides=overrides)]
+    if as_json:
+        options.print_json([instrument.as_dict() for instrument in found])
+        return 0
+    table = Table("symbol", "kind", "tick", "lot", "contract", "min notional")
+    for i in found:
+        numbers = (i.tick_size, i.lot_size, i.contract_size, i.min_notional)
+        table.add_row(i.symbol, i.kind, *(f"{number:.10g}" for number in numbers))
+    Console().print(table)
+    return 0
+
+
+def _refresh_instruments(exchange: str, path: Path, base_url: str | None) -> None:
+    from marketmakerl.data.instrument_refresh import refresh
+    from marketmakerl.data.real_market_data import PublicClient
+
+    with PublicClient(exchange, base_url=base_url) as client:
+        converted = refresh(client, path, exchange=exchange)
+    typer.echo(
+        f"{len(converted.rows)} instruments of {exchange} read, {len(converted.refused)} refused: {path}", err=True
+    )
+    for refused in converted.refused:
+        typer.echo(f"refused {': '.join(refused)}", err=True)

@@ -55,7 +55,7 @@ def market_request(
         timeframe=timeframe,
         days=days,
         catalog_dir=loaded.data_dir,
-        instruments_file=loaded.instruments_file,
+        instruments_file=loaded.instruments_overrides,
         fees_file=loaded.fees_file,
     )
 

@@ -65,7 +65,7 @@ def realtime_paper(
         tier="T2" if exchange == "sim" else "T3",
     )
     config.check()
-    instrument = lookup(exchange, symbol, overrides=loaded.instruments_file)
+    instrument = lookup(exchange, symbol, overrides=loaded.instruments_overrides)
     home = artifacts or loaded.artifacts_dir
     journal = home / "realtime" / journal_name(exchange, instrument.symbol, SystemClock())
     with ExitStack() as stack:

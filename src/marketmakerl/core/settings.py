@@ -27,6 +27,17 @@ class Settings(BaseSettings):
     # Kept as text: only the policy in core/safety decides what it means, and everything but its one word is "paper".
     paper_only: str = Field("1", validation_alias=AliasChoices("PAPER_ONLY", "paper_only"))
 
+    @property
+    def instruments_home(self) -> Path:
+        """Return the file that `mml data instruments --refresh` writes."""
+        return self.instruments_file or self.data_dir / "instruments.json"
+
+    @property
+    def instruments_overrides(self) -> Path | None:
+        """Return the file that wins over the shipped table: the one named, else a refreshed one, if there is any."""
+        home = self.instruments_home
+        return home if self.instruments_file or home.is_file() else None
+
 
 def load_settings() -> Settings:
     """Read the settings.
