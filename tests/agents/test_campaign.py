@@ -142,7 +142,8 @@ def test_an_interrupt_keeps_what_is_finished_and_a_rerun_goes_on(tmp_path):
         sys.executable, "-m", "marketmakerl.cli.main", "campaign", "-n", "30", "--artifacts", str(tmp_path),
         "--processes", "2",
     ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    env = os.environ | {"MML_GIT_COMMIT": "the same"}  # a commit in between would make it another campaign
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     deadline = time.monotonic() + 90
     while len(list(tmp_path.glob("campaign/*/runs/*/result.json"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -154,7 +155,7 @@ def test_an_interrupt_keeps_what_is_finished_and_a_rerun_goes_on(tmp_path):
     (folder,) = tmp_path.glob("campaign/*")
     kept = lines(folder)
     assert 3 <= len(kept) < 30
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=240, check=True)
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=240, check=True, env=env)
     document = orjson.loads(done.stdout)
     assert document["folder"] == str(folder)
     assert document["resumed"] >= len(kept)

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from marketmakerl.core.errors import DataFormatError, DataNotFoundError
-from marketmakerl.reporting.campaign_report import MOST_DRAWN, write_report
+from marketmakerl.reporting.campaign_report import MOST_DRAWN, _json_for_html, write_report
 
 HOSTILE = "</script><script>alert(1)</script><img src=http://evil.example/x.png onerror=alert(2)>\u2028&'\""
 
@@ -122,6 +122,12 @@ def test_hostile_text_stays_text(campaign_of, manifest_of, run_of, error_of):
         assert "<" not in title
 
 
+def test_json_cannot_end_its_script_element():
+    text = _json_for_html({"a": f"<!--{HOSTILE}"})
+    assert not set("<>&\u2028") & set(text)
+    assert orjson.loads(str(text)) == {"a": f"<!--{HOSTILE}"}
+
+
 def test_the_same_files_give_the_same_bytes(campaign_of, tmp_path):
     folder = campaign_of(3)
     first = write_report(folder).read_bytes()
@@ -198,6 +204,7 @@ def test_many_runs_are_banded_and_all_in_the_table(campaign_of):
         *("5 to 95 % of runs", "25 to 75 % of runs", "median")
     ]
     low, high, quarter, three_quarters, median = (unpacked(trace["y"]) for trace in bands)
+    assert len({tuple(edge) for edge in (low, quarter, median, three_quarters, high)}) == 5
     assert (low <= quarter).all()
     assert (quarter <= median).all()
     assert (median <= three_quarters).all()

@@ -107,8 +107,13 @@ def run_and_show(
         options.print_json(_document(result))
     else:
         _show(result)
-    for run in result.errors:
-        typer.echo(f"error: {run['run_id']}: {run['error']}", err=True)
+    if result.errors:
+        first = result.errors[0]
+        typer.echo(
+            f"error: {len(result.errors)} of {len(result.runs)} runs ended in an error, first {first['run_id']}: "
+            f"{first['error']}",
+            err=True,
+        )
     return result
 
 

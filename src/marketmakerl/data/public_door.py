@@ -68,7 +68,6 @@ _USDM = Venue("binanceusdm", ("linear",), "swap", (5, 10, 20, 50, 100, 500, 1000
 VENUES: Final[dict[str, Venue]] = {
     "binance": Venue("binance", ("spot",), "spot"),
     "binanceusdm": _USDM,
-    "bitmex": Venue("bitmex"),
     "bitstamp": Venue("bitstamp"),
     "bybit": Venue("bybit", ("spot",), "spot"),
     "bybitlinear": Venue("bybit", ("linear",), "swap"),
@@ -145,10 +144,15 @@ def open_door(venue: Venue, base_url: str | None, timeout_s: float) -> Door:
     """
     import ccxt  # noqa: PLC0415  (a second that only a fetch needs)
 
-    exchange = getattr(ccxt, venue.ccxt_id)({
+    make = getattr(ccxt, venue.ccxt_id, None)
+    if make is None:
+        raise ConfigError(f"ccxt {ccxt.__version__} has no client named {venue.ccxt_id}; install the pinned version")
+    exchange = make({
         "enableRateLimit": base_url is None or urlsplit(base_url).hostname not in _LOOPBACK,
         "timeout": round(timeout_s * 1000),
         "options": venue.options(),
+        "enableLastHttpResponse": True,
+        "enableLastJsonResponse": True,
     })  # fmt: skip
     # No key, and no .netrc or proxy credentials of the environment either.
     for name in CREDENTIALS:
@@ -160,7 +164,12 @@ def open_door(venue: Venue, base_url: str | None, timeout_s: float) -> Door:
     def call(name: str, *args: Any, **kwargs: Any) -> Any:
         if name not in PUBLIC_METHODS:
             raise blocked(name)
-        return getattr(exchange, name)(*args, **kwargs)
+        exchange.last_http_response = exchange.last_json_response = None
+        answer = getattr(exchange, name)(*args, **kwargs)
+        # ccxt takes a body that is no JSON for an empty answer.
+        if exchange.last_http_response is not None and exchange.last_json_response is None:
+            raise ccxt.BadResponse(f"not JSON: {str(exchange.last_http_response)[:60]!r}")
+        return answer
 
     def close() -> None:
         exchange.session.close()

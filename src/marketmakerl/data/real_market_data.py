@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 import numpy as np
+import structlog
 
 from marketmakerl.core.clock import NS_PER_MS, Clock, SystemClock
 from marketmakerl.core.errors import (
@@ -160,8 +161,11 @@ class PublicClient:
 
     def markets(self) -> dict[str, Any]:
         """Return the spot, linear and inverse markets by unified symbol, as ccxt describes them; no options."""
-        found = self.load_markets().items()
-        return {symbol: m for symbol, m in found if any(map(m.get, KINDS)) and not m.get("option")}
+        listed = self.load_markets().items()
+        found = {symbol: m for symbol, m in listed if any(map(m.get, KINDS)) and not m.get("option")}
+        if not found:
+            raise DataFormatError(f"{self.id}: its market list has no spot, linear or inverse market; fetch again")
+        return found
 
     def market(self, symbol: str) -> Mapping[str, Any]:
         """Return the market that a symbol means.
@@ -363,4 +367,5 @@ def _plain(symbol: str) -> str:
 
 
 def _log_retry(details: RetryDetails) -> None:
-    log.info("retry", attempt=details.retry_num, cause=short(details.caused_by))
+    if structlog.is_configured():  # else it would speak on stdout
+        log.info("retry", attempt=details.retry_num, cause=short(details.caused_by))

@@ -1,0 +1,25 @@
+from marketmakerl.core.fees import Fees
+from marketmakerl.models.registry import MODEL_IDS
+from marketmakerl.validation.strategies import strategy_formats
+from marketmakerl.validation.study import Study
+
+
+def test_every_model_has_a_format_of_its_own_name():
+    formats = {strategy.name: strategy for strategy in strategy_formats()}
+    for model in MODEL_IDS:
+        assert formats[model].model == model
+
+
+def test_names_are_unique_and_sorted():
+    names = [strategy.name for strategy in strategy_formats()]
+    assert names == sorted(set(names))
+
+
+def test_no_two_formats_quote_alike():
+    settings = [tuple(strategy.as_dict().items())[1:] for strategy in strategy_formats()]
+    assert len(set(settings)) == len(settings)
+
+
+def test_every_format_can_be_traded():
+    for strategy in strategy_formats():
+        Study().session(strategy, 1_000.0, Fees(2, 5)).check()
