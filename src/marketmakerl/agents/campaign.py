@@ -182,15 +182,15 @@ def run_campaign(
     return result
 
 
-def config_from_manifest(run: str, artifacts: Path) -> CampaignConfig:
-    """Return the configuration that a campaign's manifest records, for a rerun.
+def config_from_manifest(run: str, artifacts: Path, kind: str = KIND) -> CampaignConfig:
+    """Return the configuration that the manifest of a campaign (or backtest: `kind`) records, for a rerun.
 
     Recorded data are found by the path given then, or by DATA= given now.
 
     Raises:
         DataNotFoundError, DataFormatError: no such run, or a manifest that is not one.
     """
-    document = read_json(run_folder(artifacts, KIND, run) / "manifest.json")
+    document = read_json(run_folder(artifacts, kind, run) / "manifest.json")
     try:
         options = dict(document["config"]["options"])
         market = dict(options.pop("market"))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from marketmakerl.cli import options
-from marketmakerl.cli.campaign import run_and_show
+from marketmakerl.cli.campaign import repeated, run_and_show
 
 _EXAMPLE = """Example:
 
@@ -28,6 +28,7 @@ def backtest(
     maker_bps: options.MakerBps = None,
     taker_bps: options.TakerBps = None,
     warmup_bars: Annotated[int, typer.Option(help="Bars that set the model's parameters and are not traded.")] = 240,
+    manifest: options.Manifest = "",
     artifacts: options.Artifacts = None,
     as_json: options.Json = False,
 ) -> int:
@@ -35,18 +36,22 @@ def backtest(
     from marketmakerl.agents.campaign import CampaignConfig
 
     loaded = options.settings()
-    config = CampaignConfig(
-        n=1,
-        seed=seed,
-        market=options.market_request(loaded, exchange, symbol, data, timeframe, days),
-        model=model,
-        model_params=options.model_params(param),
-        budget=budget,
-        maker_bps=maker_bps,
-        taker_bps=taker_bps,
-        warmup_bars=warmup_bars,
-    )
     home = artifacts or loaded.artifacts_dir
+    config = (
+        repeated(manifest, home, data, "backtest")
+        if manifest
+        else CampaignConfig(
+            n=1,
+            seed=seed,
+            market=options.market_request(loaded, exchange, symbol, data, timeframe, days),
+            model=model,
+            model_params=options.model_params(param),
+            budget=budget,
+            maker_bps=maker_bps,
+            taker_bps=taker_bps,
+            warmup_bars=warmup_bars,
+        )
+    )
     return run_and_show(config, home, processes=1, resume=False, as_json=as_json, kind="backtest").exit_code
 
 

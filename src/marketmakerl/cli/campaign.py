@@ -36,23 +36,19 @@ def campaign(
     warmup_bars: Annotated[int, typer.Option(help="Bars that set the model's parameters and are not traded.")] = 240,
     processes: Annotated[int | None, typer.Option(help="Worker processes; default: one a processor.")] = None,
     engine: Annotated[str, typer.Option(help="Where runs are executed: local.")] = "local",
-    rerun: Annotated[str, typer.Option("--manifest", help="Repeat a campaign: a folder, a run id, or latest.")] = "",
+    manifest: options.Manifest = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of resuming an unfinished one.")] = False,
     artifacts: options.Artifacts = None,
     as_json: options.Json = False,
 ) -> int:
     """Run N market-making runs, on the embedded synthetic market or on recorded data."""
-    from dataclasses import replace
-
-    from marketmakerl.agents.campaign import CampaignConfig, config_from_manifest
+    from marketmakerl.agents.campaign import CampaignConfig
 
     loaded = options.settings()
     home = artifacts or loaded.artifacts_dir
     _check_engine(engine)
-    if rerun:
-        config = config_from_manifest(rerun, home)
-        if data is not None:
-            config = replace(config, market=replace(config.market, data=data))
+    if manifest:
+        config = repeated(manifest, home, data)
         fresh = True
     else:
         config = CampaignConfig(
@@ -71,6 +67,16 @@ def campaign(
 
 
 campaign.__doc__ = f"{campaign.__doc__}\n\n{_EXAMPLE}"
+
+
+def repeated(manifest: str, home: Path, data: Path | None, kind: str = "campaign") -> CampaignConfig:
+    """Return the configuration of an earlier run; `data` says where its data lie now, if they have moved."""
+    from dataclasses import replace
+
+    from marketmakerl.agents.campaign import config_from_manifest
+
+    config = config_from_manifest(manifest, home, kind)
+    return config if data is None else replace(config, market=replace(config.market, data=data))
 
 
 def _check_engine(engine: str) -> None:

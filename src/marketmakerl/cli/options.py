@@ -28,6 +28,7 @@ Params = Annotated[
     list[str] | None,
     typer.Option("--param", metavar="name=value", help="Fix a model parameter, e.g. --param half_spread=20."),
 ]
+Manifest = Annotated[str, typer.Option("--manifest", help="Repeat an earlier one: a folder, a run id, or latest.")]
 Artifacts = Annotated[Path | None, typer.Option(help="Where results go; default: artifacts/.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
