@@ -122,7 +122,7 @@ def test_only_the_last_days_are_traded(config, tmp_path):
 def test_a_tape_is_cut_to_its_last_days_too(config, tmp_path):
     tape = load(replace(config, market=replace(config.market, days=None))).tape
     path = tape.save(tmp_path / "a.tape")
-    request = MarketRequest("binanceusdm", data=path, days=0.5)
+    request = MarketRequest("binanceusdm", "BTC/USDT", path, days=0.5)
     cut = load(config_of(tmp_path, market=request)).tape
     assert len(tape) == 4 * 1000
     assert len(cut) == 4 * 720
@@ -133,7 +133,7 @@ def test_a_tape_of_anything_but_bars_is_refused(config, tmp_path):
     tape = load(config).tape
     path = replace(tape, meta={"tier": "T1", "clock": "ticks"}).save(tmp_path / "ticks.tape")
     with pytest.raises(DataFormatError, match="'ticks'"):
-        load(config_of(tmp_path, market=MarketRequest("binanceusdm", data=path, days=1)))
+        load(config_of(tmp_path, market=MarketRequest("binanceusdm", "BTC/USDT", path, days=1)))
 
 
 def test_fewer_days_than_asked_are_said(tmp_path):

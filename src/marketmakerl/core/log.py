@@ -18,7 +18,8 @@ def configure(level: str) -> None:
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Looked up at each event: whoever captures stderr, a test say, gets what is logged then.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
 
@@ -26,3 +27,7 @@ def configure(level: str) -> None:
 def get_logger(name: str) -> Any:
     """Return a logger that carries the module's name."""
     return structlog.get_logger(module=name)
+
+
+if not structlog.is_configured():  # as a library: warnings only, and not on stdout, where structlog's default goes
+    configure("warning")
