@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from marketmakerl.cli.main import run
-from recorded import bars_of, put_klines
+from recorded import bars_of, put_klines, standing_still
 
 ROOT = Path(__file__).resolve().parents[2]
 HARD = bars_of(1500)
@@ -71,6 +71,13 @@ def test_bad_input(capsys, home, command, changes, code, text):
     assert not (home / "artifacts").exists()
 
 
+@pytest.mark.parametrize(("exchange", "code"), [("nosuch", 2), ("binance", 5)])
+def test_a_name_nobody_knows_is_no_missing_data(capsys, monkeypatch, exchange, code):
+    monkeypatch.setenv("MML_DATA_DIR", "not-there")
+    line = fails(capsys, code, argv_of("walk-forward", exchange=exchange))
+    assert ("make fetch-data" in line) == (code == 5)
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "text"),
     [
@@ -93,6 +100,18 @@ def test_research_budgets_exits_0_whatever_the_verdict(capsys):
     assert "cells pass the gate." in out
     assert "symmetric_wide" in out
     assert "error:" not in err
+
+
+def test_cells_in_error_are_said_once_on_stderr(capsys, home):
+    put_klines(home, standing_still(HARD, 0, 60))
+    assert run(argv_of("research-budgets", "--json", days="1")) == 0  # the still hour lies before the last day
+    put_klines(home, standing_still(HARD, 60, 120))
+    capsys.readouterr()
+    assert run(argv_of("research-budgets", "--json", days="1")) == 5
+    out, err = capsys.readouterr()
+    assert {cell["status"] for cell in orjson.loads(out)["cells"]} == {"error"}
+    (line,) = [line for line in err.splitlines() if line.startswith("error:")]
+    assert "did not move" in line
 
 
 def test_research_budgets_json_stands_alone(capsys):

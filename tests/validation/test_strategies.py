@@ -23,3 +23,11 @@ def test_no_two_formats_quote_alike():
 def test_every_format_can_be_traded():
     for strategy in strategy_formats():
         Study().session(strategy, 1_000.0, Fees(2, 5)).check()
+
+
+def test_a_session_has_the_settings_of_its_format():
+    for strategy in strategy_formats():
+        session = Study().session(strategy, 1_000.0, Fees(2, 5))
+        assert {name: getattr(session, name) for name in strategy.as_dict() if name != "name"} == {
+            name: value for name, value in strategy.as_dict().items() if name != "name"
+        }

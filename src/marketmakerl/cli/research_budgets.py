@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import typer
+
 from marketmakerl.cli import options, study
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ def research_budgets(
         options.print_json({"run_id": result.folder.name, "folder": str(result.folder), **result.analysis})
     else:
         _show(result)
+    for error in sorted({cell["error"] for cell in result.analysis["cells"] if cell["status"] == "error"}):
+        typer.echo(f"error: {error}", err=True)
     return result.exit_code
 
 
@@ -61,8 +65,5 @@ def _show(result: ResearchBudgets) -> None:
     out.print(study.evidence_lines(result.folder, analysis), soft_wrap=True, highlight=False)
     out.print("Earned over holding the opening inventory, percent of the budget:", highlight=False)
     out.print(budgets_table(analysis))
-    errors = sorted({cell["error"] for cell in analysis["cells"] if cell["status"] == "error"})
-    for error in errors:
-        out.print(f"error: {error}", soft_wrap=True, highlight=False, markup=False)
     out.print(f"{analysis['passed']} of {len(analysis['cells'])} cells pass the gate.", highlight=False)
     out.print(f"Report: {result.folder / 'report.html'}", soft_wrap=True, highlight=False)

@@ -66,8 +66,8 @@ def panel(view: View, title: str, tier: str) -> Panel:
     table.add_row("bars", str(view.bars), "drawdown", f"{view.drawdown_pct:.2%}")
     breaker = Text(view.breaker, style="green" if view.breaker == "active" else "bold red")
     table.add_row("breaker", breaker, "last", view.last or "-")
-    foot = f"poll {view.iteration}/{view.iterations} · {tier} · paper: no order is ever sent · Ctrl-C ends it"
-    return Panel(table, title=title, subtitle=foot, expand=False)
+    foot = f"poll {view.iteration}/{view.iterations} · {tier} · paper, no order is sent · Ctrl-C ends it"
+    return Panel(table, title=title, subtitle=foot, width=max(len(foot) + 6, 64))
 
 
 def _number(value: float | None) -> str:
