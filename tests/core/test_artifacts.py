@@ -7,6 +7,7 @@ from marketmakerl.core.artifacts import (
     config_hash,
     environment,
     git_commit,
+    new_run_folder,
     read_json,
     run_folder,
     to_json,
@@ -14,6 +15,7 @@ from marketmakerl.core.artifacts import (
     write_json,
     write_jsonl,
 )
+from marketmakerl.core.clock import ManualClock
 from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, DataNotFoundError
 
 
@@ -79,3 +81,14 @@ def test_the_environment_names_what_a_result_depends_on(monkeypatch):
     assert {"numpy", "numba", "llvmlite"} <= set(found["packages"])
     monkeypatch.setenv("MML_GIT_COMMIT", "abc")
     assert git_commit() == "abc"
+
+
+def test_two_runs_of_one_millisecond_get_a_folder_each(tmp_path):
+    clock = ManualClock(1_700_000_000_000_000_000)
+    first, second = (new_run_folder(tmp_path / "campaign", "aaaa", clock) for _ in range(2))
+    assert first != second
+    assert sorted([first, second]) == [first, second]
+    (tmp_path / "file").write_text("")
+    for home in (tmp_path / "file", tmp_path / "file" / "campaign"):
+        with pytest.raises(ArtifactError, match="cannot write to the artifacts folder"):
+            new_run_folder(home, "aaaa", clock)

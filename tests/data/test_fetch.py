@@ -295,7 +295,7 @@ def test_wrong_bars_are_not_written(tmp_path):
             return super().klines(*args).assign(low=1e9)
 
     with pytest.raises(DataQualityError, match="low_above_high"):
-        fetch("binance", "BTC/USDT", "1m", 1, tmp_path, client=Lying(T0 + DAY_MS))
+        fetch("binance", "BTC/USDT", "1m", 1, tmp_path, ["trades", "klines"], Lying(T0 + DAY_MS))
     assert files_of(tmp_path) == []
 
 

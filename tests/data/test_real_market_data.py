@@ -205,6 +205,19 @@ def test_trades_of_one_millisecond_cut_by_a_page_are_neither_lost_nor_doubled(cl
     assert sorted(got["qty"]) == [1.0 + n for n in range(2_000)]
 
 
+def test_more_trades_in_one_millisecond_than_any_page_would_cut(client):
+    made = [{"timestamp": 5, "price": 1.0, "amount": 1.0, "side": "sell", "id": str(n)} for n in range(150)]
+
+    def call(name, *args):
+        if name == "fetch_time":
+            return 10_000
+        if name == "load_markets":
+            return {"BTC/USDT": {"symbol": "BTC/USDT", "id": "BTCUSDT", "spot": True}}
+        return [trade for trade in made if trade["timestamp"] >= args[1]]
+
+    assert len(with_door(client, call).trades("BTC/USDT", 0, 10_000)) == 150
+
+
 def test_markets_and_symbols(client, sim):
     assert list(client.markets()) == ["BTC/USDT:USDT"]
     for spelling in ("BTC/USDT:USDT", "BTC/USDT", "btc/usdt", "BTCUSDT", "btc-usdt"):

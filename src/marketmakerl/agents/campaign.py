@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -18,12 +17,13 @@ from marketmakerl.core.artifacts import (
     config_hash,
     environment,
     manifest,
+    new_run_folder,
     read_json,
     run_folder,
     write_json,
     write_jsonl,
 )
-from marketmakerl.core.clock import Clock, SystemClock, iso_utc
+from marketmakerl.core.clock import Clock, SystemClock
 from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, MarketMakerLError
 from marketmakerl.core.fees import Fees
 from marketmakerl.core.pool import default_processes, run_tasks
@@ -159,16 +159,16 @@ def run_campaign(
     config.check()
     if processes is not None and processes < 1:
         raise ConfigError(f"processes must be at least 1, got {processes}")
+    clock = clock or SystemClock()
     market = None if config.market.is_synthetic else load_market(config.market)
     setup = _setup(config, market)
     data, tier = (market.provenance, market.tape.tier) if market else (_synthetic_provenance(), "T2")
     settled = _manifest_config(config, setup)
     spec = {"config": settled, "data": data, "environment": environment()}
     name = config_hash(spec)
-    folder = (_unfinished(artifacts / kind, name, config.n) if resume else None) or _new_folder(
-        artifacts / kind, name, clock or SystemClock()
-    )
-    document = manifest(kind, folder.name, settled, data, tier, clock or SystemClock())
+    home = artifacts / kind
+    folder = (_unfinished(home, name, config.n) if resume else None) or new_run_folder(home, name, clock)
+    document = manifest(kind, folder.name, settled, data, tier, clock)
     if not (folder / "manifest.json").exists():
         write_json(folder / "manifest.json", document)
     with tempfile.TemporaryDirectory(prefix="mml-campaign-") as scratch:
@@ -222,18 +222,6 @@ def _manifest_config(config: CampaignConfig, setup: RunSetup) -> dict[str, Any]:
 
 def _synthetic_provenance() -> list[dict[str, Any]]:
     return [{"exchange": "sim", "kind": "klines", "tier": "T2", "generator": asdict(SyntheticMarket())}]
-
-
-def _new_folder(home: Path, name: str, clock: Clock) -> Path:
-    stamp = re.sub(r"[-:.]", "", iso_utc(clock.now_ns()))
-    folder = home / f"{stamp}-{name}"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise ArtifactError(
-            f"cannot write to the artifacts folder {home}: {error.strerror or error}; name another (--artifacts)"
-        ) from error
-    return folder
 
 
 def _unfinished(home: Path, name: str, n: int) -> Path | None:

@@ -29,7 +29,7 @@ from marketmakerl.core.errors import MarketMakerLError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 TERMINATED = 143  # 128 + SIGTERM
-_INTERRUPT = "interrupted; what had finished is kept, and the same command goes on from there"
+_INTERRUPT = "interrupted; a campaign keeps what had finished, and the same command goes on from there"
 
 app = typer.Typer(
     name="mml",

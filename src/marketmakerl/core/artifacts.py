@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import tempfile
 from importlib import metadata
@@ -14,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from marketmakerl.core.clock import Clock, iso_utc
+from marketmakerl.core.clock import NS_PER_MS, Clock, iso_utc
 from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, DataNotFoundError
 
 MANIFEST_SCHEMA = 1
@@ -154,6 +155,29 @@ def manifest(
         "data": data,
         "environment": environment(),
     }
+
+
+def new_run_folder(home: Path, name: str, clock: Clock) -> Path:
+    """Make and return the folder of a new run, `<UTC time>-<name>`, so that the last name is the latest run.
+
+    Raises:
+        ArtifactError: the folder cannot be made.
+    """
+    now_ns = clock.now_ns()
+    while True:
+        folder = home / f"{re.sub(r'[-:.]', '', iso_utc(now_ns))}-{name}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not folder.is_dir():  # a file stands in the way, here or further up
+                raise ArtifactError(f"cannot write to the artifacts folder {home}: not a folder") from None
+            now_ns += NS_PER_MS  # another run of this name began in the same millisecond
+        except OSError as error:
+            raise ArtifactError(
+                f"cannot write to the artifacts folder {home}: {error.strerror or error}; name another (--artifacts)"
+            ) from error
+        else:
+            return folder
 
 
 def run_folder(artifacts: Path, kind: str, run: str) -> Path:

@@ -8,6 +8,7 @@ import os
 import signal
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -49,12 +50,25 @@ def run_tasks(
     # Fork servers start clean: no thread of ours (a progress bar's, say) is forked in the middle of something.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
+    _start_fork_server()
     waiting = [(task, 1) for task in reversed(tasks)]
     while waiting:
         # After a crash nobody knows which task in flight caused it: suspects run alone, so that the guilty one shows.
         alone = any(tries > 1 for _, tries in waiting)
         with _pool(context, 1 if alone else processes) as pool:
             yield from _drain(pool, work, waiting, alone=alone, in_flight=1 if alone else processes)
+
+
+def _start_fork_server() -> None:
+    """Start the process that workers are forked from, deaf to Ctrl-C from its first instruction on.
+
+    It imports the preloaded modules before it has set its own handlers; a blocked signal is inherited.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _attempt(work: Callable[[T], R], task: T) -> R | Exception:

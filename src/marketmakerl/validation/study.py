@@ -6,7 +6,6 @@ import contextlib
 import csv
 import io
 import math
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from marketmakerl.backtesting.session import Session, trade
-from marketmakerl.core.artifacts import config_hash, environment, manifest, write_atomic, write_json
+from marketmakerl.core.artifacts import config_hash, environment, manifest, new_run_folder, write_atomic, write_json
 from marketmakerl.core.clock import NS_PER_DAY, NS_PER_MS, Clock, iso_utc
-from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, DataNotFoundError, MarketMakerLError
+from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundError, MarketMakerLError
 from marketmakerl.core.fees import Fees
 from marketmakerl.core.instruments import lookup, native_symbol
 from marketmakerl.core.rng import check_seed
@@ -213,14 +212,7 @@ def new_folder(home: Path, spec: Mapping[str, Any], clock: Clock) -> Iterator[Pa
     Raises:
         ArtifactError: the folder cannot be made.
     """
-    stamp = re.sub(r"[-:.]", "", iso_utc(clock.now_ns()))
-    folder = home / f"{stamp}-{config_hash(spec)}"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise ArtifactError(
-            f"cannot write to the artifacts folder {home}: {error.strerror or error}; name another (--artifacts)"
-        ) from error
+    folder = new_run_folder(home, config_hash(spec), clock)
     try:
         yield folder
     except BaseException:
