@@ -45,15 +45,19 @@ def fails(capsys, code: int, argv: list[str]) -> str:
     return lines[0]
 
 
+# Nobody listens on the discard port: what is not held cannot be fetched either.
+NOWHERE = {"base_url": "http://127.0.0.1:9"}
+
 BAD = [
     ({"exchange": "binanceusd"}, 2, "did you mean binanceusdm"),
     ({"exchange": ""}, 2, "which market?"),
-    ({"exchange": "bybitlinear"}, 5, "make fetch-data EXCHANGE=bybitlinear SYMBOL=BTC/USDT TIMEFRAME=1m DAYS=1"),
+    ({"exchange": "bybitlinear"} | NOWHERE, 5, "cannot be reached"),
+    ({"exchange": "bybitlinear", "data": "."}, 5, "make fetch-data EXCHANGE=bybitlinear SYMBOL=BTC/USDT TIMEFRAME=1m"),
     ({"symbol": "BTC/UDST"}, 2, "did you mean"),
     ({"symbol": ""}, 2, "needs a SYMBOL"),
-    ({"symbol": "XRP/USDT"}, 5, "make fetch-data EXCHANGE=binanceusdm SYMBOL=XRP/USDT"),
+    ({"symbol": "XRP/USDT"} | NOWHERE, 5, "cannot be reached"),
     ({"data": "nowhere"}, 5, "no such file or folder: nowhere"),
-    ({"timeframe": "5m"}, 5, "TIMEFRAME=1m"),
+    ({"timeframe": "5m"} | NOWHERE, 5, "TIMEFRAME=1m"),
     ({"timeframe": "soon"}, 2, "TIMEFRAME"),
     ({"days": "0"}, 2, "DAYS must be > 0"),
     ({"days": "-1"}, 2, "DAYS must be > 0"),
@@ -74,8 +78,8 @@ def test_bad_input(capsys, home, command, changes, code, text):
 @pytest.mark.parametrize(("exchange", "code"), [("nosuch", 2), ("binance", 5)])
 def test_a_name_nobody_knows_is_no_missing_data(capsys, monkeypatch, exchange, code):
     monkeypatch.setenv("MML_DATA_DIR", "not-there")
-    line = fails(capsys, code, argv_of("walk-forward", exchange=exchange))
-    assert ("make fetch-data" in line) == (code == 5)
+    line = fails(capsys, code, argv_of("walk-forward", exchange=exchange, **NOWHERE))
+    assert ("cannot be reached" in line) == (code == 5)
 
 
 @pytest.mark.parametrize(
@@ -198,3 +202,18 @@ def test_the_script_is_the_command(capsys, monkeypatch):
 def test_help_has_an_example(capsys, command):
     assert run([command, "--help"]) == 0
     assert f"mml {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["research-budgets", "walk-forward"])
+def test_what_is_not_held_is_fetched_and_kept(capsys, home, monkeypatch, command):
+    from marketmakerl.realtime.exchange_sim import ExchangeSim
+
+    monkeypatch.setenv("MML_DATA_DIR", str(home / "empty"))
+    (home / "empty").mkdir()
+    with ExchangeSim.embedded(1, history_bars=1500) as sim:
+        code = run(argv_of(command, "--json", base_url=sim.base_url))
+    document = orjson.loads(capsys.readouterr().out)
+    # What the simulator made stays synthetic, whatever the exchange is called: the gate says no, the study is done.
+    assert code == (3 if command == "walk-forward" else 0)
+    assert document["market"]["tier"] == "T2"
+    assert list((home / "empty" / "real" / "klines").glob("binanceusdm_BTCUSDT_1m_*.parquet"))

@@ -563,10 +563,12 @@ def test_a_port_can_be_chosen_used_again_and_not_shared():
     for _ in range(2):
         with ExchangeSim.embedded(SEED, history_bars=5, port=port) as sim:
             assert sim.base_url == f"http://127.0.0.1:{port}"
-            with PublicClient("sim", base_url=sim.base_url) as client:
-                client.server_time_ms()
+            idle = http.client.HTTPConnection("127.0.0.1", port)
+            idle.request("GET", "/api/v3/ping")
+            idle.getresponse().read()
             with pytest.raises(ConfigError, match="another port"):
                 ExchangeSim.embedded(SEED, history_bars=5, port=port).start()
+        idle.close()  # after the venue: its end of the connection lingers on the port
 
 
 @pytest.mark.parametrize(

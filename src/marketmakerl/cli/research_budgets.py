@@ -27,6 +27,7 @@ def research_budgets(
     maker_bps: options.MakerBps = None,
     taker_bps: options.TakerBps = None,
     warmup_bars: study.WarmupBars = 240,
+    base_url: study.BaseUrl = "",
     processes: study.Processes = None,
     artifacts: options.Artifacts = None,
     as_json: options.Json = False,
@@ -38,7 +39,7 @@ def research_budgets(
     loaded = options.settings()
     asked = study.study_options(
         loaded, exchange, symbol, data, timeframe, days,
-        seed=seed, maker_bps=maker_bps, taker_bps=taker_bps, warmup_bars=warmup_bars,
+        seed=seed, maker_bps=maker_bps, taker_bps=taker_bps, warmup_bars=warmup_bars, base_url=base_url,
     )  # fmt: skip
     with study.progress_bar(hidden=as_json) as progress:
         result = run(

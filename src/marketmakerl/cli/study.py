@@ -20,6 +20,7 @@ Exchange = Annotated[
 Days = Annotated[float, typer.Option(help="The last so many days that are held.")]
 Seed = Annotated[int, typer.Option(help="Seed of the synthetic market.")]
 WarmupBars = Annotated[int, typer.Option(help="Bars that set the parameters and are not traded.")]
+BaseUrl = Annotated[str, typer.Option(help="Fetch what is not held from here, e.g. from a running mml exchange-sim.")]
 Processes = Annotated[int | None, typer.Option(help="Worker processes; default: one a processor.")]
 
 
@@ -35,12 +36,15 @@ def study_options(
     maker_bps: float | None,
     taker_bps: float | None,
     warmup_bars: int,
+    base_url: str,
 ) -> dict[str, Any]:
     """Return the arguments that every study takes."""
+    from dataclasses import replace
+
     from marketmakerl.cli import options
 
     return {
-        "market": options.market_request(loaded, exchange, symbol, data, timeframe, days),
+        "market": replace(options.market_request(loaded, exchange, symbol, data, timeframe, days), base_url=base_url),
         "seed": seed,
         "maker_bps": maker_bps,
         "taker_bps": taker_bps,

@@ -31,6 +31,7 @@ def walk_forward(
     maker_bps: options.MakerBps = None,
     taker_bps: options.TakerBps = None,
     warmup_bars: study.WarmupBars = 240,
+    base_url: study.BaseUrl = "",
     processes: study.Processes = None,
     artifacts: options.Artifacts = None,
     as_json: options.Json = False,
@@ -42,7 +43,7 @@ def walk_forward(
     loaded = options.settings()
     asked = study.study_options(
         loaded, exchange, symbol, data, timeframe, days,
-        seed=seed, maker_bps=maker_bps, taker_bps=taker_bps, warmup_bars=warmup_bars,
+        seed=seed, maker_bps=maker_bps, taker_bps=taker_bps, warmup_bars=warmup_bars, base_url=base_url,
     )  # fmt: skip
     config = WalkForwardConfig(folds=folds, pass_rate=pass_rate, train_share=train_share, budget=budget, **asked)
     with study.progress_bar(hidden=as_json) as progress:

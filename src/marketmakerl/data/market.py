@@ -54,6 +54,7 @@ class MarketRequest:
         days: only the last so many days; None for all.
         catalog_dir: the local catalog.
         instruments_file, fees_file: overrides of the shipped tables.
+        base_url: where to fetch what is not held (see `fetch_missing`); "" for the exchange itself.
     """
 
     exchange: str = ""
@@ -64,6 +65,7 @@ class MarketRequest:
     catalog_dir: Path = Path("data")
     instruments_file: Path | None = None
     fees_file: Path | None = None
+    base_url: str = ""
 
     @property
     def is_synthetic(self) -> bool:
@@ -141,3 +143,20 @@ def _from_file(request: MarketRequest, path: Path) -> Market:
     # A file speaks for itself: its own step decides the interval unless its name states one.
     data_set = DataSet(exchange, native, "klines", named.timeframe if named else "", path)
     return _from_klines(replace(request, symbol=symbol or native), [data_set])
+
+
+def fetch_missing(request: MarketRequest, days: float) -> Market:
+    """Fetch the last `days` days of bars into the local catalog, and load them from there.
+
+    Raises:
+        ExchangeUnreachableError: no answer; the line says how to use recorded data. Else what `fetch` raises.
+    """
+    from marketmakerl.data.fetch import fetch  # noqa: PLC0415  (ccxt: a second that only this needs)
+    from marketmakerl.data.real_market_data import PublicClient  # noqa: PLC0415
+
+    log.warning("not_held_fetching", exchange=request.exchange, symbol=request.symbol, days=days)
+    with PublicClient(request.exchange, base_url=request.base_url or None) as client:
+        fetch(
+            request.exchange, request.symbol, request.timeframe, days, request.catalog_dir, ("klines",), client=client
+        )  # fmt: skip
+    return load_market(request)

@@ -172,6 +172,4 @@ def _split(total: Ints, count: Ints, weights: Floats) -> Ints:
     spare = np.maximum(total - count, 0)
     share = summed / np.maximum(summed[:, -1:], np.finfo(np.float64).tiny)
     upto = np.floor(spare * share).astype(np.int64)
-    # The last real part ends at the whole, whatever rounding did.
-    upto = np.where(np.arange(weights.shape[1])[np.newaxis, :] >= count - 1, spare, upto)
     return np.asarray(np.diff(upto, axis=1, prepend=0) + 1, np.int64)

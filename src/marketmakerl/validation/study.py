@@ -17,12 +17,18 @@ import numpy as np
 from marketmakerl.backtesting.session import Session, trade
 from marketmakerl.core.artifacts import config_hash, environment, manifest, new_run_folder, write_atomic, write_json
 from marketmakerl.core.clock import NS_PER_DAY, NS_PER_MS, Clock, iso_utc
-from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundError, MarketMakerLError
+from marketmakerl.core.errors import (
+    ConfigError,
+    DataFormatError,
+    DataNotFoundError,
+    ExchangeUnreachableError,
+    MarketMakerLError,
+)
 from marketmakerl.core.fees import Fees
 from marketmakerl.core.instruments import lookup, native_symbol
 from marketmakerl.core.rng import check_seed
 from marketmakerl.data.catalog import SIMULATED_EXCHANGE, timeframe_ms
-from marketmakerl.data.market import Market, MarketRequest, load_market, synthetic_market
+from marketmakerl.data.market import Market, MarketRequest, fetch_missing, load_market, synthetic_market
 from marketmakerl.data.synthetic import SyntheticMarket
 from marketmakerl.data.tape import EventTape, Kind
 from marketmakerl.validation.strategies import Strategy, strategy_formats
@@ -115,7 +121,8 @@ def load(study: Study) -> Market:
 
     Raises:
         ConfigError, UnknownNameError: the request makes no sense.
-        DataNotFoundError: nothing of it is held here; the line says how to get it.
+        DataNotFoundError: DATA= was given and does not hold it; the line says how to get it.
+        ExchangeUnreachableError: it is not held here, and the exchange that has it cannot be reached.
         DataFormatError: a tape that is not made of bars.
     """
     request = study.market
@@ -127,7 +134,12 @@ def load(study: Study) -> Market:
         except DataNotFoundError as error:
             if request.symbol:
                 native_symbol(request.exchange, request.symbol)  # a name nobody knows cannot be fetched either
-            raise DataNotFoundError(f"{error}; or fetch it: {_fetch_command(request)}") from error
+            if request.data is not None or not request.symbol:
+                raise DataNotFoundError(f"{error}; or fetch it: {_fetch_command(request)}") from error
+            try:
+                market = fetch_missing(request, DEFAULT_DAYS if request.days is None else request.days)
+            except ExchangeUnreachableError as unreachable:
+                raise ExchangeUnreachableError(f"{error}; and {unreachable}") from unreachable
     tape = market.tape
     if not tape.is_bars or len(tape) == 0:
         raise DataFormatError(f"a study trades bars; {request.data} holds {tape.meta.get('clock')!r} or nothing")
