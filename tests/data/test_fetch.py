@@ -4,18 +4,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from marketmakerl.cli.fetch import fetch_data
 from marketmakerl.core.clock import NS_PER_MS, ManualClock
 from marketmakerl.core.errors import (
     ConfigError,
@@ -348,62 +342,6 @@ def test_a_manifest_speaks_for_fetched_files_too(tmp_path):
     (tmp_path / "MANIFEST.csv").write_text(f"file,sha256\nreal/klines/{path.name},{'0' * 64}\n")
     with pytest.raises(DataFormatError, match="sha256 differs"):
         klines_of(tmp_path)
-
-
-# --- the command ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run():
-    app = typer.Typer()
-    app.command()(fetch_data)
-
-    def invoke(*arguments):
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-    return invoke
-
-
-def test_the_command_with_the_embedded_venue(run, tmp_path):
-    done = run("--exchange", "sim", "--days", "0.1", "--out", tmp_path, "--json")
-    assert done.exit_code == 0, done.output
-    document = json.loads(done.stdout)
-    assert document["tier"] == "T2"
-    assert [one["rows"] for one in document["files"]] == [144, 200, 1000]
-    assert len(Catalog(tmp_path).data_sets) == 3
-
-
-def test_the_command_against_another_host(run, sim, tmp_path):
-    done = run(
-        "--exchange", "binance", "--base-url", sim.base_url, "--days", "1", "--what", "klines", "--out", tmp_path
-    )
-    assert done.exit_code == 0, done.output
-    assert "1,440 rows, 2024-01-01T00:00:00.000Z .. 2024-01-01T23:59:00.000Z (T2)" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error"),
-    [
-        ([], ConfigError),
-        (["--exchange", "bynance"], UnknownNameError),
-        (["--exchange", "sim", "--days", "0"], ConfigError),
-        (["--exchange", "sim", "--days", "0.1", "--what", "candles"], UnknownNameError),
-        (["--exchange", "binance", "--base-url", "http://127.0.0.1:9"], ExchangeUnreachableError),
-    ],
-)
-def test_the_command_refuses(run, tmp_path, arguments, error):
-    done = run("--out", tmp_path, *arguments)
-    assert isinstance(done.exception, error), done.exception
-    assert files_of(tmp_path) == []
-
-
-def test_the_script_is_the_command(monkeypatch, pytestconfig):
-    script = pytestconfig.rootpath / "scripts" / "fetch_real_market_data.py"
-    called = []
-    monkeypatch.setattr("marketmakerl.cli.main.main", called.append)
-    monkeypatch.setattr(sys, "argv", [str(script), "--exchange", "sim"])
-    exec(compile(script.read_text(), str(script), "exec"), {"__name__": "__main__"})
-    assert called == [["fetch-data", "--exchange", "sim"]]
 
 
 def test_times_come_from_the_clock_given(sim, tmp_path):

@@ -1,4 +1,4 @@
-"""The offline venue: through unmodified ccxt, and as a pure function of the request and the venue's time."""
+"""The offline venue as a server: unmodified ccxt, time, connections, faults, and the command."""
 
 from __future__ import annotations
 
@@ -15,23 +15,16 @@ import time
 import ccxt
 import numpy as np
 import orjson
-import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from marketmakerl.core.clock import NS_PER_MS, NS_PER_S, ManualClock, SystemClock
 from marketmakerl.core.errors import ConfigError, ExchangeUnreachableError
-from marketmakerl.core.instrument import Instrument
-from marketmakerl.data.bars import compile_bars
-from marketmakerl.data.klines import read_klines_file
 from marketmakerl.data.real_market_data import PublicClient
 from marketmakerl.data.synthetic import START_MS, SyntheticMarket, simulate
 from marketmakerl.realtime.exchange_sim import ExchangeSim, Faults, MarketClock
-from marketmakerl.realtime.sim_market import SimMarket
 from marketmakerl.realtime.sim_protocol import BinanceRest
 from marketmakerl.realtime.sim_synthetic import synthetic_markets
-from marketmakerl.realtime.sim_trades import BLOCK, MAX_TRADES, Bars, make_trades, trade_counts, volumes
+from venue import TARGETS, ask
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -43,17 +36,6 @@ API = {
 }
 
 
-@pytest.fixture(scope="module")
-def rest():
-    return BinanceRest(synthetic_markets(SEED))
-
-
-def ask(rest, target, now_ms):
-    reply = rest.reply("GET", target, now_ms * NS_PER_MS)
-    assert reply.status == 200, reply.body
-    return orjson.loads(reply.body)
-
-
 def raw_ccxt(url, prefix):
     """Return ccxt's own client with nothing changed but where it looks: no request of it may leave this machine."""
     name, _, _, kind = API[prefix]
@@ -61,9 +43,6 @@ def raw_ccxt(url, prefix):
     client.urls["api"] = {api: re.sub(r"^https://[^/]+", url, there) for api, there in client.urls["api"].items()}
     assert all(there.startswith("http://127.0.0.1:") for there in client.urls["api"].values())
     return client
-
-
-# --- unmodified ccxt ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prefix", [SPOT, LINEAR])
@@ -112,387 +91,7 @@ def test_it_never_takes_an_order_from_anybody(prefix):
         client.session.close()
 
 
-PRIVATE = [
-    *("/api/v3/order", "/api/v3/order/test", "/api/v3/account", "/api/v3/openOrders", "/api/v3/myTrades"),
-    *("/api/v3/userDataStream", "/api/v3/historicalTrades?symbol=BTCUSDT", "/api/v3/sor/order"),
-    *("/fapi/v1/order", "/fapi/v1/batchOrders", "/fapi/v1/leverage", "/fapi/v1/listenKey", "/fapi/v2/balance"),
-    *("/fapi/v3/account", "/sapi/v1/capital/withdraw/apply", "/papi/v1/um/order", "/dapi/v1/order"),
-]
-
-
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"])
-@pytest.mark.parametrize("target", PRIVATE)
-def test_account_paths_are_refused(rest, method, target):
-    reply = rest.reply(method, target, START_MS * NS_PER_MS)
-    assert reply.status == 401
-    assert orjson.loads(reply.body)["code"] == -2015
-
-
-@pytest.mark.parametrize("target", ["/api/v3/time", "/api/v3/depth?symbol=BTCUSDT", "/fapi/v1/exchangeInfo", "/"])
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_nothing_but_get_is_answered(rest, method, target):
-    assert rest.reply(method, target, START_MS * NS_PER_MS).status == 401
-
-
-def test_a_signed_request_is_refused_whatever_it_asks(rest):
-    assert rest.reply("GET", "/api/v3/time?timestamp=1&signature=abc", START_MS * NS_PER_MS).status == 401
-
-
-# --- the protocol ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("target", "status", "code"),
-    [
-        ("/api/v3/klines?symbol=DOGEUSDT&interval=1m", 400, -1121),
-        ("/api/v3/klines?symbol=BTCUSDT&interval=7m", 400, -1120),
-        ("/api/v3/klines?symbol=BTCUSDT&interval=1s", 400, -1120),
-        ("/api/v3/klines?symbol=BTCUSDT", 400, -1102),
-        ("/api/v3/klines?interval=1m", 400, -1102),
-        ("/api/v3/klines?symbol=&interval=1m", 400, -1102),
-        ("/api/v3/klines?symbol=BTCUSDT&interval=1m&limit=many", 400, -1100),
-        ("/api/v3/klines?symbol=BTCUSDT&interval=1m&startTime=-1", 400, -1100),
-        ("/fapi/v1/klines?symbol=BTCUSDT&interval=1m&startTime=2&endTime=1", 400, -1023),
-        ("/api/v3/depth?symbol=BTCUSDT&limit=0", 400, -1130),
-        ("/api/v3/depth", 400, -1102),
-        ("/fapi/v1/depth?symbol=BTCUSDT&limit=7", 400, -4021),
-        ("/api/v3/trades?symbol=BTCUSDT&limit=0", 400, -1130),
-        ("/api/v3/aggTrades?symbol=BTCUSDT&fromId=x", 400, -1100),
-        ("/api/v3/exchangeInfo?symbol=DOGEUSDT", 400, -1121),
-        ("/api/v3/nosuch", 404, -1000),
-        ("/api/v9/time", 404, -1000),
-        ("/", 404, -1000),
-        ("", 404, -1000),
-        ("/api/v3/depth/../time", 404, -1000),
-    ],
-)
-def test_errors_are_the_venues(rest, target, status, code):
-    reply = rest.reply("GET", target, (START_MS + HOUR_MS) * NS_PER_MS)
-    document = orjson.loads(reply.body)
-    assert (reply.status, document["code"]) == (status, code)
-    assert document["msg"]
-
-
-def test_the_two_apis_differ_where_the_venues_do(rest):
-    now = START_MS + HOUR_MS + 30_000
-    assert ask(rest, "/api/v3/ping", now) == {}
-    assert ask(rest, "/fapi/v1/time", now) == {"serverTime": now}
-    spot, linear = (ask(rest, f"{p}/depth?symbol=BTCUSDT&limit=5", now) for p in (SPOT, LINEAR))
-    assert set(spot) == {"lastUpdateId", "bids", "asks"}
-    assert linear == spot | {"E": now, "T": now, "bids": linear["bids"], "asks": linear["asks"]}
-    assert re.fullmatch(r"\d+\.\d{8}", spot["bids"][0][0])
-    assert re.fullmatch(r"\d+\.\d", linear["bids"][0][0])
-    spot, linear = (ask(rest, f"{p}/trades?symbol=BTCUSDT&limit=1", now)[0] for p in (SPOT, LINEAR))
-    assert set(spot) - set(linear) == {"isBestMatch"}
-    spot, linear = (ask(rest, f"{p}/exchangeInfo", now)["symbols"][0] for p in (SPOT, LINEAR))
-    assert linear["contractType"] == "PERPETUAL"
-    assert "contractType" not in spot
-
-
-@pytest.mark.parametrize(
-    ("prefix", "path", "asked", "given"),
-    [
-        *((SPOT, "klines", 5000, 1000), (LINEAR, "klines", 5000, 1500), (SPOT, "klines", None, 500)),
-        *((SPOT, "trades", 5000, 1000), (SPOT, "aggTrades", None, 500), (LINEAR, "aggTrades", 5000, 1000)),
-    ],
-)
-def test_limits_are_the_venues(rest, prefix, path, asked, given):
-    limit = "" if asked is None else f"&limit={asked}"
-    target = f"{prefix}/{path}?symbol=BTCUSDT&interval=1m{limit}"
-    assert len(ask(rest, target, START_MS + 2000 * MINUTE_MS)) == given
-
-
-def test_depth_limits(rest):
-    now = START_MS + HOUR_MS
-    assert len(ask(rest, f"{SPOT}/depth?symbol=BTCUSDT&limit=9999", now)["asks"]) == 5000
-    assert len(ask(rest, f"{SPOT}/depth?symbol=BTCUSDT", now)["bids"]) == 100
-    assert len(ask(rest, f"{LINEAR}/depth?symbol=BTCUSDT", now)["bids"]) == 500
-
-
-def test_used_weight_is_told_and_starts_anew_each_minute():
-    rest = BinanceRest(synthetic_markets(SEED))
-    used = []
-    for now_ms in (START_MS, START_MS + 1, START_MS + MINUTE_MS):
-        headers = rest.reply("GET", f"{SPOT}/klines?symbol=BTCUSDT&interval=1m", now_ms * NS_PER_MS).headers
-        used.append(int(headers["x-mbx-used-weight-1m"]))
-    assert used == [2, 4, 2]
-
-
-def test_klines_by_start_end_and_limit(rest):
-    now = START_MS + 100 * MINUTE_MS + 5
-
-    def opens(query, interval="1m"):
-        rows = ask(rest, f"{SPOT}/klines?symbol=BTCUSDT&interval={interval}{query}", now)
-        return [(row[0] - START_MS) // MINUTE_MS for row in rows]
-
-    assert opens("&limit=3") == [98, 99, 100]
-    assert opens(f"&startTime={START_MS + 1}&limit=3") == [1, 2, 3]
-    assert opens(f"&startTime={START_MS}&endTime={START_MS + 2 * MINUTE_MS - 1}") == [0, 1]
-    assert opens(f"&endTime={START_MS + 2 * MINUTE_MS}&limit=2") == [1, 2]
-    assert opens(f"&startTime={now + 1}") == []
-    assert opens(f"&startTime={START_MS - 10**9}&endTime={START_MS - 1}") == []
-    assert opens("&limit=2", "1h") == [0, 60]
-    assert opens("", "1d") == [0]
-
-
-def test_weeks_begin_on_monday():
-    rest = BinanceRest(synthetic_markets(SEED, n_bars=10 * 1440))
-    monday = 1_704_067_200_000  # 2024-01-01 is one
-    rows = ask(rest, f"{SPOT}/klines?symbol=BTCUSDT&interval=1w", monday + 8 * 86_400_000)
-    assert [row[0] for row in rows] == [monday, monday + 7 * 86_400_000]
-    assert rows[0][6] == monday + 7 * 86_400_000 - 1
-
-
-def test_longer_klines_are_made_of_the_shorter_ones(rest):
-    now = START_MS + 25 * HOUR_MS + 123_456
-    names = ["ts", "o", "h", "l", "c", "v", "end", "qv", "n", "tb", "tq", "x"]
-    query = f"symbol=BTCUSDT&startTime={START_MS}"
-    rows = []
-    for page in range(2):
-        start = START_MS + page * 1000 * MINUTE_MS
-        rows += ask(rest, f"{SPOT}/klines?symbol=BTCUSDT&interval=1m&limit=1000&startTime={start}", now)
-    minutes = pd.DataFrame(rows, columns=names).astype(float)
-    for interval, ms in (("15m", 15 * MINUTE_MS), ("4h", 4 * HOUR_MS), ("1d", 24 * HOUR_MS)):
-        longer = pd.DataFrame(ask(rest, f"{SPOT}/klines?interval={interval}&{query}", now), columns=names).astype(float)
-        groups = minutes.groupby(minutes["ts"] // ms * ms)
-        how = {"o": "first", "h": "max", "l": "min", "c": "last"} | dict.fromkeys(["v", "qv", "n", "tb", "tq"], "sum")
-        expected = groups.agg(how)
-        np.testing.assert_array_equal(longer["ts"], expected.index)
-        np.testing.assert_allclose(longer[list(how)], expected[list(how)], rtol=1e-9)
-
-
-def test_trades_by_id_and_time(rest):
-    now = START_MS + HOUR_MS
-    by_id = ask(rest, f"{SPOT}/aggTrades?symbol=BTCUSDT&fromId=100&limit=5", now)
-    assert [t["a"] for t in by_id] == [100, 101, 102, 103, 104]
-    since, until = by_id[1]["T"], by_id[3]["T"]
-    by_time = ask(rest, f"{SPOT}/aggTrades?symbol=BTCUSDT&startTime={since}&endTime={until}", now)
-    assert [t["a"] for t in by_time] == [101, 102, 103]
-    latest = ask(rest, f"{SPOT}/aggTrades?symbol=BTCUSDT&limit=2", now)
-    plain = ask(rest, f"{SPOT}/trades?symbol=BTCUSDT&limit=2", now)
-    assert [(t["a"], t["p"], t["q"], t["T"], t["m"]) for t in latest] == [
-        (t["id"], t["price"], t["qty"], t["time"], t["isBuyerMaker"]) for t in plain
-    ]
-    assert ask(rest, f"{SPOT}/aggTrades?symbol=BTCUSDT&fromId=99999999", now) == []
-    assert ask(rest, f"{SPOT}/aggTrades?symbol=BTCUSDT&startTime={now + 1}", now) == []
-
-
-# --- one market, consistent with itself -----------------------------------------------------------------------------
-
-
-@st.composite
-def bars_of_any_kind(draw):
-    n = draw(st.integers(1, 12))
-    low = np.array(draw(st.lists(st.integers(1, 10**9), min_size=n, max_size=n)))
-    width = np.array(draw(st.lists(st.sampled_from([0, 1, 2, 5, 1000]), min_size=n, max_size=n)))
-    shares = np.array(draw(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=n, max_size=n)))
-    lots = np.array(
-        draw(st.lists(st.sampled_from([0, 1, 2, 3, 4, 5, 63, 64, 65, 10**6, 10**12]), min_size=n, max_size=n))
-    )
-    opened, close = (low + np.rint(shares[:, side] * width).astype(np.int64) for side in (0, 1))
-    ones = np.ones(n, np.int64)
-    return Bars(np.arange(n) * MINUTE_MS, opened, low + width, low, close, lots, ones, ones.astype(float))
-
-
-@given(bars=bars_of_any_kind(), seed=st.integers(0, 2**63 - 1), block=st.integers(0, 1000))
-def test_the_trades_of_a_bar_are_that_bar(bars, seed, block):
-    trades = make_trades(bars, seed, block, 1, int(bars.open[0]), MINUTE_MS)
-    counts = trade_counts(bars)
-    assert len(trades) == counts.sum()
-    assert counts.max() <= MAX_TRADES
-    for i in range(len(bars)):
-        mine = trades.bar == block * BLOCK + i
-        assert mine.sum() == counts[i]
-        if not counts[i]:
-            assert bars.lots[i] == 0
-            assert bars.high[i] == bars.low[i]
-            continue
-        price, ts_ms = trades.price[mine], trades.ts_ms[mine]
-        shown = (price[0], price.max(), price.min(), price[-1])
-        assert shown == (bars.open[i], bars.high[i], bars.low[i], bars.close[i])
-        assert trades.lots[mine].sum() == volumes(bars)[i]
-        assert volumes(bars)[i] == max(bars.lots[i], counts[i])
-        assert trades.lots[mine].min() >= 1
-        assert (np.diff(ts_ms) >= 0).all()
-        assert bars.ts_ms[i] <= ts_ms[0]
-        assert ts_ms[-1] < bars.ts_ms[i] + MINUTE_MS
-
-
-@given(offsets=st.lists(st.integers(0, 400 * MINUTE_MS), min_size=1, max_size=6))
-def test_the_running_bar_is_its_trades_so_far(rest, offsets):
-    for offset in offsets:
-        now = START_MS + offset
-        (bar,) = ask(rest, f"{SPOT}/klines?symbol=BTCUSDT&interval=1m&limit=1", now)
-        trades = ask(rest, f"{SPOT}/aggTrades?symbol=BTCUSDT&startTime={bar[0]}&limit=1000", now)
-        assert bar[0] == now // MINUTE_MS * MINUTE_MS
-        assert bar[8] == len(trades)
-        assert float(bar[5]) == pytest.approx(sum(float(t["q"]) for t in trades), abs=1e-9)
-        assert float(bar[7]) == pytest.approx(sum(float(t["q"]) * float(t["p"]) for t in trades), rel=1e-9)
-        assert float(bar[9]) == pytest.approx(sum(float(t["q"]) for t in trades if not t["m"]), abs=1e-9)
-        assert all(t["T"] <= now for t in trades)
-        if trades:
-            prices = [float(t["p"]) for t in trades]
-            assert [float(p) for p in bar[1:5]] == [prices[0], max(prices), min(prices), prices[-1]]
-        else:
-            assert len(set(bar[1:5])) == 1
-
-
-@given(offset=st.integers(0, 400 * MINUTE_MS), prefix=st.sampled_from([SPOT, LINEAR]))
-def test_the_book_is_on_the_tick_in_order_and_around_the_last_trade(rest, offset, prefix):
-    now = START_MS + offset
-    book = ask(rest, f"{prefix}/depth?symbol=BTCUSDT&limit=1000", now)
-    bids, asks = (np.array(book[side], float) for side in ("bids", "asks"))
-    assert len(bids) == len(asks) == 1000
-    assert (np.diff(bids[:, 0]) < 0).all()
-    assert (np.diff(asks[:, 0]) > 0).all()
-    assert bids[0, 0] < asks[0, 0]
-    for levels in (bids, asks):
-        steps = np.rint(levels / [0.1, 0.001])
-        np.testing.assert_allclose(levels, steps * [0.1, 0.001], rtol=1e-12)
-        assert steps.min() >= 1
-    trades = ask(rest, f"{prefix}/trades?symbol=BTCUSDT&limit=1", now)
-    if trades:
-        touch = bids if trades[0]["isBuyerMaker"] else asks
-        assert touch[0, 0] == float(trades[0]["price"])
-
-
-def test_the_update_id_grows_with_the_market(rest):
-    ids = [ask(rest, f"{SPOT}/depth?symbol=BTCUSDT&limit=5", START_MS + s * 1000)["lastUpdateId"] for s in range(300)]
-    assert ids == sorted(ids)
-    assert len(set(ids)) > 150
-
-
-def test_polls_see_every_trade_once(rest):
-    seen, now = [], START_MS
-    while now < START_MS + (BLOCK + 3) * MINUTE_MS:  # across the border of a block
-        now += 5_000
-        query = f"fromId={seen[-1]['a'] + 1}" if seen else f"startTime={START_MS}"
-        seen += ask(rest, f"{SPOT}/aggTrades?symbol=BTCUSDT&{query}&limit=1000", now)
-    assert [t["a"] for t in seen] == list(range(1, len(seen) + 1))
-    bars = simulate(SyntheticMarket(), BLOCK + 3, SEED)
-    assert sum(float(t["q"]) for t in seen) == pytest.approx(bars["volume"].sum(), rel=1e-9)
-    assert [t["T"] for t in seen] == sorted(t["T"] for t in seen)
-
-
-TARGETS = [
-    "klines?symbol=BTCUSDT&interval=1m&limit=100",
-    "klines?symbol=BTCUSDT&interval=1h",
-    "depth?symbol=BTCUSDT&limit=20",
-    "trades?symbol=BTCUSDT&limit=200",
-    "aggTrades?symbol=BTCUSDT&limit=200",
-    "exchangeInfo",
-    "time",
-]
-
-
-def test_the_same_question_at_the_same_time_gets_the_same_bytes_whatever_was_asked_before():
-    moments = [START_MS + k * 7_777_777 for k in (1, 5, 60, 20, 3)]
-    first, second = BinanceRest(synthetic_markets(SEED, n_bars=300)), BinanceRest(synthetic_markets(SEED, n_bars=9000))
-    answers = {}
-    for now in moments:
-        for target in TARGETS:
-            answers[now, target] = first.reply("GET", f"{SPOT}/{target}", now * NS_PER_MS).body
-    for now, target in reversed(answers):
-        assert second.reply("GET", f"{SPOT}/{target}", now * NS_PER_MS).body == answers[now, target]
-    other = BinanceRest(synthetic_markets(SEED + 1))
-    assert other.reply("GET", f"{SPOT}/{TARGETS[0]}", moments[0] * NS_PER_MS).body != answers[moments[0], TARGETS[0]]
-
-
-def test_the_venue_knows_nothing_of_the_future():
-    """Two markets that agree up to now and differ after it give the same answers now."""
-    frame = simulate(SyntheticMarket(), 600, SEED)[["ts_ms", "open", "high", "low", "close", "volume"]]
-    cut = 400
-    changed = frame.copy()
-    changed.loc[cut:, ["open", "high", "low", "close"]] *= 2
-    changed.loc[cut:, "volume"] = 1.0
-    now = (START_MS + cut * MINUTE_MS - 1) * NS_PER_MS
-    replies = []
-    for bars in (frame, changed):
-        tape = compile_bars(bars, Instrument("BTC/USDT", 0.1, 0.001), interval_ms=MINUTE_MS)
-        rest = BinanceRest([SimMarket.from_tape(tape, seed=SEED)])
-        replies.append([rest.reply("GET", f"{SPOT}/{t}", now).body for t in TARGETS if not t.startswith("depth")])
-    assert replies[0] == replies[1]
-
-
-# --- recorded bars --------------------------------------------------------------------------------------------------
-
-
-def test_a_recorded_market_is_what_was_recorded(shared_data):
-    frame = read_klines_file(shared_data / "klines" / "binance_BTCUSDT_1m_2025-12-18_2025-12-31.parquet").head(3000)
-    tape = compile_bars(frame, Instrument("BTC/USDT", 0.01, 0.00001, min_notional=5.0))
-    with (
-        ExchangeSim.of_tape(tape, history_bars=2999) as sim,
-        PublicClient("binance", base_url=sim.base_url) as client,
-    ):
-        sim.step(60)
-        bars = client.klines("BTC/USDT", "1m", int(frame["ts_ms"].iloc[0]))
-    np.testing.assert_allclose(
-        bars[["ts_ms", "open", "high", "low", "close"]], frame.drop(columns="volume"), rtol=1e-12
-    )
-    np.testing.assert_allclose(bars["volume"], frame["volume"], atol=64e-5)
-
-
-def test_a_recorded_market_ends_with_its_bars():
-    bars = simulate(SyntheticMarket(), 100, SEED)
-    tape = compile_bars(bars, Instrument("BTC/USDT:USDT", 0.1, 0.001, "linear"), interval_ms=MINUTE_MS, tier="T2")
-    with ExchangeSim.of_tape(tape, history_bars=10) as sim, PublicClient("sim", base_url=sim.base_url) as client:
-        assert client.server_time_ms() == START_MS + 10 * MINUTE_MS
-        sim.step(10 * 3600)
-        assert client.server_time_ms() == START_MS + 100 * MINUTE_MS
-        assert len(client.klines("BTC/USDT", "1m", START_MS)) == 100
-        client.order_book("BTC/USDT")
-
-
-def test_a_hole_in_the_record_stays_one():
-    bars = simulate(SyntheticMarket(), 100, SEED).drop(index=range(40, 60))
-    tape = compile_bars(bars, Instrument("BTC/USDT", 0.1, 0.001), interval_ms=MINUTE_MS)
-    rest = BinanceRest([SimMarket.from_tape(tape)])
-    now = START_MS + 50 * MINUTE_MS
-    assert len(ask(rest, f"{SPOT}/klines?symbol=BTCUSDT&interval=1m", now)) == 40
-    assert ask(rest, f"{SPOT}/aggTrades?symbol=BTCUSDT&startTime={START_MS + 41 * MINUTE_MS}", now) == []
-    assert ask(rest, f"{SPOT}/depth?symbol=BTCUSDT", now)["bids"]
-    after = ask(rest, f"{SPOT}/klines?symbol=BTCUSDT&interval=1m", START_MS + 100 * MINUTE_MS)
-    assert len(after) == 80
-
-
-def test_recorded_bars_can_be_moved_to_the_present():
-    bars = simulate(SyntheticMarket(), 100, SEED)
-    tape = compile_bars(bars, Instrument("BTC/USDT", 0.1, 0.001), interval_ms=MINUTE_MS)
-    present = 1_800_000_000_000 * NS_PER_MS
-    with (
-        ExchangeSim.of_tape(tape, history_bars=30, clock=ManualClock(present)) as sim,
-        PublicClient("binance", base_url=sim.base_url) as client,
-    ):
-        moved = client.klines("BTC/USDT", "1m", 0 + 1_800_000_000_000 - 31 * MINUTE_MS)
-    assert len(moved) == 30
-    np.testing.assert_allclose(moved["close"], bars["close"].head(30))
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda bars: SimMarket.from_tape(compile_bars(bars, Instrument("BTC/USD:BTC", 0.1, 1, "inverse", 100))),
-        lambda bars: SimMarket.from_tape(compile_bars(bars, Instrument("BTC/USDT", 0.1, 0.001)).slice_rows(0, 0)),
-        lambda _bars: ExchangeSim([]),
-        lambda _bars: ExchangeSim([*synthetic_markets(1), *synthetic_markets(1)]),
-        lambda _bars: ExchangeSim.embedded(history_bars=0),
-        lambda _bars: ExchangeSim.embedded(-1),
-        lambda _bars: ExchangeSim.embedded().base_url,
-        lambda _bars: ExchangeSim.embedded(clock=SystemClock()).step(1),
-        lambda _bars: ExchangeSim.embedded(port=99_999).start(),
-        lambda _bars: MarketClock(0, 0),
-        lambda _bars: MarketClock(0, float("nan")),
-        lambda _bars: Faults(error_rate=1.5),
-        lambda _bars: Faults(error_rate=0.6, disconnect_rate=0.6),
-        lambda _bars: Faults(latency_ms=-1),
-    ],
-)
-def test_what_makes_no_sense_is_refused(make):
-    with pytest.raises(ConfigError):
-        make(simulate(SyntheticMarket(), 10, SEED))
-
-
-# --- time -----------------------------------------------------------------------------------------------------------
+# --- time -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_market_clock_runs_as_fast_as_told():
@@ -534,7 +133,7 @@ def test_the_synthetic_market_goes_on_beyond_the_bars_it_began_with():
     np.testing.assert_allclose([float(row[4]) for row in rows[:-1]], expected)
 
 
-# --- the server -----------------------------------------------------------------------------------------------------
+# --- the server -------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_left_after_it_stops():
@@ -637,7 +236,7 @@ def test_the_answer_carries_its_length_and_no_time_of_this_machine():
     assert answer.headers["x-mbx-used-weight"] == "5"
 
 
-# --- faults ---------------------------------------------------------------------------------------------------------
+# --- faults -----------------------------------------------------------------------------------------------------------
 
 
 def count_faults(seed, **rates):
@@ -673,7 +272,8 @@ def test_latency_is_added_and_does_not_hold_up_the_end():
         assert time.monotonic() - start < 2
 
 
-# --- the command ----------------------------------------------------------------------------------------------------
+# --- the command ------------------------------------------------------------------------------------------------------
+
 
 COMMAND = "import typer; from marketmakerl.cli.exchange_sim import exchange_sim; typer.run(exchange_sim)"
 
