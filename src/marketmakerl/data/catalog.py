@@ -94,7 +94,7 @@ class DataSet:
         if self.exchange == SIMULATED_EXCHANGE:
             return "T2"
         try:
-            stored = (pq.read_metadata(self.path).metadata or {}).get(TIER_KEY, b"T1").decode()
+            stored: str = (pq.read_metadata(self.path).metadata or {}).get(TIER_KEY, b"T1").decode()
         except (OSError, ValueError) as error:
             raise DataFormatError(f"{self.path} is not a readable Parquet file: {error}") from error
         if stored not in TIERS:

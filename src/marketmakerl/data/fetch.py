@@ -274,7 +274,7 @@ def _union(old: pd.DataFrame, new: pd.DataFrame, by: str) -> pd.DataFrame:
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
-        frame = pq.read_table(path, columns=list(columns)).to_pandas()
+        frame: pd.DataFrame = pq.read_table(path, columns=list(columns)).to_pandas()
     except (pa.ArrowException, OSError) as error:
         text = str(error).partition("\n")[0]
         raise DataFormatError(f"{path} cannot be merged with new data ({text}); remove it") from error

@@ -60,7 +60,7 @@ def read_klines_file(path: Path) -> pd.DataFrame:
         missing = [name for name in COLUMNS if name not in names]
         if missing:
             raise DataFormatError(f"{path}: missing column {', '.join(missing)} (klines need {', '.join(COLUMNS)})")
-        frame = pq.read_table(path, columns=list(COLUMNS)).to_pandas()
+        frame: pd.DataFrame = pq.read_table(path, columns=list(COLUMNS)).to_pandas()
     except (pa.ArrowException, OSError) as error:
         text = str(error).partition("\n")[0]
         raise DataFormatError(f"{path} is not a readable Parquet file: {text}") from error
