@@ -1,5 +1,6 @@
 """Campaigns: same metrics however they are run, nothing finished is lost, nothing broken is hidden."""
 
+import fcntl
 import itertools
 import os
 import signal
@@ -16,7 +17,7 @@ import pytest
 
 from marketmakerl.agents.campaign import CampaignConfig, config_from_manifest, run_campaign, window_rows
 from marketmakerl.core.clock import ManualClock
-from marketmakerl.core.errors import ArtifactError, ConfigError, DataNotFoundError, UnknownNameError
+from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, DataNotFoundError, UnknownNameError
 from marketmakerl.data.market import MarketRequest, load_market
 from marketmakerl.data.tape import Kind
 
@@ -31,6 +32,7 @@ def put_klines(root: Path, n: int = 1200, name: str = "binanceusdm_BTCUSDT_1m_a_
     from marketmakerl import DataProcessor
 
     bars = DataProcessor.simulate_market_data(n_bars=n, seed=4)
+    bars.attrs.clear()  # these tests take them for recorded bars
     path = root / "klines" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     bars[["ts_ms", "open", "high", "low", "close", "volume"]].to_parquet(path, index=False)
@@ -52,9 +54,8 @@ def test_a_rerun_from_the_manifest_gives_the_same_bytes(tmp_path):
     config = replace(SMALL, market=MarketRequest("binanceusdm", "BTC/USDT", tmp_path), maker_bps=1.0)
     put_klines(tmp_path)
     first = run_campaign(config, tmp_path / "art", processes=1, clock=ManualClock(1))
-    again = run_campaign(
-        config_from_manifest(first.folder.name, tmp_path / "art"), tmp_path / "art", processes=1, resume=False
-    )  # fmt: skip
+    repeated, manifest = config_from_manifest(first.folder.name, tmp_path / "art")
+    again = run_campaign(repeated, tmp_path / "art", processes=1, resume=False, repeat_of=manifest)
     assert again.folder != first.folder
     assert (again.folder / "runs.jsonl").read_bytes() == (first.folder / "runs.jsonl").read_bytes()
 
@@ -243,3 +244,45 @@ def test_recorded_data_make_the_same_campaign(shared_data, tmp_path):
     assert sum(entry["rows"] for entry in result.manifest["data"]) == 86398
     starts = [run["first_ns"] for run in result.runs]
     assert np.ptp(np.diff(starts)) <= 60_000_000_000  # equal windows, to a bar
+
+
+def test_a_repetition_on_other_data_is_refused(tmp_path):
+    path = put_klines(tmp_path)
+    config = replace(SMALL, market=MarketRequest("binanceusdm", "BTC/USDT", tmp_path))
+    first = run_campaign(config, tmp_path / "art", processes=1)
+    repeated, manifest = config_from_manifest("latest", tmp_path / "art")
+    pd.read_parquet(path).iloc[:-100].to_parquet(path, index=False)
+    with pytest.raises(DataFormatError, match="not the data that"):
+        run_campaign(repeated, tmp_path / "art", processes=1, resume=False, repeat_of=manifest)
+    assert [folder.name for folder in (tmp_path / "art" / "campaign").iterdir()] == [first.folder.name]
+
+
+def test_a_campaign_at_work_is_not_joined(tmp_path):
+    first = run_campaign(SMALL, tmp_path, processes=1, clock=ManualClock(10**18))
+    (first.folder / "report.html").unlink()  # looks unfinished
+    with (first.folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        second = run_campaign(SMALL, tmp_path, processes=1, clock=ManualClock(2 * 10**18))
+    assert second.folder != first.folder
+    assert second.resumed == 0
+    (first.folder / ".lock").unlink()
+    third = run_campaign(SMALL, tmp_path, processes=1, clock=ManualClock(3 * 10**18))
+    assert third.folder == first.folder
+    assert third.resumed == 3
+    assert not list(tmp_path.rglob(".lock"))
+
+
+def test_changed_code_or_instrument_starts_anew(tmp_path, monkeypatch):
+    first = run_campaign(SMALL, tmp_path, processes=1, clock=ManualClock(10**18))
+    (first.folder / "report.html").unlink()
+    monkeypatch.setattr("marketmakerl.core.artifacts.source_hash", lambda: "other code")
+    assert run_campaign(SMALL, tmp_path, processes=1).folder != first.folder
+
+
+def test_what_is_asked_of_the_synthetic_market_is_done_or_refused(tmp_path):
+    with pytest.raises(UnknownNameError):
+        run_campaign(replace(SMALL, market=MarketRequest("sim", "FOO/BAR")), tmp_path)
+    market = MarketRequest(timeframe="5m", days=2)
+    result = run_campaign(replace(SMALL, n=1, market=market), tmp_path, processes=1)
+    assert result.runs[0]["metrics"]["interval_s"] == 300.0
+    assert result.runs[0]["metrics"]["intervals"] == 2 * 288 - 60

@@ -9,7 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from marketmakerl import AvellanedaStoikov, DataProcessor, EventTape, Fees, Instrument, Latency, RiskLimits, backtest
+from marketmakerl import (
+    AvellanedaStoikov,
+    DataProcessor,
+    EventTape,
+    Fees,
+    Instrument,
+    Latency,
+    RiskLimits,
+    Symmetric,
+    backtest,
+)
 from marketmakerl.backtesting import engine as engine_module
 from marketmakerl.backtesting.engine import Engine
 from marketmakerl.core.errors import ConfigError, DataFormatError
@@ -143,3 +153,63 @@ def test_an_order_below_the_minimum_notional_is_never_placed(tape):
     assert (m.fills, m.orders) == (0, 0)
     assert m.suppressed_pct["min_notional"] == 1.0
     assert "min_notional" in m.no_fills_because
+
+
+def bars_of(*rows) -> EventTape:
+    """(low, high, close) a minute, volume enough for everything."""
+    frame = pd.DataFrame(rows, columns=["low", "high", "close"], dtype=float)
+    frame["open"] = frame["close"]
+    frame["volume"] = 1e6
+    frame["ts_ms"] = 1_700_000_040_000 + 60_000 * np.arange(len(frame))
+    return EventTape.from_klines(frame, Instrument("X/USDT", 1.0, 1.0, "linear"), interval_ms=60_000)
+
+
+def test_a_quote_cut_in_size_grows_back_and_a_cut_keeps_its_order():
+    # Long to the hard limit, then back to flat: the bid is cut on the way up, and whole again on the way down.
+    limits = RiskLimits.off()
+    limits = RiskLimits(**limits.as_dict() | {"soft_inventory_pct": 0.1, "hard_inventory_pct": 0.3})
+    falls, rises, flat = [(98, 100, 100)] * 12, [(100, 102, 100)] * 12, [(100, 100, 100)] * 2
+    tape = bars_of(*flat, *falls, *rises, *flat)
+    result = backtest(tape, Symmetric(1.0), fees=Fees(0, 0), order_qty=5.0, cash=10_000.0, risk=limits)
+    bids = result.orders[result.orders["side"] == 1]
+    assert bids["qty"].min() < 5
+    assert bids["qty"].iloc[-1] == 5  # at the end nothing long is held, and the whole size is quoted again
+    assert 0 < result.metrics.fill_ratio <= 1
+
+
+def test_a_volume_share_below_one_lot_is_named_as_the_reason():
+    tape = bars_of(*[(95, 105, 100)] * 20)
+    thin = EventTape(**{**vars(tape), "qty_lots": np.full_like(tape.qty_lots, 5)})
+    m = backtest(thin, Symmetric(1.0), fees=Fees(0, 0), order_qty=5.0, cash=1e4, risk=RiskLimits.off()).metrics
+    assert m.fills == 0
+    assert "less than one lot" in m.no_fills_because
+
+
+def test_numpy_numbers_are_numbers():
+    tape = bars_of(*[(95, 105, 100)] * 5)
+    fine = Instrument("X/USDT", np.float64(1.0), np.float64(1.0), "linear")
+    result = backtest(
+        EventTape(**{**vars(tape), "instrument": fine}), Symmetric(1.0), fees=Fees(0, 0), order_qty=np.int64(5),
+        cash=np.float64(1e4), queue="risk_averse", quote_interval_ns=10**8,
+    )  # fmt: skip
+    assert len(result.fills) > 0
+
+
+def test_what_is_no_model_is_refused(tape):
+    with pytest.raises(ConfigError, match="quoting model"):
+        backtest(tape, lambda _context, _params: (1.0, 1.0), **ARGS)
+
+
+def test_the_identity_holds_over_a_long_run_of_a_large_budget():
+    rng = np.random.default_rng(1)
+    close = np.round(30_000 + np.cumsum(rng.normal(0, 5, 200_000)), 2)
+    frame = pd.DataFrame({
+        "ts_ms": 1_700_000_040_000 + 60_000 * np.arange(len(close)), "open": close, "high": close, "low": close,
+        "close": close, "volume": 1.0,
+    })  # fmt: skip
+    spot = EventTape.from_klines(frame, Instrument("BTC/USDT", 0.01, 1e-5, "spot"), interval_ms=60_000)
+    m = backtest(
+        spot, Symmetric(20_000.0), fees=Fees(2, 5), order_qty=0.01, cash=1e6, risk=RiskLimits.off()
+    ).metrics  # fmt: skip
+    assert m.fills == 0
+    assert abs(m.pnl - (m.gross_spread_pnl + m.inventory_pnl - m.fees_paid)) <= 1e-9 * max(1.0, m.turnover)

@@ -17,6 +17,7 @@ PRICES = ["open", "high", "low", "close"]
 def catalog(tmp_path, monkeypatch):
     """A folder with one good series, and an artifacts folder of its own."""
     bars = DataProcessor.simulate_market_data(n_bars=700, seed=2)[["ts_ms", *PRICES, "volume"]]
+    bars.attrs.clear()  # these tests take them for recorded bars
     (tmp_path / "klines").mkdir()
     bars.to_parquet(tmp_path / "klines" / "binanceusdm_BTCUSDT_1m_x.parquet", index=False)
     monkeypatch.setenv("MML_ARTIFACTS_DIR", str(tmp_path / "artifacts"))

@@ -1,6 +1,7 @@
 """Time, randomness, settings, compiler options."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -62,6 +63,18 @@ def test_compiled_code_is_cached_under_the_hash_of_all_its_sources(tmp_path):
     ours, numba_s = done.stdout.split()
     assert ours.startswith(str(tmp_path / "c"))
     assert numba_s == str(tmp_path / "c")  # a caller's own cache stays where it was
+
+
+def test_a_constant_that_compiled_code_froze_changes_the_cache(tmp_path, monkeypatch):
+    before = jit._source_hash()
+    for room, name in (("risk", "reasons.py"), ("data", "tape.py"), ("cli", "main.py")):
+        copy = tmp_path / room
+        shutil.copytree(jit._PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        with (copy / room / name).open("a", encoding="utf-8") as file:
+            file.write("# changed")
+        monkeypatch.setattr(jit, "_PACKAGE", copy)
+        assert (jit._source_hash() != before) == (room != "cli")
+        monkeypatch.undo()
 
 
 def test_a_cache_that_cannot_be_written_is_replaced(tmp_path):

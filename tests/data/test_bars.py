@@ -45,7 +45,7 @@ def test_prices_off_the_tick_are_rounded_against_the_maker():
     )
     low, high = tape.price_ticks[1] * 0.5, tape.price_ticks[2] * 0.5
     assert (low, high) == (99.5, 101.0)  # fewer orders fill than on the raw prices
-    assert list(tape.price_ticks[5:8] * 0.5) == [100.5, 100.5, 100.5]  # narrower than a tick: traded through nothing
+    assert list(tape.price_ticks[5:8] * 0.5) == [100.5, 100.0, 100.5]  # narrower than a tick: traded through nothing
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,47 @@ def test_an_instrument_that_cannot_hold_the_prices():
     huge = rows.assign(volume=1e300)
     with pytest.raises(DataFormatError, match="too large"):
         EventTape.from_klines(huge, Instrument("X/Y", 0.1, 1e-8))
+
+
+def test_a_bar_must_trade_a_whole_tick_through_even_when_its_prices_are_off_the_tick():
+    # Tick 1, low 100.2, close 100.4: a bid at 101 was traded through by 0.8 of a tick, which is not a fill.
+    start = 1_700_000_040_000
+    frame = klines((start, 105, 105, 105, 105, 10), (start + 60_000, 104, 104, 100.2, 100.4, 10))
+    tape = EventTape.from_klines(frame, Instrument("X/USDT", 1.0, 0.01))
+    assert tape.price_ticks[5] == 101
+
+
+def test_one_bar_that_is_early_is_refused_not_taken_for_the_interval():
+    start = 1_700_000_040_000
+    rows = [(start + 60_000 * i, 100, 101, 99, 100, 1) for i in range(20)]
+    rows[7] = (rows[7][0] - 1, *rows[7][1:])
+    with pytest.raises(DataFormatError, match="row 7 opens before"):
+        EventTape.from_klines(klines(*rows), INSTRUMENT)
+    rows[7] = rows[6]
+    with pytest.raises(DataFormatError, match="row 7 opens before"):
+        EventTape.from_klines(klines(*rows), INSTRUMENT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "contract", "lots"), [("spot", 1.0, 320), ("linear", 0.001, 320_000), ("inverse", 100.0, 160_000)]
+)
+def test_volume_in_base_units_becomes_units_of_quantity(kind, contract, lots):
+    # 3.2 BTC at 50,000: 3.2 units, 3,200 contracts of 0.001 BTC, or 1,600 contracts of 100 USD; a lot is 0.01.
+    start = 1_700_000_040_000
+    frame = klines((start, 50_000, 50_000, 50_000, 50_000, 3.2), (start + 60_000, 50_000, 50_000, 50_000, 50_000, 3.2))
+    tape = EventTape.from_klines(frame, Instrument("BTC/USD", 0.5, 0.01, kind, contract))
+    assert tape.qty_lots[3] == lots
+
+
+def test_synthetic_bars_say_so_whatever_way_they_come_in(tmp_path):
+    from marketmakerl import DataProcessor
+    from marketmakerl.data.catalog import Catalog
+
+    bars = DataProcessor.simulate_market_data(n_bars=50, seed=1)
+    assert EventTape.from_klines(bars, INSTRUMENT).tier == "T2"
+    (tmp_path / "klines").mkdir()
+    bars.iloc[10:].to_parquet(tmp_path / "klines" / "binance_BTCUSDT_1m_x.parquet", index=False)
+    (found,) = Catalog(tmp_path).find("binance", "BTC/USDT", "klines", "1m")
+    assert found.tier == "T2"
+    tape = EventTape.from_klines(bars, INSTRUMENT)
+    assert EventTape(**{**vars(tape), "meta": {}}).tier == "T2"

@@ -23,6 +23,7 @@ class Bar:
 class Order:
     price: int
     left: int
+    size: int  # as submitted, less what was cut since
 
 
 def run(
@@ -73,6 +74,7 @@ def run(
 def _place(resting, price, lots, tick, lot, min_notional):
     if price < 1 or lots < 1 or lots * lot * price * tick < min_notional * (1 - 1e-9):
         return None
-    if resting is not None and resting.price == price and resting.left <= lots:
-        return resting
-    return Order(price, lots)
+    if resting is not None and resting.price == price and resting.size >= lots:
+        cut = max(0, resting.left - lots)
+        return Order(price, resting.left - cut, resting.size - cut)
+    return Order(price, lots, lots)

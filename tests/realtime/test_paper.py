@@ -173,3 +173,59 @@ def test_command_prints_one_json_document(tmp_path):
     document = orjson.loads(done.stdout)
     assert document["tier"] == "T2"
     assert document["metrics"]["orders"] > 0
+
+
+def test_bars_that_closed_unseen_fill_nothing(tmp_path):
+    """Ten bars a poll: only the first can meet quotes that were there; the rest were over before anybody quoted."""
+    config = PaperConfig("sim", "BTC/USDT", "1m", 12, 0.0, SESSION, tier="T2")
+    with (
+        ExchangeSim.embedded(3, history_bars=64) as sim,
+        PublicClient("sim", base_url=sim.base_url, clock=sim.clock) as client,
+    ):
+        paper = PaperSession(
+            config, client, INSTRUMENT, tmp_path / "s.jsonl", clock=sim.clock, step_venue=lambda: sim.step(600)
+        )  # fmt: skip
+        paper.run()
+    journal = read_journal(tmp_path / "s.jsonl")
+    gap, filled = False, 0
+    for line in journal:
+        if line["type"] == "event":
+            gap = line["gap"]
+        if line["type"] == "fill":
+            filled += 1
+            assert not gap
+    assert filled > 0
+    assert sum(line["type"] == "event" and line["gap"] for line in journal) == 11 * 9
+
+
+def test_an_answer_that_makes_no_sense_is_survived(tmp_path):
+    from marketmakerl.core.errors import DataQualityError
+
+    config = PaperConfig("sim", "BTC/USDT", "1m", 6, 0.0, SESSION, tier="T2")
+    with (
+        ExchangeSim.embedded(3, history_bars=64) as sim,
+        PublicClient("sim", base_url=sim.base_url, clock=sim.clock) as client,
+    ):
+        paper = PaperSession(
+            config, client, INSTRUMENT, tmp_path / "s.jsonl", clock=sim.clock, step_venue=lambda: sim.step(60)
+        )  # fmt: skip
+        paper._client = CrossedOnce(client, DataQualityError("the book is crossed"))
+        paper.run()
+    kinds = [line["type"] for line in read_journal(tmp_path / "s.jsonl")]
+    assert kinds.count("error") == 1
+    assert kinds.count("book") == 5
+    assert kinds[-1] == "close"
+
+
+class CrossedOnce:
+    """The client, but its third book is crossed."""
+
+    def __init__(self, client, error):
+        self._client, self._error, self._books = client, error, 0
+
+    def __getattr__(self, name):
+        if name == "order_book":
+            self._books += 1
+            if self._books == 3:
+                raise self._error
+        return getattr(self._client, name)

@@ -167,3 +167,13 @@ def test_spot_is_liquidated_into_cash():
     result = run(tape, replace(OFF, soft_drawdown_pct=0.05, hard_drawdown_pct=0.10))
     assert result.metrics.final_inventory == 0
     assert result.metrics.liquidations == 1
+
+
+def test_the_edge_filter_judges_where_the_quote_will_stand():
+    # A coin at 100 with a tick of 1: a wish 0.09 out is placed a whole tick out, 100 bps, and earns a fee of 10.
+    coarse = Instrument("X/USDT", 1.0, 0.01, "linear")
+    tape = replace(tape_of(np.full(50, 100.0) + np.arange(50) % 2, wiggle=3.0), instrument=coarse)
+    tape = replace(tape, price_ticks=np.rint(tape.price_ticks * 0.01).astype(np.int64))
+    result = run(tape, replace(OFF, min_edge_bps=1.0), half_spread=0.09, fees=Fees(10, 20))
+    assert result.metrics.suppressed_pct["edge"] == 0
+    assert result.metrics.fills > 0

@@ -15,6 +15,7 @@ from marketmakerl.risk.limits import RISK
         ({"soft_inventory_pct": 0.5}, "must be below hard_inventory_pct"),
         ({"hard_drawdown_pct": -0.1}, "hard_drawdown_pct"),
         ({"cooldown_s": 0.0}, "cooldown_s"),
+        ({"hard_inventory_pct": None}, "set both"),
         ({"vol_fast_s": 1e9}, "vol_fast_s"),
         ({"risk_off_scale": 0.0}, "risk_off_scale"),
         ({"risk_off_widen": 0.5}, "risk_off_widen"),

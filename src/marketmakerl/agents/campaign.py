@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,18 +28,22 @@ from marketmakerl.core.artifacts import (
 from marketmakerl.core.clock import Clock, SystemClock
 from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, MarketMakerLError
 from marketmakerl.core.fees import Fees
+from marketmakerl.core.instruments import lookup
 from marketmakerl.core.pool import default_processes, run_tasks
 from marketmakerl.core.rng import MAX_SEED, check_seed
-from marketmakerl.data.catalog import SIMULATED_EXCHANGE
-from marketmakerl.data.market import Market, MarketRequest, load_market
+from marketmakerl.data.catalog import SIMULATED_EXCHANGE, timeframe_ms
+from marketmakerl.data.market import SYNTHETIC_SYMBOL, Market, MarketRequest, check_synthetic, load_market
 from marketmakerl.data.synthetic import SyntheticMarket
 from marketmakerl.data.tape import EventTape, Kind
 from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE
 from marketmakerl.reporting.campaign_report import write_report
 from marketmakerl.reporting.summary import write_summary_csv
+from marketmakerl.risk.limits import RiskLimits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from marketmakerl.core.instrument import Instrument
 
 KIND = "campaign"
 SYNTHETIC_NOTE = (
@@ -66,7 +72,7 @@ class CampaignConfig:
         inventory_range: order sizes at which the model leans by a whole 1/k.
         warmup_bars: bars that set the model's parameters and are not traded.
         bar_volume_share: how much of a bar's volume our orders can get.
-        synthetic_bars: length of a synthetic run.
+        synthetic_bars: length of a synthetic run, unless the market request says how many days.
     """
 
     n: int = 10
@@ -92,7 +98,15 @@ class CampaignConfig:
         if check_seed(self.seed) + self.n - 1 > MAX_SEED:
             raise ConfigError(f"seed {self.seed} leaves no room for {self.n} seeds above it")
         Session(**self.session_fields(Fees(self.maker_bps or 0.0, self.taker_bps or 0.0))).check()
-        self.market.check()
+        if self.market.is_synthetic:
+            check_synthetic(self.market)
+        else:
+            self.market.check()
+
+    @property
+    def interval_s(self) -> int:
+        """Return the bar length, seconds."""
+        return (timeframe_ms(self.market.timeframe) or 60_000) // 1000
 
     def session_fields(self, fees: Fees) -> dict[str, Any]:
         """Return how each run trades: the arguments of `Session`."""
@@ -140,6 +154,7 @@ def run_campaign(
     progress: Progress | None = None,
     clock: Clock | None = None,
     resume: bool = True,
+    repeat_of: dict[str, Any] | None = None,
 ) -> CampaignResult:
     """Run a campaign, or go on with one of the same configuration, data and code that was cut short.
 
@@ -151,6 +166,7 @@ def run_campaign(
         progress: called as (done, total, run line) after each run, and once at the start.
         clock: where the run id's time comes from.
         resume: False starts afresh.
+        repeat_of: manifest of the run that this one repeats: other data or another instrument are then refused.
 
     Raises:
         ConfigError, DataError, ArtifactError: nothing was run, or the artifacts folder stopped taking files.
@@ -162,30 +178,62 @@ def run_campaign(
     clock = clock or SystemClock()
     market = None if config.market.is_synthetic else load_market(config.market)
     setup = _setup(config, market)
-    data, tier = (market.provenance, market.tape.tier) if market else (_synthetic_provenance(), "T2")
-    settled = _manifest_config(config, setup)
+    data, tier = (market.provenance, market.tape.tier) if market else (_synthetic_provenance(config.interval_s), "T2")
+    instrument = market.tape.instrument if market else lookup(SIMULATED_EXCHANGE, SYNTHETIC_SYMBOL)
+    settled = _manifest_config(config, setup, instrument)
     spec = {"config": settled, "data": data, "environment": environment()}
     name = config_hash(spec)
+    if repeat_of is not None:
+        _check_same_inputs(repeat_of, data, instrument)
     home = artifacts / kind
-    folder = (_unfinished(home, name, config.n) if resume else None) or new_run_folder(home, name, clock)
-    document = manifest(kind, folder.name, settled, data, tier, clock)
-    if not (folder / "manifest.json").exists():
-        write_json(folder / "manifest.json", document)
-    with tempfile.TemporaryDirectory(prefix="mml-campaign-") as scratch:
+    with ExitStack() as stack:
+        folder = _unfinished(home, name, config.n) if resume else None
+        if folder is None or not _locked(stack, folder):  # another process is at work on it: start one of our own
+            folder = new_run_folder(home, name, clock)
+            _locked(stack, folder)
+        if not (folder / "manifest.json").exists():
+            write_json(folder / "manifest.json", manifest(kind, folder.name, settled, data, tier, clock))
         if market:
-            setup = replace(setup, tape_path=str(_save_tape(market.tape, Path(scratch))))
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mml-campaign-")))
+            setup = replace(setup, tape_path=str(market.tape.save(scratch / "market.tape")))
         tasks = _tasks(config, folder, market.tape if market else None)
         runs, resumed = _run_all(setup, tasks, folder, processes or default_processes(), progress)
-    write_summary_csv(folder / "summary.csv", runs)
-    result = CampaignResult(folder, read_json(folder / "manifest.json"), runs, resumed)
-    write_report(folder)
-    return result
+        write_summary_csv(folder / "summary.csv", runs)
+        write_report(folder)
+        return CampaignResult(folder, read_json(folder / "manifest.json"), runs, resumed)
 
 
-def config_from_manifest(run: str, artifacts: Path, kind: str = KIND) -> CampaignConfig:
-    """Return the configuration that the manifest of a campaign (or backtest: `kind`) records, for a rerun.
+def _locked(stack: ExitStack, folder: Path) -> bool:
+    """Hold `folder` for this process until the stack unwinds; return False if another one holds it."""
+    path = folder / ".lock"
+    try:
+        file = stack.enter_context(path.open("w", encoding="utf-8"))
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
+    stack.callback(path.unlink, missing_ok=True)
+    return True
 
-    Recorded data are found by the path given then, or by DATA= given now.
+
+def _check_same_inputs(recorded: dict[str, Any], data: list[dict[str, Any]], instrument: Instrument) -> None:
+    """Refuse to call a run on other data, or another tick, a repetition."""
+    then, now = ([entry.get("sha256") for entry in entries] for entries in (recorded["data"], data))
+    if then != now:
+        files = ", ".join(str(entry.get("file", "synthetic")) for entry in data)
+        raise DataFormatError(f"{files}: not the data that {recorded['run_id']} ran on (sha256 differs)")
+    if recorded["config"]["instrument"] != instrument.as_dict():
+        raise DataFormatError(
+            f"{instrument.symbol} has another tick, lot or minimum notional now than {recorded['run_id']} ran with"
+        )
+
+
+def config_from_manifest(run: str, artifacts: Path, kind: str = KIND) -> tuple[CampaignConfig, dict[str, Any]]:
+    """Return the configuration that the manifest of a campaign (or backtest: `kind`) records, and the manifest.
+
+    Fees are those of then. Recorded data are looked for where they lay then; `replace` the market's `data` if they
+    have moved, and pass the manifest on as `repeat_of`.
 
     Raises:
         DataNotFoundError, DataFormatError: no such run, or a manifest that is not one.
@@ -196,7 +244,8 @@ def config_from_manifest(run: str, artifacts: Path, kind: str = KIND) -> Campaig
         market = dict(options.pop("market"))
         for name in ("data", "catalog_dir", "instruments_file", "fees_file"):
             market[name] = Path(market[name]) if market[name] is not None else None
-        return CampaignConfig(market=MarketRequest(**market), **options)
+        options |= document["config"]["setup"]["fees"]
+        return CampaignConfig(market=MarketRequest(**market), **options), document
     except (KeyError, TypeError) as error:
         raise DataFormatError(f"the manifest of {run} does not describe a campaign: {error}") from error
 
@@ -209,19 +258,29 @@ def _setup(config: CampaignConfig, market: Market | None) -> RunSetup:
         tier=config.fee_tier,
         overrides=config.market.fees_file,
     )
-    return RunSetup(**config.session_fields(fees), n_bars=config.synthetic_bars)
+    days = config.market.days
+    n_bars = config.synthetic_bars if days is None else max(1, round(days * 86_400 / config.interval_s))
+    return RunSetup(**config.session_fields(fees), n_bars=n_bars, interval_s=config.interval_s)
 
 
-def _manifest_config(config: CampaignConfig, setup: RunSetup) -> dict[str, Any]:
+def _manifest_config(config: CampaignConfig, setup: RunSetup, instrument: Instrument) -> dict[str, Any]:
     options = asdict(config)
     options["market"] = {
         key: str(value) if isinstance(value, Path) else value for key, value in asdict(config.market).items()
     }
-    return {"options": options, "setup": as_config(setup), "seeds": [config.seed + i for i in range(config.n)]}
+    return {
+        "options": options,
+        "setup": as_config(setup),
+        "seeds": [config.seed + i for i in range(config.n)],
+        "instrument": instrument.as_dict(),
+        "risk": RiskLimits().as_dict(),
+    }
 
 
-def _synthetic_provenance() -> list[dict[str, Any]]:
-    return [{"exchange": "sim", "kind": "klines", "tier": "T2", "generator": asdict(SyntheticMarket())}]
+def _synthetic_provenance(interval_s: int) -> list[dict[str, Any]]:
+    return [
+        {"exchange": "sim", "kind": "klines", "tier": "T2", "generator": asdict(SyntheticMarket(interval_s=interval_s))}
+    ]
 
 
 def _unfinished(home: Path, name: str, n: int) -> Path | None:
@@ -231,10 +290,6 @@ def _unfinished(home: Path, name: str, n: int) -> Path | None:
         if (folder / "manifest.json").exists() and (finished < n or not (folder / "report.html").exists()):
             return folder
     return None
-
-
-def _save_tape(tape: EventTape, scratch: Path) -> Path:
-    return tape.save(scratch / "market.tape")
 
 
 def _tasks(config: CampaignConfig, folder: Path, tape: EventTape | None) -> list[RunTask]:

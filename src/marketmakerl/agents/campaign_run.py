@@ -14,6 +14,7 @@ from marketmakerl.backtesting.session import Session, split_warm_up, trade
 from marketmakerl.core.artifacts import write_atomic, write_json
 from marketmakerl.core.errors import ArtifactError, MarketMakerLError
 from marketmakerl.data.market import synthetic_market
+from marketmakerl.data.synthetic import SyntheticMarket
 from marketmakerl.data.tape import EventTape
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ class RunSetup(Session):
 
     Attributes:
         n_bars: bars of a synthetic run, warm-up included.
+        interval_s: their length, seconds.
         tape_path: the recorded market, "" for the synthetic one.
     """
 
     n_bars: int
+    interval_s: int = 60
     tape_path: str = ""
 
 
@@ -96,7 +99,7 @@ def verdict(metrics: Metrics) -> str:
 
 def _tape(setup: RunSetup, task: RunTask) -> EventTape:
     if not setup.tape_path:
-        return synthetic_market(setup.n_bars, task.seed).tape
+        return synthetic_market(setup.n_bars, task.seed, SyntheticMarket(interval_s=setup.interval_s)).tape
     return EventTape.load(setup.tape_path, verify=False).slice_rows(task.first_row, task.last_row)
 
 

@@ -10,11 +10,11 @@ from marketmakerl.backtesting.result import BacktestResult
 from marketmakerl.core.errors import ConfigError, DataFormatError
 from marketmakerl.core.rng import check_seed
 from marketmakerl.data.tape import EventTape
+from marketmakerl.models.contract import QuotingModel
 
 if TYPE_CHECKING:
     from marketmakerl.backtesting.latency import Latency
     from marketmakerl.core.fees import Fees
-    from marketmakerl.models.contract import QuotingModel
     from marketmakerl.risk.limits import RiskLimits
 
 
@@ -26,6 +26,8 @@ def backtest(
     order_qty: float,
     cash: float,
     latency: Latency | None = None,
+    queue: str | None = None,
+    quote_interval_ns: int | None = None,
     risk: RiskLimits | None = None,
     initial_inventory: float | None = None,
     target_inventory: float | None = None,
@@ -42,6 +44,8 @@ def backtest(
         cash: opening balance in settlement currency (quote; base for inverse), > 0. On spot with no
             `initial_inventory` it is the whole budget, and half of it is turned into inventory at the first price.
         latency: on bars anything shorter than a bar changes nothing (rule 8), and a longer one is refused.
+        queue: no effect on bars, which fill only where the market trades through (rule 8).
+        quote_interval_ns: no effect on bars, where one decision is taken a bar.
         risk: limits; None means the defaults, everything on. `RiskLimits.off()` for none.
         initial_inventory: opening position in units of quantity; None: half the budget on spot, else none.
         target_inventory: the inventory a model leans towards; None: the opening one on spot, else 0.
@@ -53,6 +57,9 @@ def backtest(
         DataFormatError: the tape is empty, or of tier T0 (indicative prices are no ground for a backtest).
     """
     check_seed(seed)
+    del queue, quote_interval_ns
+    if not isinstance(model, QuotingModel):
+        raise ConfigError(f"backtest needs a quoting model (see marketmakerl.models.contract), got {model!r}")
     if not isinstance(tape, EventTape):
         raise ConfigError(f"backtest needs an EventTape, got {type(tape).__name__}; see EventTape.from_klines")
     if len(tape) == 0:

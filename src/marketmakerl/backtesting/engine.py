@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +96,6 @@ class Engine:
         )
         self._buffers = [np.zeros(_BUFFER_ROWS, dtype).view(np.recarray) for _, dtype in _OUTPUTS]
         self._kept: list[list[Any]] = [[], [], []]
-        self._last_ns = 0
 
     def feed(self, events: EventTape) -> None:
         """Step through `events`, which follow those fed before."""
@@ -108,7 +108,6 @@ class Engine:
             done = advance(self.state, *self._inputs, *self._buffers, *columns)
             self._empty()
         self.state.row = 0
-        self._last_ns = int(events.ts_ns[-1])
 
     def snapshot(self) -> bytes:
         """Return the whole state; fills, orders and samples written so far are not part of it."""
@@ -122,7 +121,7 @@ class Engine:
 
     def finish(self) -> None:
         """End the session: what still rests expires."""
-        finish(self.state, self.own, self._buffers[1], self._last_ns)
+        finish(self.state, self.own, self._buffers[1], int(self.state.last_ns))
         self._empty()
 
     def _empty(self) -> None:
@@ -151,8 +150,8 @@ class Engine:
         return chunks[0] if chunks else np.zeros(0, _OUTPUTS[output][1])
 
 
-def _number(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise ConfigError(f"{name} must be a finite number, got {value!r}")
     return float(value)
 

@@ -193,4 +193,6 @@ def _why_no_fills(state: Any) -> str:
     if state.orders == 0:
         counts = {reason.name.lower(): int(state.suppressed[reason]) for reason in SUPPRESSING}
         return f"never quoted: {max(counts, key=lambda name: counts[name])} on every decision"
+    if state.starved:
+        return f"traded through {int(state.starved)} times, but the share of the bar's volume was less than one lot"
     return "quoted, but the market never traded through a quote: the spread is too wide for this market"

@@ -73,6 +73,8 @@ STATE = np.dtype(
         ("bars", "i8"),
         ("two_sided", "i8"),  # bars through which both sides rested
         ("gaps", "i8"),
+        ("starved", "i8"),  # times a bar traded through a quote but its volume share came to less than a lot
+        ("last_ns", "i8"),  # time of the last event
         ("orders", "i8"),
         ("submitted_lots", "i8"),
         ("filled_lots", "i8"),

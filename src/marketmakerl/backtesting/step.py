@@ -29,7 +29,7 @@ from marketmakerl.data.tape import Kind
 from marketmakerl.models.contract import CONTEXT_TYPE, QUOTE_TYPE
 from marketmakerl.risk.breakers import check_breakers
 from marketmakerl.risk.limits import RISK
-from marketmakerl.risk.overlays import apply_overlays, observe
+from marketmakerl.risk.overlays import apply_overlays, earns_its_fee, observe
 from marketmakerl.risk.reasons import Reason
 
 # Room that one event may need in each buffer.
@@ -40,7 +40,8 @@ _LIVE, _PARTIALLY_FILLED, _FILLED, _CANCELLED, _EXPIRED = (int(status) for statu
 _NONE, _REQUOTE, _WITHDRAWN = int(Reason.NONE), int(Reason.REQUOTE), int(Reason.WITHDRAWN)
 _NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
 _MIN_NOTIONAL, _PRICE = int(Reason.MIN_NOTIONAL), int(Reason.PRICE)
-_ON_GAP, _END, _HALTED = int(Reason.GAP), int(Reason.END), int(Reason.HALTED)
+_ON_GAP, _END = int(Reason.GAP), int(Reason.END)
+_HALTED, _EDGE = int(Reason.HALTED), int(Reason.EDGE)
 _NS_PER_S = 1e9
 _EPS = 1e-6  # of a tick or a lot: float noise
 
@@ -141,7 +142,7 @@ def _affordable_lots(state: Any, params: Any, side: int, price: float, lots: int
 
 
 @njit()
-def _quote_side(state: Any, order: Any, params: Any, orders: Any, ts_ns: int, index: int) -> None:
+def _quote_side(state: Any, order: Any, params: Any, risk: Any, orders: Any, ts_ns: int, index: int) -> None:
     """Bring one side's resting order in line with what is wanted there."""
     side = 1 - 2 * index
     reason = state.want_reason[index]
@@ -159,6 +160,11 @@ def _quote_side(state: Any, order: Any, params: Any, orders: Any, ts_ns: int, in
             price_ticks = int(max(np.ceil(exact - _EPS), touch + 1.0))
         if price_ticks < 1:
             reason = _PRICE
+    if reason == _NONE and side * (state.position_lots - params.target_lots) >= 0:
+        # Where it will stand decides what it can earn, not where the model wished it; getting rid of risk may cost.
+        distance = side * (state.mark - price_ticks * params.tick_size)
+        if not earns_its_fee(risk, distance, params.maker_rate * state.mark, state.mark):
+            reason = _EDGE
     if reason == _NONE:
         wanted = state.want_lots[index]
         price = price_ticks * params.tick_size
@@ -171,9 +177,13 @@ def _quote_side(state: Any, order: Any, params: Any, orders: Any, ts_ns: int, in
             reason = _MIN_NOTIONAL
     state.quote_reason[index] = reason
     if order.order_id != 0:
-        remaining = order.qty_lots - order.filled_lots
-        if reason == _NONE and order.price_ticks == price_ticks and remaining <= lots:
-            return  # unchanged: it keeps its order and its place
+        if reason == _NONE and order.price_ticks == price_ticks and order.qty_lots >= lots:
+            # Unchanged, or cut in size: it keeps its order and its place. Grown: it does not.
+            cut = order.qty_lots - order.filled_lots - lots
+            if cut > 0:
+                order.qty_lots -= cut
+                state.submitted_lots -= cut
+            return
         _close_order(state, order, orders, ts_ns, _CANCELLED, _REQUOTE if reason == _NONE else reason)
     if reason != _NONE:
         state.suppressed[reason] += 1
@@ -219,10 +229,10 @@ def _decide(
         state.want_reason[i] = _WITHDRAWN if np.isnan(state.want_offset[i]) else _NONE
     lot_value = params.lot_size * abs(unit_value(state, mid))
     excess_lots = state.position_lots - params.target_lots
-    apply_overlays(state, risk, ts_ns, mid, excess_lots, lot_value, context.maker_fee, state.start_equity)
+    apply_overlays(state, risk, ts_ns, excess_lots, lot_value, state.start_equity)
     state.decisions += 1
-    _quote_side(state, own[0], params, orders, ts_ns, 0)
-    _quote_side(state, own[1], params, orders, ts_ns, 1)
+    _quote_side(state, own[0], params, risk, orders, ts_ns, 0)
+    _quote_side(state, own[1], params, risk, orders, ts_ns, 1)
 
 
 @njit()
@@ -254,6 +264,7 @@ def step(
     kind: int,
 ) -> None:
     """Take one event. Rule 8: orders placed at a close rest through the next bar and fill where it trades through."""
+    state.last_ns = ts_ns
     if state.start_mark == 0.0:
         state.first_ns = ts_ns
         start(state, price_ticks * params.tick_size)
@@ -264,7 +275,9 @@ def step(
         if order.order_id != 0 and order.side * (order.price_ticks - price_ticks) >= 1:
             can_trade = int(np.floor(qty_lots * params.bar_volume_share + _EPS))
             lots = min(order.qty_lots - order.filled_lots, can_trade)
-            if lots > 0:
+            if lots <= 0:
+                state.starved += 1
+            else:
                 price = order.price_ticks * params.tick_size
                 _fill(
                     state, order, fills, orders, ts_ns, lots, price, order.price_ticks, params.maker_rate, True

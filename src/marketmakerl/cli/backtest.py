@@ -37,10 +37,11 @@ def backtest(
 
     loaded = options.settings()
     home = artifacts or loaded.artifacts_dir
-    config = (
-        repeated(manifest, home, data, "backtest")
-        if manifest
-        else CampaignConfig(
+    repeat_of = None
+    if manifest:
+        config, repeat_of = repeated(manifest, home, data, "backtest")
+    else:
+        config = CampaignConfig(
             n=1,
             seed=seed,
             market=options.market_request(loaded, exchange, symbol, data, timeframe, days),
@@ -51,8 +52,10 @@ def backtest(
             taker_bps=taker_bps,
             warmup_bars=warmup_bars,
         )
-    )
-    return run_and_show(config, home, processes=1, resume=False, as_json=as_json, kind="backtest").exit_code
+    result = run_and_show(
+        config, home, processes=1, resume=False, as_json=as_json, kind="backtest", repeat_of=repeat_of
+    )  # fmt: skip
+    return result.exit_code
 
 
 backtest.__doc__ = f"{backtest.__doc__}\n\n{_EXAMPLE}"

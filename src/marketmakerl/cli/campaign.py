@@ -47,8 +47,9 @@ def campaign(
     loaded = options.settings()
     home = artifacts or loaded.artifacts_dir
     _check_engine(engine)
+    repeat_of = None
     if manifest:
-        config = repeated(manifest, home, data)
+        config, repeat_of = repeated(manifest, home, data)
         fresh = True
     else:
         config = CampaignConfig(
@@ -62,21 +63,23 @@ def campaign(
             taker_bps=taker_bps,
             warmup_bars=warmup_bars,
         )
-    result = run_and_show(config, home, processes=processes, resume=not fresh, as_json=as_json)
+    result = run_and_show(config, home, processes=processes, resume=not fresh, as_json=as_json, repeat_of=repeat_of)
     return result.exit_code
 
 
 campaign.__doc__ = f"{campaign.__doc__}\n\n{_EXAMPLE}"
 
 
-def repeated(manifest: str, home: Path, data: Path | None, kind: str = "campaign") -> CampaignConfig:
-    """Return the configuration of an earlier run; `data` says where its data lie now, if they have moved."""
+def repeated(
+    manifest: str, home: Path, data: Path | None, kind: str = "campaign"
+) -> tuple[CampaignConfig, dict[str, Any]]:
+    """Return an earlier run's configuration and manifest; `data` says where its data lie now, if they have moved."""
     from dataclasses import replace
 
     from marketmakerl.agents.campaign import config_from_manifest
 
-    config = config_from_manifest(manifest, home, kind)
-    return config if data is None else replace(config, market=replace(config.market, data=data))
+    config, document = config_from_manifest(manifest, home, kind)
+    return config if data is None else replace(config, market=replace(config.market, data=data)), document
 
 
 def _check_engine(engine: str) -> None:
@@ -87,7 +90,14 @@ def _check_engine(engine: str) -> None:
 
 
 def run_and_show(
-    config: CampaignConfig, home: Path, *, processes: int | None, resume: bool, as_json: bool, kind: str = "campaign"
+    config: CampaignConfig,
+    home: Path,
+    *,
+    processes: int | None,
+    resume: bool,
+    as_json: bool,
+    kind: str = "campaign",
+    repeat_of: dict[str, Any] | None = None,
 ) -> CampaignResult:
     """Run with a progress bar on stderr, then print the table or the JSON on stdout."""
     from rich.console import Console
@@ -105,7 +115,9 @@ def run_and_show(
         bar.update(task, completed=done, total=total, description=line["run_id"] if line else "running")
 
     try:
-        result = run_campaign(config, home, kind=kind, processes=processes, progress=show, resume=resume)
+        result = run_campaign(
+            config, home, kind=kind, processes=processes, progress=show, resume=resume, repeat_of=repeat_of
+        )
         bar.update(task, description="done")
     finally:
         bar.stop()

@@ -62,7 +62,7 @@ def realtime_paper(
             taker_bps=taker_bps,
             warmup_bars=warmup_bars,
         ),
-        tier="T2" if exchange == "sim" else "T3",
+        tier="T2" if exchange == "sim" or base_url else "T3",  # another host is no exchange, whatever it is called
     )
     config.check()
     instrument = lookup(exchange, symbol, overrides=loaded.instruments_overrides)

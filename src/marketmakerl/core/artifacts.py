@@ -109,6 +109,15 @@ def git_commit() -> str:
     return done.stdout.strip()
 
 
+def source_hash() -> str:
+    """Return a hash of this package's own source: "dirty" says that it was changed, and this says into what."""
+    digest = hashlib.blake2b(digest_size=8)
+    package = Path(__file__).resolve().parent.parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
 def environment() -> dict[str, Any]:
     """Return what a result may depend on besides its inputs: versions, interpreter and CPU model."""
     packages = {}
@@ -117,6 +126,7 @@ def environment() -> dict[str, Any]:
             packages[name] = metadata.version(name)
     return {
         "git_commit": git_commit(),
+        "source": source_hash(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu_model(),

@@ -53,8 +53,10 @@ class Instrument:
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
                 raise ConfigError(f"{self.symbol}: {name} must be a positive number, got {value!r}")
+            object.__setattr__(self, name, float(value))  # a numpy number prints and serialises otherwise
         if not (math.isfinite(self.min_notional) and self.min_notional >= 0):
             raise ConfigError(f"{self.symbol}: min_notional must be >= 0, got {self.min_notional!r}")
+        object.__setattr__(self, "min_notional", float(self.min_notional))
 
     @property
     def kind_code(self) -> int:

@@ -1,7 +1,7 @@
 """`njit` for the whole package: one set of compiler options, one on-disk cache that cannot go stale.
 
 numba keys a cached function on its own source file only, so a helper edited in another file would leave a stale
-kernel behind. The cache folder therefore carries a hash of every source file that holds compiled code.
+kernel behind. The cache folder therefore carries a hash of every source file of the rooms that hold compiled code.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 def _source_hash() -> str:
     digest = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        text = path.read_bytes()
-        if b"core.jit import" in text:
-            digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + text)
+    sources = {path: path.read_bytes() for path in sorted(_PACKAGE.rglob("*.py"))}
+    # A constant that compiled code froze may stand in any file of its room: the whole room counts.
+    rooms = {path.relative_to(_PACKAGE).parts[0] for path, text in sources.items() if b"core.jit import" in text}
+    for path, text in sources.items():
+        name = path.relative_to(_PACKAGE)
+        if name.parts[0] in rooms:
+            digest.update(name.as_posix().encode() + b"\0" + text)
     return digest.hexdigest()
 
 

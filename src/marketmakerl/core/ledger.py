@@ -36,6 +36,7 @@ LEDGER_FIELDS: list[tuple[str, str]] = [
     ("start_lots", "i8"),
     ("gross_spread_pnl", "f8"),
     ("inventory_pnl", "f8"),
+    ("inventory_rest", "f8"),  # what summing it has rounded away so far (Kahan 1965)
     ("funding_pnl", "f8"),
     ("fees_paid", "f8"),
     ("turnover", "f8"),  # settlement currency
@@ -72,7 +73,12 @@ def equity(ledger: Any) -> float:
 @njit()
 def mark_to(ledger: Any, price: float) -> None:
     """Move the mark to `price` (> 0) and book what that does to the position."""
-    ledger.inventory_pnl += position_qty(ledger) * (unit_value(ledger, price) - unit_value(ledger, ledger.mark))
+    change = (
+        position_qty(ledger) * (unit_value(ledger, price) - unit_value(ledger, ledger.mark)) - ledger.inventory_rest
+    )
+    total = ledger.inventory_pnl + change
+    ledger.inventory_rest = (total - ledger.inventory_pnl) - change
+    ledger.inventory_pnl = total
     ledger.mark = price
 
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from marketmakerl.core.clock import NS_PER_MS
 from marketmakerl.core.errors import DataFormatError
-from marketmakerl.data.quality import check_klines
+from marketmakerl.data.quality import TIER_ATTR, check_klines
 from marketmakerl.data.tape import EventTape, Kind
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
 
     from marketmakerl.core.instrument import Instrument
@@ -33,7 +34,7 @@ def compile_bars(
     instrument: Instrument,
     *,
     interval_ms: int | None = None,
-    tier: str = "T1",
+    tier: str | None = None,
     source: str = "klines",
 ) -> EventTape:
     """Compile klines to an event tape.
@@ -41,8 +42,8 @@ def compile_bars(
     Args:
         df: columns ts_ms (int64 UTC opening time, increasing), open, high, low, close, volume (base units).
         instrument: tick and lot. Prices off the tick are rounded so that fewer orders fill: the low up, the high down.
-        interval_ms: bar length; None takes the smallest step between bars.
-        tier: T1 for recorded data, T2 for synthetic.
+        interval_ms: bar length; None takes the commonest step between bars.
+        tier: None takes what the frame says of itself (`df.attrs["mml.tier"]`; synthetic bars say T2), else T1.
         source: named in errors and in the tape's meta.
 
     Raises:
@@ -53,10 +54,9 @@ def compile_bars(
     report = check_klines(df, interval_ms, instrument)
     report.raise_on_error(source)
     ts_ms = df["ts_ms"].to_numpy(np.int64)
+    interval_ms = interval_ms or report.interval_ms
     if interval_ms is None:
-        if len(ts_ms) < 2:
-            raise DataFormatError(f"{source}: one bar does not say its length; give interval_ms")
-        interval_ms = int(np.diff(ts_ms).min())
+        raise DataFormatError(f"{source}: one bar does not say its length; give interval_ms")
     if len(ts_ms) > 1 and np.diff(ts_ms).min() < interval_ms:
         row = int(np.argmax(np.diff(ts_ms) < interval_ms)) + 1
         raise DataFormatError(
@@ -64,20 +64,17 @@ def compile_bars(
         )
 
     ticks = {name: df[name].to_numpy(np.float64) / instrument.tick_size for name in ("open", "high", "low", "close")}
-    lots = np.floor(df["volume"].to_numpy(np.float64) / instrument.lot_size + _TICK_EPS)
+    lots = np.floor(_quantity(df, instrument) / instrument.lot_size + _TICK_EPS)
     if lots.max() > _MAX_EXACT or max(t.max() for t in ticks.values()) > _MAX_EXACT:
         raise DataFormatError(f"{source}: prices or volumes too large for tick {instrument.tick_size:g} and lot "
                               f"{instrument.lot_size:g}; check the instrument")  # fmt: skip
     volume = lots.astype(np.int64)
-    # A low rounded up and a high rounded down to the tick can cross inside a bar narrower than one tick: then the
-    # bar traded through nothing, and the nearest tick stands for both.
+    # On a bar narrower than a tick the low may end above the high: it traded through nothing, and fills nothing.
+    low, high = np.ceil(ticks["low"] - _TICK_EPS), np.floor(ticks["high"] + _TICK_EPS)
     near = np.rint(ticks["close"])
-    low = np.minimum(np.ceil(ticks["low"] - _TICK_EPS), near)
-    high = np.maximum(np.floor(ticks["high"] + _TICK_EPS), near)
-
-    if low.min() < 1:
-        raise DataFormatError(f"{source}: row {int(np.argmin(low))} is below one tick of {instrument.tick_size:g}; "
-                              "check the instrument's tick size")  # fmt: skip
+    if min(near.min(), high.min()) < 1:
+        row = int(np.argmin(np.minimum(near, high)))
+        raise DataFormatError(f"{source}: row {row} is below one tick ({instrument.tick_size:g}); check the instrument")
 
     interval_ns = interval_ms * NS_PER_MS
     open_ns = ts_ms * NS_PER_MS
@@ -95,7 +92,7 @@ def compile_bars(
     meta: dict[str, Any] = {
         "clock": "bars",
         "interval_ns": interval_ns,
-        "tier": tier,
+        "tier": tier or str(df.attrs.get(TIER_ATTR, "T1")),
         "source": source,
         "bars": len(df),
         "gaps": len(holes),
@@ -111,3 +108,11 @@ def compile_bars(
         kind=np.insert(kind, at, np.int8(Kind.GAP)),
         meta=meta,
     )
+
+
+def _quantity(df: pd.DataFrame, instrument: Instrument) -> npt.NDArray[np.float64]:
+    """Return the bars' volume, which klines state in base units, in units of quantity: base units or contracts."""
+    base = df["volume"].to_numpy(np.float64)
+    if instrument.kind == "inverse":
+        return np.asarray(base * df["close"].to_numpy(np.float64) / instrument.contract_size)
+    return base / instrument.contract_size

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import orjson
 import pyarrow.parquet as pq
 
 from marketmakerl.core.artifacts import sha256_of
 from marketmakerl.core.errors import DataFormatError, DataNotFoundError, UnknownNameError
 from marketmakerl.core.instruments import known_exchanges, native_symbol
+from marketmakerl.data.quality import TIER_ATTR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,7 +96,9 @@ class DataSet:
         if self.exchange == SIMULATED_EXCHANGE:
             return "T2"
         try:
-            stored: str = (pq.read_metadata(self.path).metadata or {}).get(TIER_KEY, b"T1").decode()
+            metadata = pq.read_metadata(self.path).metadata or {}
+            attrs = orjson.loads(metadata.get(b"PANDAS_ATTRS", b"{}"))
+            stored = str(attrs.get(TIER_ATTR) or metadata.get(TIER_KEY, b"T1").decode())
         except (OSError, ValueError) as error:
             raise DataFormatError(f"{self.path} is not a readable Parquet file: {error}") from error
         if stored not in TIERS:

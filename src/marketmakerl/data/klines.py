@@ -89,7 +89,7 @@ def load_klines(data_sets: Sequence[DataSet], *, days: float | None = None) -> K
         provenance.append(_provenance(data_set, frame))
     merged = _merge(frames, [str(d.path) for d in data_sets])
     if interval_ms is None:
-        interval_ms = int(np.diff(merged["ts_ms"].to_numpy()).min()) if len(merged) > 1 else 60_000
+        interval_ms = check_klines(merged, None).interval_ms or 60_000
     if days is not None:
         end_ms = int(merged["ts_ms"].iloc[-1]) + interval_ms
         merged = merged[merged["ts_ms"] >= end_ms - round(days * _MS_PER_DAY)].reset_index(drop=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marketmakerl.core.artifacts import sha256_of
-from marketmakerl.core.clock import NS_PER_MS, iso_utc
-from marketmakerl.core.errors import ConfigError, DataNotFoundError
+from marketmakerl.core.clock import NS_PER_DAY, NS_PER_MS, iso_utc
+from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundError
 from marketmakerl.core.instruments import lookup
 from marketmakerl.core.log import get_logger
 from marketmakerl.data.bars import compile_bars
@@ -82,6 +82,16 @@ class MarketRequest:
             raise ConfigError(f"EXCHANGE={self.exchange} needs a SYMBOL, e.g. SYMBOL=BTC/USDT")
 
 
+def check_synthetic(request: MarketRequest) -> None:
+    """Refuse a symbol or a timeframe that the embedded synthetic market does not have."""
+    request.check()
+    if request.symbol:
+        lookup(SIMULATED_EXCHANGE, request.symbol)
+    interval_ms = timeframe_ms(request.timeframe) or 0
+    if interval_ms < 1000 or interval_ms > 1000 * 86_400:
+        raise ConfigError(f"the synthetic market has bars of 1s to 1d, not {request.timeframe}")
+
+
 def synthetic_market(n_bars: int, seed: int, config: SyntheticMarket | None = None) -> Market:
     """Make the embedded synthetic market: same seed, same bytes."""
     config = config or SyntheticMarket()
@@ -132,9 +142,7 @@ def _from_file(request: MarketRequest, path: Path) -> Market:
     with path.open("rb") as file:
         is_tape = file.read(len(MAGIC)) == MAGIC
     if is_tape:
-        tape = EventTape.load(path)
-        exchange = request.exchange or str(tape.meta.get("exchange", SIMULATED_EXCHANGE))
-        return Market(exchange, tape, [{"file": path.name, "sha256": sha256_of(path), "tier": tape.tier}])
+        return _from_tape(request, path)
     named = parse_name(path, "klines")
     exchange, symbol = request.exchange or (named.exchange if named else ""), request.symbol
     if not exchange or not (symbol or named):
@@ -143,6 +151,26 @@ def _from_file(request: MarketRequest, path: Path) -> Market:
     # A file speaks for itself: its own step decides the interval unless its name states one.
     data_set = DataSet(exchange, native, "klines", named.timeframe if named else "", path)
     return _from_klines(replace(request, symbol=symbol or native), [data_set])
+
+
+def _from_tape(request: MarketRequest, path: Path) -> Market:
+    tape = EventTape.load(path)
+    symbol = tape.instrument.symbol
+    exchange = request.exchange or str(tape.meta.get("exchange", SIMULATED_EXCHANGE if tape.tier == "T2" else ""))
+    if not exchange:
+        raise ConfigError(f"{path} does not say which exchange it is of, and fees depend on it; add EXCHANGE=")
+    if request.symbol and _plain(request.symbol) != _plain(symbol):
+        raise ConfigError(f"{path} is a tape of {symbol}, not of {request.symbol}")
+    if request.days is not None and len(tape):
+        end_ns = int(tape.ts_ns[-1])
+        tape = tape.window(end_ns - round(request.days * NS_PER_DAY), end_ns)
+    if len(tape) == 0:
+        raise DataFormatError(f"{path}: the tape holds no events")
+    return Market(exchange, tape, [{"file": path.name, "sha256": sha256_of(path), "tier": tape.tier}])
+
+
+def _plain(symbol: str) -> str:
+    return symbol.partition(":")[0].replace("/", "").upper()
 
 
 def fetch_missing(request: MarketRequest, days: float) -> Market:

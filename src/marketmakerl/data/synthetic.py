@@ -27,6 +27,7 @@ import pandas as pd
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.instrument import Instrument
 from marketmakerl.core.rng import generator
+from marketmakerl.data.quality import TIER_ATTR
 from marketmakerl.data.synthetic_kernel import COLUMN_COUNT, DEPTH_BAND_BPS, Column, log_volatility, trade
 
 if TYPE_CHECKING:
@@ -271,36 +272,46 @@ def martingale_bars(
     if ticks.min() < 1:
         raise ConfigError("martingale bars: the path ran into zero; raise start_price, or lower n_bars or step_ticks")
     prices = {"open": ticks[:, 0], "high": ticks.max(axis=1), "low": ticks.min(axis=1), "close": ticks[:, -1]}
-    return pd.DataFrame(
-        {
-            "ts_ms": _times_ms(n_bars, interval_s),
-            **{name: _on_grid(price, tick_size) for name, price in prices.items()},
-            "volume": np.full(n_bars, steps_per_bar * qty_per_step),
-            "n_trades": np.full(n_bars, steps_per_bar, np.int64),
-        }
+    return _marked(
+        pd.DataFrame(
+            {
+                "ts_ms": _times_ms(n_bars, interval_s),
+                **{name: _on_grid(price, tick_size) for name, price in prices.items()},
+                "volume": np.full(n_bars, steps_per_bar * qty_per_step),
+                "n_trades": np.full(n_bars, steps_per_bar, np.int64),
+            }
+        )
     )
 
 
 def _frame(config: SyntheticMarket, bars: Floats) -> pd.DataFrame:
     tick, lot = config.tick_size, config.lot_size
-    return pd.DataFrame(
-        {
-            "ts_ms": _times_ms(len(bars), int(config.interval_s)),
-            "open": _on_grid(bars[:, Column.OPEN], tick),
-            "high": _on_grid(bars[:, Column.HIGH], tick),
-            "low": _on_grid(bars[:, Column.LOW], tick),
-            "close": _on_grid(bars[:, Column.CLOSE], tick),
-            "volume": _on_grid(bars[:, Column.LOTS], lot),
-            "quote_volume": _on_grid(bars[:, Column.QUOTE], tick * lot),
-            "n_trades": bars[:, Column.TRADES].astype(np.int64),
-            "taker_buy_base": _on_grid(bars[:, Column.BUY_LOTS], lot),
-            "taker_buy_quote": _on_grid(bars[:, Column.BUY_QUOTE], tick * lot),
-            "spread": _on_grid(bars[:, Column.SPREAD], tick),
-            "bid_depth": _on_grid(np.floor(bars[:, Column.BID_DEPTH] * DEPTH_BAND_BPS), lot),
-            "ask_depth": _on_grid(np.floor(bars[:, Column.ASK_DEPTH] * DEPTH_BAND_BPS), lot),
-        },
-        columns=list(COLUMNS),
+    return _marked(
+        pd.DataFrame(
+            {
+                "ts_ms": _times_ms(len(bars), int(config.interval_s)),
+                "open": _on_grid(bars[:, Column.OPEN], tick),
+                "high": _on_grid(bars[:, Column.HIGH], tick),
+                "low": _on_grid(bars[:, Column.LOW], tick),
+                "close": _on_grid(bars[:, Column.CLOSE], tick),
+                "volume": _on_grid(bars[:, Column.LOTS], lot),
+                "quote_volume": _on_grid(bars[:, Column.QUOTE], tick * lot),
+                "n_trades": bars[:, Column.TRADES].astype(np.int64),
+                "taker_buy_base": _on_grid(bars[:, Column.BUY_LOTS], lot),
+                "taker_buy_quote": _on_grid(bars[:, Column.BUY_QUOTE], tick * lot),
+                "spread": _on_grid(bars[:, Column.SPREAD], tick),
+                "bid_depth": _on_grid(np.floor(bars[:, Column.BID_DEPTH] * DEPTH_BAND_BPS), lot),
+                "ask_depth": _on_grid(np.floor(bars[:, Column.ASK_DEPTH] * DEPTH_BAND_BPS), lot),
+            },
+            columns=list(COLUMNS),
+        )
     )
+
+
+def _marked(frame: pd.DataFrame) -> pd.DataFrame:
+    """Let the frame say what it is, so that it can never pass for recorded data, not even by way of a file."""
+    frame.attrs[TIER_ATTR] = "T2"
+    return frame
 
 
 def _times_ms(n_bars: int, interval_s: int) -> Ints:

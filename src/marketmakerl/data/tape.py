@@ -90,7 +90,7 @@ class EventTape:
     @property
     def tier(self) -> str:
         """Return the data tier, T0 to T3 (DESIGN: T2 is synthetic and passes no research gate)."""
-        return str(self.meta.get("tier", "T1"))
+        return str(self.meta.get("tier", "T2"))  # of unknown origin: good for nothing but a smoke test
 
     @property
     def is_bars(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.jit import njit
 from marketmakerl.models.avellaneda_stoikov import AvellanedaStoikov
 from marketmakerl.models.contract import QUOTE_SIGNATURE, QuotingModel
@@ -43,12 +44,14 @@ class Symmetric(QuotingModel):
         return quote_symmetric
 
     @classmethod
-    def of_avellaneda_stoikov(cls, gamma: float, k: float, sigma: float, horizon_s: float) -> Self:
+    def of_avellaneda_stoikov(cls, gamma: float, k: float, sigma: float, horizon_s: float | None) -> Self:
         """Return the benchmark of Avellaneda & Stoikov (2008), section 3.3: their time-averaged spread, no skew.
 
         The spread is gamma sigma^2 T / 2 + (2/gamma) ln(1 + gamma/k). Units as in `AvellanedaStoikov`.
         """
         AvellanedaStoikov(gamma, k, sigma, horizon_s)  # the same bounds, the same errors
+        if horizon_s is None:
+            raise ConfigError("the time-averaged spread needs a horizon_s; there is no average over an endless session")
         return cls(0.5 * (gamma * sigma**2 * horizon_s / 2 + 2.0 / gamma * math.log1p(gamma / k)))
 
     def params(self) -> npt.NDArray[np.float64]:

@@ -1,8 +1,9 @@
 """The journal of a paper session: one JSON line an event, each chained to the one before it by a hash.
 
-A line is {"seq", "ts_ns", "type", ..., "prev"}: `prev` is the BLAKE2b-128 of the bytes of the line before ("" for the
-first), so nothing can be changed, left out or put in afterwards without its showing. Lines are flushed as they are
-written; a session that is killed leaves at most its last line unfinished, and `read_journal` says so.
+A line is {"seq", "ts_ns", "type", ..., "prev", "hash"}: `hash` is the BLAKE2b-128 of the line without it, `prev` the
+hash of the line before ("" for the first), so nothing can be changed, left out or put in afterwards without its
+showing; what was cut off the end shows by the missing line of type "close". Lines are flushed as they are written; a
+session that is killed leaves at most its last line unfinished, and `read_journal` says so.
 """
 
 from __future__ import annotations
@@ -42,13 +43,15 @@ class Journal:
 
     def write(self, kind: str, ts_ns: int, **fields: Any) -> None:
         """Append one line."""
-        line = to_json({"seq": self.lines, "ts_ns": ts_ns, "type": kind, **fields, "prev": self._prev})
+        content = {"seq": self.lines, "ts_ns": ts_ns, "type": kind, **fields, "prev": self._prev}
+        digest = _digest(content)
+        line = to_json(content | {"hash": digest})
         try:
             self._file.write(line)
             self._file.flush()
         except OSError as error:
             raise ArtifactError(f"cannot write the journal {self.path}: {error.strerror or error}") from error
-        self._prev = _digest(line)
+        self._prev = digest
         self.lines += 1
 
     def __enter__(self) -> Self:
@@ -78,17 +81,18 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     for number, raw in enumerate(content.splitlines(keepends=True)):
         try:
             line = orjson.loads(raw)
-            chained = line["seq"] == number and line["prev"] == prev and raw.endswith(b"\n")
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            digest = line.pop("hash")
+            chained = line["seq"] == number and line["prev"] == prev and digest == _digest(line) and raw[-1:] == b"\n"
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise DataFormatError(
                 f"{path}: line {number + 1} is not a journal line; was the session killed?"
             ) from error
         if not chained:
             raise DataFormatError(f"{path}: line {number + 1} is not chained to the line before it")
         lines.append(line)
-        prev = _digest(raw)
+        prev = digest
     return lines
 
 
-def _digest(line: bytes) -> str:
-    return hashlib.blake2b(line, digest_size=16).hexdigest()
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.blake2b(to_json(content), digest_size=16).hexdigest()

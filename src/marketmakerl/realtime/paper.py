@@ -9,17 +9,18 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from marketmakerl.backtesting.engine import Engine
 from marketmakerl.backtesting.metrics import Metrics, compute_metrics
-from marketmakerl.backtesting.session import Session, last_bars, prepare
+from marketmakerl.backtesting.session import Prepared, Session, last_bars, prepare
 from marketmakerl.core.artifacts import environment
 from marketmakerl.core.clock import NS_PER_MS, Clock, iso_utc
-from marketmakerl.core.errors import ConfigError, DataNotFoundError, ExchangeUnreachableError
+from marketmakerl.core.errors import ConfigError, DataError, DataNotFoundError
 from marketmakerl.core.log import get_logger
 from marketmakerl.data.bars import compile_bars
 from marketmakerl.data.catalog import timeframe_ms
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-# A venue that does not answer is asked again at the next poll, so many times in a row.
+# A venue that gives no usable answer is asked again at the next poll, so many times in a row.
 MAX_FAILED_POLLS = 5
 _BREAKERS = ("active", "reducing", "halted")
 _ROWS_PER_BAR = 4
@@ -82,6 +83,21 @@ def journal_name(exchange: str, symbol: str, clock: Clock) -> str:
     """Return the file name of a session that starts now, e.g. 20260101T120000000Z-binance-BTCUSDT.jsonl."""
     stamp = re.sub(r"[-:.]", "", iso_utc(clock.now_ns()))
     return f"{stamp}-{exchange}-{re.sub('[^A-Za-z0-9]', '', symbol.partition(':')[0])}.jsonl"
+
+
+def _behind_a_gap(events: EventTape) -> EventTape:
+    """Return one bar's events with a gap before them, at which quotes are pulled."""
+    if events.kind[0] == Kind.GAP:
+        return events
+    ahead: dict[str, Any] = {
+        "ts_ns": events.ts_ns[0],
+        "local_ts_ns": events.ts_ns[0],
+        "price_ticks": events.price_ticks[0],
+        "qty_lots": 0,
+        "kind": np.int8(Kind.GAP),
+    }
+    columns: dict[str, Any] = {name: np.insert(getattr(events, name), 0, value) for name, value in ahead.items()}
+    return replace(events, **columns)
 
 
 class PaperSession:
@@ -138,14 +154,16 @@ class PaperSession:
         """Run to the end, to `stop`, or until the exchange stays away.
 
         Raises:
-            ExchangeUnreachableError: no answer at the start, or to several polls in a row; the journal is closed.
+            DataError: no usable answer at the start, or to several polls in a row; the journal is closed.
             DataNotFoundError: the exchange has too few bars to set the model's parameters.
             ArtifactError: the journal cannot be written.
         """
-        warm_up = self._warm_up()
-        with ExitStack() as stack:
+        bars = self._warm_up()
+        tape = self._compile(bars)
+        setup = prepare(self.config.session, tape, float(bars["close"].iloc[-1]))
+        with ExitStack() as stack:  # the journal begins when there is something to write
             journal = stack.enter_context(Journal(self.journal_path))
-            self._open(journal, warm_up)
+            self._open(journal, bars, tape, setup)
             reason = "failed"
             try:
                 self._poll_all(journal)
@@ -173,19 +191,16 @@ class PaperSession:
             bars, self.instrument, interval_ms=self._interval_ms, tier=self.config.tier, source=self.config.exchange
         )
 
-    def _open(self, journal: Journal, bars: pd.DataFrame) -> None:
-        """Set the parameters on the bars so far, and take the first decision at the close of the last of them."""
+    def _open(self, journal: Journal, bars: pd.DataFrame, tape: EventTape, setup: Prepared) -> None:
+        """Write the opening record, and take the first decision at the close of the last bar."""
         session = self.config.session
-        tape = self._compile(bars)
-        price = float(bars["close"].iloc[-1])
-        setup = prepare(session, tape, price)
         self._engine = Engine(
             self.instrument,
             setup.model,
             fees=session.fees,
             order_qty=setup.order_qty,
             cash=setup.cash,
-            first_price=price,
+            first_price=float(bars["close"].iloc[-1]),
             risk=self.config.risk,
             bar_volume_share=session.bar_volume_share,
         )
@@ -219,10 +234,10 @@ class PaperSession:
             try:
                 book = self._poll(journal)
                 failed = 0
-            except ExchangeUnreachableError as error:
+            except DataError as error:  # no answer, or one that makes no sense: a crossed book, a cut body
                 failed += 1
-                journal.write("error", self._clock.now_ns(), error=str(error))
-                self._last = f"no answer ({failed} in a row)"
+                journal.write("error", self._clock.now_ns(), error=f"{type(error).__name__}: {error}")
+                self._last = f"no usable answer ({failed} in a row)"
                 log.warning("poll_failed", error=str(error), in_a_row=failed)
                 if failed >= MAX_FAILED_POLLS:
                     raise
@@ -249,7 +264,10 @@ class PaperSession:
             bar = fresh.iloc[[row]]
             # Compiled behind the bar before it, so that a hole between the two becomes a gap.
             pair = self._compile(pd.concat([self._last_bar, bar], ignore_index=True))
-            self._bar(journal, bar, pair.slice_rows(_ROWS_PER_BAR, len(pair)))
+            events = pair.slice_rows(_ROWS_PER_BAR, len(pair))
+            # Bars that closed together between two polls: only the first met quotes that were there when it traded.
+            # The others were over before a quote for them could have been computed, so nothing of ours rested.
+            self._bar(journal, bar, _behind_a_gap(events) if row else events)
             self._last_bar = bar
         return book
 

@@ -79,12 +79,7 @@ class RiskLimits:
     liquidation_slippage_bps: float = 5.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is None and "None" in str(field.type):
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-                raise ConfigError(f"risk limit {field.name} must be a finite number >= 0, got {value!r}")
+        self._check_numbers()
         for name in ("vol_fast_s", "vol_slow_s", "adverse_move_s", "cooldown_s"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"risk limit {name} must be > 0, got {getattr(self, name)!r}")
@@ -96,6 +91,8 @@ class RiskLimits:
             low, high = getattr(self, soft), getattr(self, hard)
             if low is not None and high is not None and low >= high:
                 raise ConfigError(f"risk limit {soft} ({low:g}) must be below {hard} ({high:g})")
+        if self.soft_inventory_pct is not None and self.hard_inventory_pct is None:
+            raise ConfigError("risk limit soft_inventory_pct cuts sizes on the way to hard_inventory_pct: set both")
         if self.hard_drawdown_pct is not None and self.hard_drawdown_pct >= FAILURE_DRAWDOWN_PCT:
             raise ConfigError(
                 f"risk limit hard_drawdown_pct ({self.hard_drawdown_pct:g}) must be below {FAILURE_DRAWDOWN_PCT:g}: "
@@ -103,6 +100,14 @@ class RiskLimits:
             )
         if not 0 < self.risk_off_scale <= 1 or self.risk_off_widen < 1 or (self.vol_widen_max or 1) < 1:
             raise ConfigError("risk limits: risk_off_scale must be in (0, 1], risk_off_widen and vol_widen_max >= 1")
+
+    def _check_numbers(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None and "None" in str(field.type):
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+                raise ConfigError(f"risk limit {field.name} must be a finite number >= 0, got {value!r}")
 
     @classmethod
     def off(cls) -> RiskLimits:

@@ -35,7 +35,7 @@ RISK_STATE_FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("cooldown_until_ns", "i8", (2,)),
 ]
 
-_EDGE, _INVENTORY_LIMIT = int(Reason.EDGE), int(Reason.INVENTORY_LIMIT)
+_INVENTORY_LIMIT = int(Reason.INVENTORY_LIMIT)
 _ADVERSE_MOVE, _COOLDOWN, _HALTED = int(Reason.ADVERSE_MOVE), int(Reason.COOLDOWN), int(Reason.HALTED)
 _NS_PER_S = 1e9
 
@@ -109,19 +109,21 @@ def _room_lots(excess_value: float, lot_value: float, lots: int, soft: float, ha
 
 
 @njit()
-def apply_overlays(
-    state: Any, risk: Any, ts_ns: int, mid: float, excess_lots: int, lot_value: float, maker_fee: float, budget: float
-) -> None:
+def earns_its_fee(risk: Any, distance: float, maker_fee: float, mid: float) -> bool:
+    """Return whether a quote placed `distance` from the mid earns the maker fee and the minimum edge; price units."""
+    return not distance < maker_fee + risk.edge_bps * 1e-4 * mid - 1e-9 * mid
+
+
+@njit()
+def apply_overlays(state: Any, risk: Any, ts_ns: int, excess_lots: int, lot_value: float, budget: float) -> None:
     """Bring `want_*` within the limits.
 
     Args:
         state: record with `RISK_STATE_FIELDS`, `want_*` filled in by the model.
         risk: RISK record.
         ts_ns: decision time.
-        mid: local mid, price units.
         excess_lots: position less target, signed.
         lot_value: worth of one lot at the mid, settlement currency, > 0.
-        maker_fee: fee per unit at the mid, price units.
         budget: opening equity, settlement currency.
     """
     if state.breaker == HALTED:
@@ -147,8 +149,6 @@ def apply_overlays(
         state.want_lots[side] = _room_lots(excess_value, lot_value, lots, soft, hard)
         if state.want_lots[side] < 1:
             state.want_reason[side] = _INVENTORY_LIMIT
-        elif offset < maker_fee + risk.edge_bps * 1e-4 * mid and excess_value >= 0.0:
-            state.want_reason[side] = _EDGE
         elif ts_ns < state.cooldown_until_ns[side] and excess_value >= 0.0:
             state.want_reason[side] = _COOLDOWN
         elif usual_move > 0.0 and -sign * state.move > risk.adverse_move_sigma * usual_move and excess_value >= 0.0:
