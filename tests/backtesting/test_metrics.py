@@ -93,3 +93,18 @@ def test_inverse_is_settled_in_coin_and_reported_in_quote():
     assert m.initial_budget == pytest.approx(120_000)
     assert m.return_pct == pytest.approx(0.05)
     assert m.turnover == pytest.approx(300)  # 3 contracts of 100 USD, whatever the price
+
+
+def test_excess_is_over_holding_the_opening_inventory():
+    # 20 units held from the start while the mid goes 100, 110, 105: of the equity's way only 3 and -1 are ours.
+    spot = Instrument("X/USDT", 0.5, 0.1, "spot")
+    samples = np.zeros(3, SAMPLE)
+    samples["ts_ns"] = MINUTE_NS * np.arange(3)
+    samples["mid"] = [100.0, 110.0, 105.0]
+    samples["equity"] = [4000.0, 4000.0 + 200 + 3, 4000.0 + 100 + 2]
+    state = new_record(STATE)
+    state.start_equity, state.start_mark, state.mark, state.start_lots, state.fills = 4000.0, 100.0, 105.0, 200, 1
+    m = compute_metrics(state, spot, np.zeros(0, FILL), samples, MINUTE_NS)
+    assert m.excess_pnl == pytest.approx(2.0)
+    assert m.excess_sharpe == pytest.approx(1.0 / math.sqrt(8) * math.sqrt(PER_YEAR))
+    assert m.sharpe == pytest.approx(51.0 / np.std([203, -101], ddof=1) * math.sqrt(PER_YEAR))

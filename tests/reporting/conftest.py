@@ -39,6 +39,7 @@ def make_run(i: int = 0, **changes: Any) -> dict[str, Any]:
         sortino=None,
         calmar=None,
         excess_pnl=pnl,
+        excess_sharpe=None,
         fills=1000 + i,
         orders=2000,
         maker_share=1.0,

@@ -74,7 +74,7 @@ def test_folds_that_cannot_be(n_bars, folds, share):
 
 
 def candidate(name, sharpe, pnl=1.0, fills=5, status="completed"):
-    return {"strategy": name, "sharpe": sharpe, "pnl": pnl, "fills": fills, "status": status}
+    return {"strategy": name, "excess_sharpe": sharpe, "excess_pnl": pnl, "fills": fills, "status": status}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_test_is_one_run_of_the_choice_calibrated_on_the_end_of_train(config):
         train = {c["strategy"]: c for c in line["train"]["candidates"]}
         assert set(train) == set(formats)
         traded = [c for c in train.values() if c["fills"]]
-        assert train[line["chosen"]]["sharpe"] == max(c["sharpe"] for c in traded)
+        assert train[line["chosen"]]["excess_sharpe"] == max(c["excess_sharpe"] for c in traded)
 
 
 def test_the_same_input_gives_the_same_bytes(config, tmp_path):

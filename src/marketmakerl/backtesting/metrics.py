@@ -43,6 +43,7 @@ class Metrics(BaseModel):
     sortino: float | None
     calmar: float | None
     excess_pnl: float
+    excess_sharpe: float | None  # of the equity changes over holding the opening inventory; on derivatives the Sharpe
     fills: int
     orders: int
     maker_share: float | None
@@ -86,6 +87,7 @@ def compute_metrics(state: Any, instrument: Instrument, fills: Any, samples: Any
     drawdown = float(np.max(np.maximum.accumulate(equity) - equity)) / budget
     changes = interval_changes(ts, equity, interval_ns) / budget
     lot = instrument.lot_size
+    held = float(state.start_lots) * lot * _values(instrument, samples["mid"])
     moved = instrument.value(float(state.mark)) - instrument.value(float(state.start_mark))
     elapsed_days = float(ts[-1] - ts[0]) / NS_PER_DAY
     intervals = max(1, round(float(ts[-1] - ts[0]) / interval_ns))
@@ -105,6 +107,10 @@ def compute_metrics(state: Any, instrument: Instrument, fills: Any, samples: Any
         sortino=_sortino(changes, interval_ns),
         calmar=pnl / budget * _DAYS_PER_YEAR / elapsed_days / drawdown if drawdown > 0 and elapsed_days > 0 else None,
         excess_pnl=(pnl - float(state.start_lots) * lot * moved) * to_quote,
+        # Without a fill there is nothing but rounding in the difference.
+        excess_sharpe=sharpe_ratio(interval_changes(ts, equity - held, interval_ns) / budget, interval_ns)
+        if state.fills
+        else None,
         fills=int(state.fills),
         orders=int(state.orders),
         maker_share=float(state.maker_turnover / state.turnover) if state.turnover > 0 else None,

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 KIND = "walk-forward"
 DEFAULT_PASS_RATE = 0.60
 
-_SUMMARY = ("pnl", "excess_pnl", "return_pct", "sharpe", "max_drawdown_pct", "fills")
+_SUMMARY = ("pnl", "excess_pnl", "return_pct", "sharpe", "excess_sharpe", "max_drawdown_pct", "fills")
 
 
 @dataclass(frozen=True)
@@ -274,15 +274,16 @@ def _candidates(config: WalkForwardConfig, fees: Fees, train: EventTape) -> list
 def choose(candidates: list[dict[str, Any]]) -> str | None:
     """Return the best strategy by Sharpe, then pnl, then name; None if none could be run.
 
-    One that never traded comes after all that did: its Sharpe is that of holding.
+    Both are over holding the opening inventory: on spot, what the market did says nothing of a strategy. One that
+    never traded comes after all that did.
     """
     runnable = [line for line in candidates if line["status"] != "error"]
     best = min(
         runnable,
         key=lambda line: (
             line["fills"] == 0,
-            -(-math.inf if line["sharpe"] is None else line["sharpe"]),
-            -line["pnl"],
+            -(-math.inf if line["excess_sharpe"] is None else line["excess_sharpe"]),
+            -line["excess_pnl"],
             line["strategy"],
         ),
         default=None,
