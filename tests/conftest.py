@@ -30,3 +30,4 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     for name in list(os.environ):
         if name.startswith("MML_") or name == "PAPER_ONLY":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("MML_DATA_DIR", str(tmp_path_factory.mktemp("no-data")))

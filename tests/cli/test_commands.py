@@ -173,21 +173,17 @@ def test_data_list_and_check(capsys, catalog):
     assert {(f["code"], f["row"]) for f in report["findings"]} == {("not_finite", 3), ("not_finite", 5), ("gap", 20)}
 
 
-def test_instruments_are_listed_and_refreshed_from_the_venue(capsys, catalog):
-    from marketmakerl.realtime.exchange_sim import ExchangeSim
-
+def test_instruments_are_listed_and_a_refreshed_file_wins(capsys, catalog, monkeypatch):
+    monkeypatch.setenv("MML_DATA_DIR", str(catalog))
     assert run(["data", "instruments", "binanceusdm", "--json"]) == 0
     shipped = {i["symbol"]: i for i in orjson.loads(capsys.readouterr().out)}
     assert shipped["BTC/USDT:USDT"]["tick_size"] == 0.1
-    with ExchangeSim.embedded(1, history_bars=5) as sim:
-        argv = ["data", "instruments", "binanceusdm", "--refresh", "--base-url", sim.base_url, "--json"]
-        assert run(argv) == 0
-    captured = capsys.readouterr()
-    assert "refused" in captured.err
-    assert (catalog / "data" / "instruments.json").exists()
-    refreshed = {i["symbol"]: i for i in orjson.loads(captured.out)}
-    assert refreshed["BTC/USDT:USDT"]["tick_size"] == 0.1
-    assert set(shipped) <= set(refreshed)
+    row = {"exchange": "binanceusdm", "symbol": "BTC/USDT:USDT", "kind": "linear", "tick_size": 0.2, "lot_size": 0.001}
+    (catalog / "instruments.json").write_bytes(orjson.dumps([row]))
+    assert run(["data", "instruments", "binanceusdm", "--json"]) == 0
+    refreshed = {i["symbol"]: i for i in orjson.loads(capsys.readouterr().out)}
+    assert refreshed["BTC/USDT:USDT"]["tick_size"] == 0.2
+    assert set(shipped) == set(refreshed)
 
 
 def test_doctor(capsys, catalog):

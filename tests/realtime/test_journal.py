@@ -47,3 +47,23 @@ def test_a_journal_is_never_overwritten(tmp_path):
         Journal(path)
     with pytest.raises(DataNotFoundError):
         read_journal(tmp_path / "none.jsonl")
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path):
+    import subprocess
+
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(mount)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("this user cannot mount a small file system")
+    try:
+        with pytest.raises(ArtifactError, match="No space left"), Journal(mount / "s.jsonl") as journal:
+            for i in range(1000):
+                journal.write("event", i, text="x" * 200)
+        lines = read_journal(mount / "s.jsonl")
+        assert 5 < len(lines) < 100
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=True)

@@ -68,6 +68,8 @@ def make_run(i: int = 0, **changes: Any) -> dict[str, Any]:
         "last_ns": START_NS + (i + 1) * 5 * 86_400_000_000_000,
         "metrics": metrics,
     }
+    if "pnl" in changes:  # nothing is held at the start, so what is earned is earned over holding
+        changes.setdefault("excess_pnl", changes["pnl"])
     for name, value in changes.items():
         (metrics if name in metrics else line)[name] = value
     return line

@@ -157,6 +157,12 @@ def _show(result: CampaignResult) -> None:
 
     out = Console()
     out.print(campaign_table(result.runs, summarise(result.runs)))
+    idle = sorted({m["no_fills_because"] for run in result.runs if (m := run["metrics"]) and m["no_fills_because"]})
+    for reason in idle:
+        out.print(f"No fills: {reason}.", soft_wrap=True, highlight=False)
+    halted = sum(bool(run["metrics"] and run["metrics"]["liquidations"]) for run in result.runs)
+    if halted:
+        out.print(f"{halted} of {len(result.runs)} runs were halted by the drawdown breaker and liquidated.")
     if result.resumed:
         out.print(
             f"{result.resumed} of {len(result.runs)} runs were there already and were kept (--fresh starts anew)."

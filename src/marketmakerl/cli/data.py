@@ -108,7 +108,6 @@ def check_fees(
 def list_instruments(
     exchange: Annotated[str, typer.Argument(help="Exchange, e.g. binanceusdm.")],
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask the exchange first, and keep what changed.")] = False,
-    base_url: Annotated[str, typer.Option(help="Send requests here instead, e.g. to a running mml exchange-sim.")] = "",
     as_json: options.Json = False,
 ) -> int:
     """List tick, lot, contract and minimum notional of an exchange's instruments, from the table or refreshed.
@@ -123,7 +122,7 @@ def list_instruments(
     loaded = options.settings()
     exchange = exchange.strip().lower()
     if refresh:
-        _refresh_instruments(exchange, loaded.instruments_home, base_url or None)
+        _refresh_instruments(exchange, loaded.instruments_home)
     overrides = loaded.instruments_overrides
     found = [lookup(exchange, symbol, overrides=overrides) for symbol in known_symbols(exchange, overrides=overrides)]
     if as_json:
@@ -137,11 +136,11 @@ def list_instruments(
     return 0
 
 
-def _refresh_instruments(exchange: str, path: Path, base_url: str | None) -> None:
+def _refresh_instruments(exchange: str, path: Path) -> None:
     from marketmakerl.data.instrument_refresh import refresh
     from marketmakerl.data.real_market_data import PublicClient
 
-    with PublicClient(exchange, base_url=base_url) as client:
+    with PublicClient(exchange) as client:
         converted = refresh(client, path, exchange=exchange)
     typer.echo(
         f"{len(converted.rows)} instruments of {exchange} read, {len(converted.refused)} refused: {path}", err=True

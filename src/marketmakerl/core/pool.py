@@ -8,7 +8,7 @@ import os
 import signal
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def _start_fork_server() -> None:
 
     It imports the preloaded modules before it has set its own handlers; a blocked signal is inherited.
     """
+    # First, because starting it would unblock the signal again (Python 3.11).
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
@@ -86,9 +88,19 @@ def _pool(context: Any, processes: int) -> Iterator[ProcessPoolExecutor]:
     except BaseException:
         for process in list((getattr(pool, "_processes", None) or {}).values()):
             process.kill()
+        _kill_fork_server()
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _kill_fork_server() -> None:
+    """End the fork server with the workers: a deaf one would go on forking for a caller that has gone."""
+    server = getattr(forkserver, "_forkserver", None)
+    pid = getattr(server, "_forkserver_pid", None)
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _ignore_interrupt() -> None:

@@ -132,7 +132,7 @@ def _from_klines(request: MarketRequest, data_sets: list[DataSet]) -> Market:
     source = f"{first.exchange} {first.symbol} {first.timeframe}".strip()
     tape = compile_bars(klines.frame, instrument, interval_ms=klines.interval_ms, tier=klines.tier, source=source)
     if klines.quality.warnings:
-        log.info("data_warnings", source=source, findings=klines.quality.summary())
+        log.warning("data_warnings", source=source, findings=klines.quality.summary())
     return Market(first.exchange, tape, klines.provenance, klines.quality)
 
 

@@ -8,7 +8,9 @@ session that is killed leaves at most its last line unfinished, and `read_journa
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
@@ -35,9 +37,10 @@ class Journal:
         self.path = path
         self.lines = 0
         self._prev = ""
+        self._size = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("xb")
+            self._file = path.open("xb", buffering=0)
         except OSError as error:
             raise ArtifactError(f"cannot write the journal {path}: {error.strerror or error}") from error
 
@@ -47,10 +50,12 @@ class Journal:
         digest = _digest(content)
         line = to_json(content | {"hash": digest})
         try:
-            self._file.write(line)
-            self._file.flush()
+            if self._file.write(line) != len(line):  # a disk that is nearly full takes a part and says so only here
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
+            self._file.truncate(self._size)  # whole lines only
             raise ArtifactError(f"cannot write the journal {self.path}: {error.strerror or error}") from error
+        self._size += len(line)
         self._prev = digest
         self.lines += 1
 

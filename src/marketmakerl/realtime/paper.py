@@ -20,7 +20,7 @@ from marketmakerl.backtesting.metrics import Metrics, compute_metrics
 from marketmakerl.backtesting.session import Prepared, Session, last_bars, prepare
 from marketmakerl.core.artifacts import environment
 from marketmakerl.core.clock import NS_PER_MS, Clock, iso_utc
-from marketmakerl.core.errors import ConfigError, DataError, DataNotFoundError
+from marketmakerl.core.errors import ArtifactError, ConfigError, DataError, DataNotFoundError
 from marketmakerl.core.log import get_logger
 from marketmakerl.data.bars import compile_bars
 from marketmakerl.data.catalog import timeframe_ms
@@ -168,8 +168,12 @@ class PaperSession:
             try:
                 self._poll_all(journal)
                 reason = "stopped" if self._stop.is_set() else "finished"
-            finally:
+            except ArtifactError:  # a journal that takes no line takes no closing one
+                raise
+            except BaseException:
                 self._close(journal, reason)
+                raise
+            self._close(journal, reason)
         assert self.metrics is not None  # noqa: S101  (written by _close)
         return self.metrics
 

@@ -51,6 +51,7 @@ def summarise(runs: list[Run]) -> dict[str, Any]:
     metrics = [run["metrics"] for run in runs if run.get("metrics")]
     statuses = [run["status"] for run in runs]
     pnl = [float(m["pnl"]) for m in metrics]
+    excess = [float(m["excess_pnl"]) for m in metrics]
     sharpe = [m["sharpe"] for m in metrics if m["sharpe"] is not None]
     return {
         "count": len(runs),
@@ -60,8 +61,9 @@ def summarise(runs: list[Run]) -> dict[str, Any]:
         "total_pnl": sum(pnl) if pnl else None,
         "mean_pnl": sum(pnl) / len(pnl) if pnl else None,
         "median_pnl": median(pnl) if pnl else None,
-        "profitable": sum(p > 0 for p in pnl),
-        "profitable_share": sum(p > 0 for p in pnl) / len(pnl) if pnl else None,
+        # Over holding the opening inventory, as gates judge it: a coin that rose earned nothing for a maker.
+        "profitable": sum(p > 0 for p in excess),
+        "profitable_share": sum(p > 0 for p in excess) / len(excess) if excess else None,
         "worst_drawdown_pct": max((m["max_drawdown_pct"] for m in metrics), default=None),
         "median_sharpe": median(sharpe) if sharpe else None,
         "gross_spread_pnl": _total(metrics, "gross_spread_pnl"),
