@@ -51,7 +51,7 @@ class Journal:
         line = to_json(content | {"hash": digest})
         try:
             if self._file.write(line) != len(line):  # a disk that is nearly full takes a part and says so only here
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301
         except OSError as error:
             self._file.truncate(self._size)  # whole lines only
             raise ArtifactError(f"cannot write the journal {self.path}: {error.strerror or error}") from error
