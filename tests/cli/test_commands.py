@@ -31,6 +31,7 @@ def fails(capsys, code: int, *argv: str) -> str:
     out, err = capsys.readouterr()
     lines = [line for line in err.splitlines() if line.startswith("error:")]
     assert len(lines) == 1, err
+    assert err.startswith("error:")
     assert "Traceback" not in err
     assert out == ""
     return lines[0]

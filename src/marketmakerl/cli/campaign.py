@@ -120,7 +120,8 @@ def run_and_show(
         )
         bar.update(task, description="done")
     finally:
-        bar.stop()
+        if bar.live.is_started:  # stopping one that never began prints an empty line ahead of the error
+            bar.stop()
     if as_json:
         options.print_json(_document(result))
     else:
