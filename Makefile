@@ -101,6 +101,12 @@ test: $$(DEV_READY) ## everything the tests need, then the tests
 ##  ARGS=pytest arguments, such as ARGS="-k ledger"; ARGS="-m long" for the slow ones
 	@$(DEV) pytest -n auto -m 'not long' $(ARGS)
 
+##@ Speed
+.PHONY: bench
+bench: .venv/.stamp ## our engine and its peers on the same work, in turn; always in .venv
+##  ARGS=--quick (a smoke test), ARGS=--help (all options)
+	@.venv/bin/python benchmarks/run.py $(ARGS)
+
 ##@ Housekeeping
 .PHONY: clean
 clean: ## remove .venv, caches and images; artifacts/ and data/ stay

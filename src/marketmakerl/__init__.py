@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from marketmakerl.backtesting.backtest_engine import backtest
     from marketmakerl.backtesting.latency import Latency
     from marketmakerl.backtesting.metrics import Metrics
+    from marketmakerl.backtesting.order_script import OrderScript
+    from marketmakerl.backtesting.queue import Queue
     from marketmakerl.backtesting.result import BacktestResult
     from marketmakerl.core.errors import LiveTradingBlocked, MarketMakerLError
     from marketmakerl.core.fees import Fees
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from marketmakerl.data.tape import EventTape
     from marketmakerl.models.avellaneda_stoikov import AvellanedaStoikov
     from marketmakerl.models.contract import Quote, QuoteContext
+    from marketmakerl.models.custom import CustomModel
     from marketmakerl.models.rl_enhanced_model import RLEnhanced
     from marketmakerl.models.symmetric import Symmetric
     from marketmakerl.risk.limits import RiskLimits
@@ -37,6 +40,7 @@ __version__ = "0.1.0"
 _HOME = {
     "AvellanedaStoikov": "models.avellaneda_stoikov",
     "BacktestResult": "backtesting.result",
+    "CustomModel": "models.custom",
     "DataProcessor": "data.data_processor",
     "EventTape": "data.tape",
     "Fees": "core.fees",
@@ -45,6 +49,8 @@ _HOME = {
     "LiveTradingBlocked": "core.errors",
     "MarketMakerLError": "core.errors",
     "Metrics": "backtesting.metrics",
+    "OrderScript": "backtesting.order_script",
+    "Queue": "backtesting.queue",
     "Quote": "models.contract",
     "QuoteContext": "models.contract",
     "RLEnhanced": "models.rl_enhanced_model",
@@ -56,6 +62,7 @@ _HOME = {
 __all__ = [
     "AvellanedaStoikov",
     "BacktestResult",
+    "CustomModel",
     "DataProcessor",
     "EventTape",
     "Fees",
@@ -64,6 +71,8 @@ __all__ = [
     "LiveTradingBlocked",
     "MarketMakerLError",
     "Metrics",
+    "OrderScript",
+    "Queue",
     "Quote",
     "QuoteContext",
     "RLEnhanced",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from marketmakerl import EventTape, Instrument
 from marketmakerl.core.errors import ArtifactError, DataFormatError, DataNotFoundError
-from marketmakerl.data.tape import COLUMNS, Kind
+from marketmakerl.data.tape import COLUMNS, MORE, VERSION, Kind
 
 INSTRUMENT = Instrument("BTC/USDT", 0.1, 0.001, "linear", 1.0, 5.0)
 
@@ -83,11 +83,30 @@ def test_other_files_are_named_for_what_they_are(tmp_path):
     (tmp_path / "new").write_bytes(b"MMLTAPE\n" + struct.pack("<II16s", 9, 0, b""))
     with pytest.raises(DataFormatError, match="version 9"):
         EventTape.load(tmp_path / "new")
-    (tmp_path / "huge").write_bytes(b"MMLTAPE\n" + struct.pack("<II16s", 1, 2**32 - 1, b""))
+    (tmp_path / "huge").write_bytes(b"MMLTAPE\n" + struct.pack("<II16s", VERSION, 2**32 - 1, b""))
     with pytest.raises(DataFormatError, match="damaged"):
         EventTape.load(tmp_path / "huge")
     with pytest.raises(DataFormatError):
         EventTape.load(tmp_path)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_flipped_bit_is_noticed_at_opening_wherever_it_is(tmp_path, column):
+    """In the midst of a column of more than one page, too: nothing is sampled."""
+    path = made(5000).save(tmp_path / "x.tape")
+    good = path.read_bytes()
+    raw = getattr(EventTape.load(path), column).tobytes()
+    start = good.index(raw)
+    for at in (start, start + len(raw) // 2, start + len(raw) - 1):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        with pytest.raises(DataFormatError, match=f"column {column} does not match"):
+            EventTape.load(path)
+        assert len(EventTape.load(path, verify=False)) == 5000
+
+
+def test_no_kind_has_the_bit_of_more():
+    assert all(0 < kind < MORE for kind in Kind)
+    assert MORE + max(Kind) < 128
 
 
 def test_saving_where_nothing_can_be_written(tmp_path):

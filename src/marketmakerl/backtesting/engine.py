@@ -54,19 +54,11 @@ class Engine:
         Raises:
             ConfigError: an argument out of range, or one that does not fit the instrument.
         """
-        if not isinstance(fees, Fees):
-            raise ConfigError(f"fees must be Fees(maker_bps, taker_bps), got {fees!r}")
+        check_fees(fees)
         if not 0 < _number("bar_volume_share", bar_volume_share) <= 1:
             raise ConfigError(f"bar_volume_share must be in (0, 1], got {bar_volume_share!r}")
-        order_lots = instrument.lots(_number("order_qty", order_qty))
-        if order_lots < 1:
-            raise ConfigError(
-                f"order_qty {order_qty:g} is below one lot of {instrument.symbol} ({instrument.lot_size:g})"
-            )
-        cash, position_lots = _opening(instrument, cash, initial_inventory, first_price)
-        target_lots = position_lots if instrument.kind == "spot" else 0
-        if target_inventory is not None:
-            target_lots = instrument.lots(_number("target_inventory", target_inventory))
+        order_lots = order_size(instrument, order_qty)
+        cash, position_lots = opening_balance(instrument, cash, initial_inventory, first_price)
 
         self._book = np.zeros(1, STATE).view(np.recarray)
         self.state = self._book[0]
@@ -83,7 +75,7 @@ class Engine:
         params.maker_rate = fees.maker_rate
         params.taker_rate = fees.taker_rate
         params.order_lots = order_lots
-        params.target_lots = target_lots
+        params.target_lots = target_lots(instrument, target_inventory, position_lots)
         params.session_s = model.session_s
         params.bar_volume_share = bar_volume_share
         self._inputs = (
@@ -156,7 +148,28 @@ def _number(name: str, value: Any) -> float:
     return float(value)
 
 
-def _opening(
+def check_fees(fees: Any) -> None:
+    """Raise `ConfigError` for anything that is no `Fees`."""
+    if not isinstance(fees, Fees):
+        raise ConfigError(f"fees must be Fees(maker_bps, taker_bps), got {fees!r}")
+
+
+def order_size(instrument: Instrument, order_qty: float) -> int:
+    """Return the size of a quote in lots; `ConfigError` below one."""
+    lots = instrument.lots(_number("order_qty", order_qty))
+    if lots < 1:
+        raise ConfigError(f"order_qty {order_qty:g} is below one lot of {instrument.symbol} ({instrument.lot_size:g})")
+    return lots
+
+
+def target_lots(instrument: Instrument, target_inventory: float | None, position_lots: int) -> int:
+    """Return the inventory a model leans towards: the given one, else the opening one on spot, else none."""
+    if target_inventory is not None:
+        return instrument.lots(_number("target_inventory", target_inventory))
+    return position_lots if instrument.kind == "spot" else 0
+
+
+def opening_balance(
     instrument: Instrument, cash: float, initial_inventory: float | None, first_price: float
 ) -> tuple[float, int]:
     """Return opening cash and position in lots."""

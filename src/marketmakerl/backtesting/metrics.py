@@ -68,16 +68,27 @@ class Metrics(BaseModel):
         return self.max_drawdown_pct > FAILURE_DRAWDOWN_PCT or self.return_pct < -FAILURE_DRAWDOWN_PCT
 
 
-def compute_metrics(state: Any, instrument: Instrument, fills: Any, samples: Any, interval_ns: int) -> Metrics:
+def compute_metrics(
+    state: Any,
+    instrument: Instrument,
+    fills: Any,
+    samples: Any,
+    interval_ns: int,
+    *,
+    uptime_pct: float | None = None,
+    markout_bps: dict[str, float | None] | None = None,
+) -> Metrics:
     """Compute the metrics of one finished run.
 
     Args:
         state: the engine's final STATE record.
         instrument: what was traded.
         fills: FILL[m], every fill in order.
-        samples: SAMPLE[n], equity at the start and at every decision, n >= 1.
+        samples: SAMPLE[n], equity at the start and at every decision (ticks: on a fixed interval), n >= 1.
         interval_ns: spacing of the equity changes that Sharpe, Sortino and Calmar are made of (printed with them,
             since they depend on it).
+        uptime_pct: share of the time through which both sides rested; None counts bars.
+        markout_bps: by horizon; None works them out from the samples.
     """
     equity, ts = samples["equity"], samples["ts_ns"]
     budget = float(state.start_equity)
@@ -118,14 +129,14 @@ def compute_metrics(state: Any, instrument: Instrument, fills: Any, samples: Any
         turnover=float(np.sum(fills["qty_lots"])) * lot * instrument.contract_size
         if instrument.kind == "inverse"
         else turnover,
-        quoted_uptime_pct=float(state.two_sided) / intervals,
+        quoted_uptime_pct=float(state.two_sided) / intervals if uptime_pct is None else uptime_pct,
         suppressed_pct={
             reason.name.lower(): float(state.suppressed[reason]) / max(1, 2 * int(state.decisions))
             for reason in SUPPRESSING
         },
         max_abs_inventory=float(state.max_abs_lots) * lot,
         final_inventory=float(state.position_lots) * lot,
-        markout_bps=_markouts(instrument, fills, samples, interval_ns),
+        markout_bps=_markouts(instrument, fills, samples, interval_ns) if markout_bps is None else markout_bps,
         breaker_events=int(state.breaker_events),
         liquidations=int(state.liquidations),
         interval_s=interval_ns / NS_PER_S,
@@ -194,11 +205,16 @@ def _markouts(instrument: Instrument, fills: Any, samples: Any, interval_ns: int
 
 def _why_no_fills(state: Any) -> str:
     """Say in one line why nothing was filled."""
-    if state.decisions == 0:
-        return "no bar closed, so nothing was ever quoted"
+    on_ticks = hasattr(state, "top_seen")
+    if state.decisions == 0 and state.orders == 0:
+        return "nothing was ever decided" if on_ticks else "no bar closed, so nothing was ever quoted"
     if state.orders == 0:
         counts = {reason.name.lower(): int(state.suppressed[reason]) for reason in SUPPRESSING}
         return f"never quoted: {max(counts, key=lambda name: counts[name])} on every decision"
+    if on_ticks:
+        if state.rejected == state.orders:
+            return f"all {int(state.orders)} orders were rejected; the order log says why"
+        return "quoted, but no trade got through the queue to an order: too wide, too late in the queue, too short"
     if state.starved:
         return f"traded through {int(state.starved)} times, but the share of the bar's volume was less than one lot"
     return "quoted, but the market never traded through a quote: the spread is too wide for this market"

@@ -22,13 +22,24 @@ class Side(enum.IntEnum):
 
 
 class Status(enum.IntEnum):
-    """Life of an order. Terminal states are those from FILLED on."""
+    """Life of an order at the exchange. Terminal states are those from FILLED on; see `orders.ALLOWED`."""
 
-    LIVE = 0
-    PARTIALLY_FILLED = 1
-    FILLED = 2
-    CANCELLED = 3
-    EXPIRED = 4
+    NEW = 0  # sent, not there yet
+    LIVE = 1
+    PARTIALLY_FILLED = 2
+    FILLED = 3
+    CANCELLED = 4
+    REJECTED = 5
+    EXPIRED = 6
+
+
+class OrderType(enum.IntEnum):
+    """What an order asks for."""
+
+    LIMIT = 0
+    POST_ONLY = 1  # rejected where it would take
+    IOC = 2  # takes up to its limit, the rest expires
+    MARKET = 3  # takes whatever is displayed, the rest expires
 
 
 ORDER = np.dtype(
@@ -39,9 +50,12 @@ ORDER = np.dtype(
         ("qty_lots", "i8"),  # as submitted
         ("filled_lots", "i8"),
         ("submitted_ns", "i8"),
+        ("live_ns", "i8"),  # when it came to rest at the exchange; 0: never
         ("closed_ns", "i8"),
         ("status", "i8"),
         ("reason", "i8"),
+        ("order_type", "i8"),
+        ("joined_behind_lots", "f8"),  # market quantity in front of it when it came to rest
     ],
     align=True,
 )
@@ -56,6 +70,8 @@ FILL = np.dtype(
         ("mid", "f8"),  # the mid just before the event that filled
         ("maker", "i8"),
         ("position_lots", "i8"),  # after the fill
+        ("rested_ns", "i8"),  # how long the order had rested
+        ("joined_behind_lots", "f8"),  # market quantity in front of it when it came to rest
     ],
     align=True,
 )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from marketmakerl.backtesting.records import Status
+from marketmakerl.backtesting.records import OrderType, Status
+from marketmakerl.backtesting.tick_statistics import known_lots as _known
+from marketmakerl.backtesting.tick_statistics import markout_frame, order_statistics
 from marketmakerl.risk.reasons import Reason
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from marketmakerl.core.instrument import Instrument
 
 _STATUS_NAMES = np.array([status.name.lower() for status in Status], dtype=object)
+_TYPE_NAMES = np.array([kind.name.lower() for kind in OrderType], dtype=object)
 _REASON_NAMES = np.array([reason.name.lower() if reason else "" for reason in Reason], dtype=object)
 
 
@@ -41,10 +44,13 @@ class BacktestResult:
     raw_fills: Any
     raw_orders: Any
     raw_samples: Any
+    raw_markouts: Any = None  # ticks: float64[fills, horizons], the mid at each horizon after each fill
+    run_log: dict[str, int] = field(default_factory=dict)  # what the run met: rows, gaps, snapshots, late cancels ...
 
     @cached_property
     def fills(self) -> pd.DataFrame:
-        """One row a fill: ts_ns, order_id, side (+1 buy), price, qty, fee, mid (before it), liquidity, inventory."""
+        """One row a fill: ts_ns, order_id, side (+1 buy), price, qty, fee, mid (before it), liquidity, inventory,
+        and how long the order had rested and the quantity it joined behind."""
         raw = self.raw_fills
         return _frame({
             "ts_ns": raw["ts_ns"],
@@ -56,11 +62,14 @@ class BacktestResult:
             "mid": raw["mid"],
             "liquidity": np.where(raw["maker"] == 1, "maker", "taker"),
             "inventory": self._quantities(raw["position_lots"]),
+            "rested_s": raw["rested_ns"] / 1e9,
+            "joined_behind": self._quantities(_known(raw["joined_behind_lots"])),
         })  # fmt: skip
 
     @cached_property
     def orders(self) -> pd.DataFrame:
-        """One row an order, in the order they ended: order_id, side, price, qty, filled_qty, times, status, reason."""
+        """One row an order, in the order they ended: order_id, side, price, qty, filled_qty, times, status, reason, type,
+        and the quantity it joined behind (NaN: not known)."""
         raw = self.raw_orders
         return _frame({
             "order_id": raw["order_id"],
@@ -69,10 +78,26 @@ class BacktestResult:
             "qty": self._quantities(raw["qty_lots"]),
             "filled_qty": self._quantities(raw["filled_lots"]),
             "submitted_ns": raw["submitted_ns"],
+            "live_ns": raw["live_ns"],
             "closed_ns": raw["closed_ns"],
             "status": _STATUS_NAMES[raw["status"]],
             "reason": _REASON_NAMES[raw["reason"]],
+            "type": _TYPE_NAMES[raw["order_type"]],
+            "joined_behind": self._quantities(_known(raw["joined_behind_lots"])),
         })  # fmt: skip
+
+    @cached_property
+    def markouts(self) -> pd.DataFrame:
+        """One row a side and horizon: side (+1 bought), horizon_s, fills, markout_bps gross and net of fees, its error.
+
+        Ticks only; `standard_error_bps` treats fills as independent, which they are not quite.
+        """
+        return markout_frame(self.instrument, self.raw_fills, self.raw_markouts)
+
+    @cached_property
+    def statistics(self) -> dict[str, dict[str, float | None]]:
+        """Quantiles of queue and latency: quantity joined behind, time to fill, time to the exchange (ticks only)."""
+        return order_statistics(self.instrument, self.raw_orders, self.raw_fills)
 
     @cached_property
     def equity(self) -> pd.DataFrame:

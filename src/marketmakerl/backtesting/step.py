@@ -35,8 +35,11 @@ from marketmakerl.risk.reasons import Reason
 # Room that one event may need in each buffer.
 MAX_ROWS_PER_EVENT = 8
 
-_BAR_OPEN, _BAR_LOW, _BAR_HIGH, _BAR_CLOSE, _GAP = (int(kind) for kind in Kind)
-_LIVE, _PARTIALLY_FILLED, _FILLED, _CANCELLED, _EXPIRED = (int(status) for status in Status)
+_BAR_OPEN, _BAR_LOW, _BAR_HIGH, _BAR_CLOSE, _GAP = (
+    int(kind) for kind in (Kind.BAR_OPEN, Kind.BAR_LOW, Kind.BAR_HIGH, Kind.BAR_CLOSE, Kind.GAP)
+)
+_LIVE, _PARTIALLY_FILLED, _FILLED = int(Status.LIVE), int(Status.PARTIALLY_FILLED), int(Status.FILLED)
+_CANCELLED, _EXPIRED = int(Status.CANCELLED), int(Status.EXPIRED)
 _NONE, _REQUOTE, _WITHDRAWN = int(Reason.NONE), int(Reason.REQUOTE), int(Reason.WITHDRAWN)
 _NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
 _MIN_NOTIONAL, _PRICE = int(Reason.MIN_NOTIONAL), int(Reason.PRICE)
@@ -87,6 +90,7 @@ def _fill(
     row.mid = state.mark
     row.maker = int(maker)
     row.position_lots = state.position_lots
+    row.rested_ns = ts_ns - order.live_ns
     state.n_fills += 1
     if order.filled_lots == order.qty_lots:
         _close_order(state, order, orders, ts_ns, _FILLED, _NONE)
@@ -104,6 +108,7 @@ def _submit(state: Any, order: Any, ts_ns: int, side: int, price_ticks: int, lot
     order.qty_lots = lots
     order.filled_lots = 0
     order.submitted_ns = ts_ns
+    order.live_ns = ts_ns
     order.closed_ns = 0
     order.status = _LIVE
     order.reason = _NONE

@@ -11,12 +11,15 @@ import subprocess
 import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from marketmakerl.core.clock import NS_PER_MS, Clock, iso_utc
 from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, DataNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MANIFEST_SCHEMA = 1
 _JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS
@@ -36,12 +39,21 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         ArtifactError: the folder cannot be written, or the disk is full. Nothing is left behind.
     """
+    write_atomic_parts(path, [content])
+
+
+def write_atomic_parts(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write the parts one after the other, as `write_atomic` would write them joined.
+
+    Raises:
+        ArtifactError: the folder cannot be written, or the disk is full. Nothing is left behind.
+    """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
-            file.write(content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         # NamedTemporaryFile makes private files; artifacts are for reading.

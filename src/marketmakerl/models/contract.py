@@ -35,6 +35,12 @@ CONTEXT = np.dtype(
         ("time_left_s", "f8"),  # seconds to the end of the model's horizon; inf without one
         ("tick_size", "f8"),
         ("maker_fee", "f8"),  # maker fee per unit at the mid, price units; negative is a rebate
+        ("best_bid_qty", "f8"),  # displayed at the local best prices, units of quantity (bars: 0)
+        ("best_ask_qty", "f8"),
+        # On ticks a model may change these three before it returns:
+        ("bid_qty", "f8"),  # size of a quote, units of quantity; comes in as the order size
+        ("ask_qty", "f8"),
+        ("take_qty", "f8"),  # > 0: buy so much at the market now, < 0: sell; comes in as 0
     ],
     align=True,
 )

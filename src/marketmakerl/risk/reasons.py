@@ -22,6 +22,10 @@ class Reason(enum.IntEnum):
     ADVERSE_MOVE = 11  # the market is running over this side
     COOLDOWN = 12  # this side was just run over
     HALTED = 13  # a breaker ended the session
+    POST_ONLY = 14  # it would have taken liquidity
+    NO_LIQUIDITY = 15  # nothing (more) was displayed within its limit
+    IN_FLIGHT = 16  # the data ended before it reached the exchange
+    NO_BOOK = 17  # no bid, no ask, or a bid at or above the ask
 
 
 SUPPRESSING = (
@@ -35,4 +39,6 @@ SUPPRESSING = (
     Reason.ADVERSE_MOVE,
     Reason.COOLDOWN,
     Reason.HALTED,
+    Reason.GAP,
+    Reason.NO_BOOK,
 )

@@ -1,0 +1,299 @@
+"""The exchange's recorded book: a dense ring of levels around the market, and a sorted store for those far away.
+
+A tick inside the window [low, low + size) has the slot `tick mod size` of its side, so moving the window moves no
+level: those that fall out go to the store, those that come in return from it. Nothing is lost, nothing is allocated;
+when the store is too small the caller is told before anything changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marketmakerl.backtesting.tick_records import (
+    LOTS_MASK,
+    NEVER,
+    SLOT_BITS,
+    SLOT_MASK,
+    STALE,
+    at_int,
+    at_own,
+)
+from marketmakerl.core.jit import njit
+
+
+@njit()
+def in_window(state: Any, tick: int) -> bool:
+    """Return whether the level has a slot in the ring."""
+    return 0 <= tick - state.low_ticks < (1 << state.window_bits)
+
+
+@njit()
+def slot_of(state: Any, side: int, tick: int) -> int:
+    """Return where a tick of the window lies in the ring."""
+    size = 1 << state.window_bits
+    return side * size + (tick & (size - 1))
+
+
+@njit()
+def _far_place(state: Any, memory: Any, side: int, tick: int) -> int:
+    """Return the first place of the side's store whose tick is not below `tick`."""
+    ticks = at_int(memory.far_ticks)
+    low = side * state.far_cap
+    high = low + state.n_far[side]
+    while low < high:
+        middle = (low + high) >> 1
+        if ticks[middle] < tick:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit()
+def _far_get(state: Any, memory: Any, side: int, tick: int) -> int:
+    place = _far_place(state, memory, side, tick)
+    if place < side * state.far_cap + state.n_far[side] and at_int(memory.far_ticks)[place] == tick:
+        return at_int(memory.far_lots)[place]
+    return 0
+
+
+@njit()
+def _far_set(state: Any, memory: Any, side: int, tick: int, lots: int) -> None:
+    """Write a level of the store; 0 removes it. The caller has made sure that there is room for one more."""
+    ticks, quantities = at_int(memory.far_ticks), at_int(memory.far_lots)
+    place = _far_place(state, memory, side, tick)
+    end = side * state.far_cap + state.n_far[side]
+    held = place < end and ticks[place] == tick
+    if lots != 0:
+        if not held:
+            for i in range(end, place, -1):
+                ticks[i] = ticks[i - 1]
+                quantities[i] = quantities[i - 1]
+            state.n_far[side] += 1
+        ticks[place] = tick
+        quantities[place] = lots
+    elif held:
+        for i in range(place, end - 1):
+            ticks[i] = ticks[i + 1]
+            quantities[i] = quantities[i + 1]
+        state.n_far[side] -= 1
+
+
+@njit()
+def level_lots(state: Any, memory: Any, side: int, tick: int) -> int:
+    """Return the recorded quantity of a level, in lots."""
+    if in_window(state, tick):
+        return (at_int(memory.book)[slot_of(state, side, tick)] >> SLOT_BITS) & LOTS_MASK
+    return _far_get(state, memory, side, tick) & LOTS_MASK
+
+
+@njit()
+def keep_mid(state: Any, tick_size: float) -> float:
+    """Take note of the mid if there is one, and return the last there was (0: never)."""
+    if state.best[0] > -NEVER and state.best[1] > -NEVER:
+        state.last_mid = (state.best[0] - state.best[1]) * 0.5 * tick_size
+    return float(state.last_mid)
+
+
+@njit()
+def _far_best(state: Any, memory: Any, side: int) -> int:
+    """Return the signed price of the best level of the store, -NEVER if it is empty."""
+    n = state.n_far[side]
+    if n == 0:
+        return -NEVER
+    ticks = at_int(memory.far_ticks)
+    if side == 0:
+        return ticks[n - 1]
+    return -ticks[state.far_cap]
+
+
+@njit()
+def find_best(state: Any, memory: Any, side: int, start: int) -> None:
+    """Set the side's best to the best level at or below `start` (signed): the best there was has gone."""
+    book = at_int(memory.book)
+    size = 1 << state.window_bits
+    mask, base = size - 1, side * size
+    # The best that the window can hold: a signed price above it would name another level's slot.
+    limit = state.low_ticks + size - 1 if side == 0 else -state.low_ticks
+    signed = min(start, limit)
+    worst = state.worst[side]
+    if side == 0:
+        while signed >= worst and book[base + (signed & mask)] >> SLOT_BITS == 0:
+            signed -= 1
+    else:
+        while signed >= worst and book[base + (-signed & mask)] >> SLOT_BITS == 0:
+            signed -= 1
+    if signed < worst:
+        signed = -NEVER
+        state.worst[side] = NEVER
+    state.best[side] = max(signed, _far_best(state, memory, side))
+
+
+@njit()
+def write_level(state: Any, memory: Any, side: int, tick: int, lots: int) -> None:
+    """Set a level and keep the bests right: the slow path, for any tick. The own orders linked to it stay."""
+    signed = tick if side == 0 else -tick
+    if in_window(state, tick):
+        book = at_int(memory.book)
+        place = slot_of(state, side, tick)
+        book[place] = (lots << SLOT_BITS) | (book[place] & SLOT_MASK)
+        if lots > 0:
+            state.worst[side] = min(state.worst[side], signed)
+    else:
+        _far_set(state, memory, side, tick, lots)
+    if signed >= state.best[side]:
+        state.dirty |= 1
+        if lots > 0:
+            state.best[side] = signed
+        elif signed == state.best[side]:
+            find_best(state, memory, side, signed)
+
+
+@njit()
+def link(state: Any, memory: Any, slot: int) -> None:
+    """Enter a live own order at its level, behind those that came before it. Levels outside the window have no list."""
+    own = at_own(memory.own)
+    order = own[slot]
+    order.next = 0
+    if not in_window(state, order.price_ticks):
+        return
+    book = at_int(memory.book)
+    place = slot_of(state, 0 if order.side > 0 else 1, order.price_ticks)
+    first = book[place] & SLOT_MASK
+    if first == 0 or own[first - 1].rest_seq > order.rest_seq:
+        order.next = first
+        book[place] = (book[place] & ~SLOT_MASK) | (slot + 1)
+        return
+    before = own[first - 1]
+    while before.next != 0 and own[before.next - 1].rest_seq < order.rest_seq:
+        before = own[before.next - 1]
+    order.next = before.next
+    before.next = slot + 1
+
+
+@njit()
+def unlink(state: Any, memory: Any, slot: int) -> None:
+    """Take an own order out of its level's list."""
+    own = at_own(memory.own)
+    order = own[slot]
+    if not in_window(state, order.price_ticks):
+        return
+    book = at_int(memory.book)
+    place = slot_of(state, 0 if order.side > 0 else 1, order.price_ticks)
+    if book[place] & SLOT_MASK == slot + 1:
+        book[place] = (book[place] & ~SLOT_MASK) | order.next
+        return
+    before = own[(book[place] & SLOT_MASK) - 1]
+    while before.next != slot + 1:
+        before = own[before.next - 1]
+    before.next = order.next
+
+
+@njit()
+def wanted_low(state: Any) -> int:
+    """Return where the window should begin: the market in its middle, in steps of an eighth of its size."""
+    bid, ask = state.best[0], -state.best[1]
+    if bid == -NEVER:
+        bid = ask
+    if ask == NEVER:
+        ask = bid
+    middle = bid + (ask - bid) // 2
+    step = 1 << (state.window_bits - 3)
+    return ((middle - (1 << (state.window_bits - 1))) // step) * step
+
+
+@njit()
+def off_centre(state: Any) -> bool:
+    """Return whether the market has come so near to the window's edge that it should move."""
+    if state.best[0] == -NEVER and state.best[1] == -NEVER:
+        return False
+    moved = wanted_low(state) - state.low_ticks
+    return abs(moved) > (1 << (state.window_bits - 2))
+
+
+@njit()
+def _spill(state: Any, memory: Any, first: int, last: int, count_only: bool) -> int:
+    """Move the levels with first <= tick < last from the ring to the store; return how many there are of the fuller side."""
+    book = at_int(memory.book)
+    most = 0
+    for side in range(2):
+        n = 0
+        for tick in range(first, last):
+            place = slot_of(state, side, tick)
+            if book[place] != 0:
+                lots = book[place] >> SLOT_BITS
+                if lots != 0:
+                    n += 1
+                    if not count_only:
+                        _far_set(state, memory, side, tick, lots)
+                if not count_only:
+                    book[place] = 0
+        most = max(most, n)
+    return most
+
+
+@njit()
+def recentre(state: Any, memory: Any, new_low: int) -> bool:
+    """Move the window; return False, with nothing changed, if the store has no room for the levels that leave it."""
+    size = 1 << state.window_bits
+    low = state.low_ticks
+    moved = min(abs(new_low - low), size)
+    first = low if new_low > low else low + size - moved
+    spare = state.far_cap - max(state.n_far[0], state.n_far[1]) - 1
+    leaving = _spill(state, memory, first, first + moved, True)
+    if leaving > spare:
+        state.need = leaving - spare
+        return False
+    live, own = at_int(memory.live), at_own(memory.own)
+    for i in range(state.n_live):
+        order = own[live[i]]
+        if in_window(state, order.price_ticks):
+            place = slot_of(state, 0 if order.side > 0 else 1, order.price_ticks)
+            at_int(memory.book)[place] &= ~SLOT_MASK
+    _spill(state, memory, first, first + moved, False)
+    state.low_ticks = new_low
+    state.recentres += 1
+    _return_levels(state, memory)
+    for i in range(state.n_live):
+        link(state, memory, live[i])
+    return True
+
+
+@njit()
+def _return_levels(state: Any, memory: Any) -> None:
+    """Bring the levels of the store that the window now covers into the ring."""
+    book, ticks, quantities = at_int(memory.book), at_int(memory.far_ticks), at_int(memory.far_lots)
+    size = 1 << state.window_bits
+    for side in range(2):
+        begin = side * state.far_cap
+        end = begin + state.n_far[side]
+        first = _far_place(state, memory, side, state.low_ticks)
+        last = _far_place(state, memory, side, state.low_ticks + size)
+        for i in range(first, last):
+            place = slot_of(state, side, ticks[i])
+            book[place] = (quantities[i] << SLOT_BITS) | (book[place] & SLOT_MASK)
+        for i in range(last, end):
+            ticks[first + i - last] = ticks[i]
+            quantities[first + i - last] = quantities[i]
+        state.n_far[side] -= last - first
+        # Nothing outside the window is the ring's, whatever was its worst before.
+        state.worst[side] = state.low_ticks if side == 0 else -(state.low_ticks + size - 1)
+
+
+@njit()
+def mark_stale(state: Any, memory: Any) -> None:
+    """Begin a snapshot: every level there is counts as gone unless the snapshot names it."""
+    book, quantities = at_int(memory.book), at_int(memory.far_lots)
+    size = 1 << state.window_bits
+    mask = size - 1
+    for side in range(2):
+        begin = side * state.far_cap
+        for i in range(begin, begin + state.n_far[side]):
+            quantities[i] |= STALE
+        if state.worst[side] == NEVER:
+            continue
+        top = state.low_ticks + mask if side == 0 else -state.low_ticks
+        for signed in range(max(state.worst[side], top - mask), min(state.best[side], top) + 1):
+            place = side * size + ((signed if side == 0 else -signed) & mask)
+            if book[place] >> SLOT_BITS != 0:
+                book[place] |= STALE

@@ -1,0 +1,540 @@
+"""What happens at the exchange: requests that arrive, trades and quotes that meet own orders, and how they fill."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from marketmakerl.backtesting.book import keep_mid, level_lots, link, unlink, write_level
+from marketmakerl.backtesting.orders import answer, end_order, move_to
+from marketmakerl.backtesting.queue import ahead_after
+from marketmakerl.backtesting.records import FILL, OrderType, Status
+from marketmakerl.backtesting.tick_records import (
+    LOTS_MASK,
+    NEVER,
+    SLOT_BITS,
+    SLOT_MASK,
+    STALE,
+    UNKNOWN_AHEAD,
+    Action,
+    Answer,
+    Mode,
+    at_int,
+    at_own,
+    at_pending,
+    at_requests,
+)
+from marketmakerl.core.jit import njit
+from marketmakerl.core.ledger import book_fill, equity, mark_to, start, unit_value
+from marketmakerl.core.memory import viewer
+from marketmakerl.risk.reasons import Reason
+
+at_fills = viewer(FILL)
+
+_LIVE, _PARTIAL, _FILLED = int(Status.LIVE), int(Status.PARTIALLY_FILLED), int(Status.FILLED)
+_CANCELLED, _REJECTED, _EXPIRED = int(Status.CANCELLED), int(Status.REJECTED), int(Status.EXPIRED)
+_LIMIT, _POST_ONLY, _IOC, _MARKET = (int(kind) for kind in OrderType)
+_SUBMIT, _CANCEL = int(Action.SUBMIT), int(Action.CANCEL)
+_ACCEPTED, _FILL, _LAST_FILL, _ENDED, _REFUSED = (int(what) for what in Answer)
+_GAP_MODE = int(Mode.GAP)
+_NONE, _REQUOTE, _GAP, _PRICE = int(Reason.NONE), int(Reason.REQUOTE), int(Reason.GAP), int(Reason.PRICE)
+_NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
+_WOULD_TAKE, _NO_LIQUIDITY = int(Reason.POST_ONLY), int(Reason.NO_LIQUIDITY)
+_EPS = 1e-9
+
+
+@njit()
+def open_session(state: Any, mid: float, ts_ns: int) -> None:
+    """Fix where the run starts from, at the first mid."""
+    start(state, mid)
+    state.first_ns = ts_ns
+    state.sample_ns = ts_ns
+    state.rest_ns = min(state.rest_ns, ts_ns)
+    state.stop_ns = min(state.stop_ns, ts_ns)
+    state.peak_equity = state.start_equity
+    # Local equity is local_cash + local position x value at the local mid, whatever the kind of instrument.
+    state.local_cash = equity(state) - state.position_lots * state.lot_size * unit_value(state, mid)
+
+
+@njit()
+def mark(state: Any, mid: float) -> None:
+    """Move the ledger's mark to a mid, if there is one and it has moved."""
+    if mid > 0.0 and mid != state.mark:
+        mark_to(state, mid)
+
+
+@njit()
+def _go_live(state: Any, memory: Any, slot: int, ts_ns: int) -> None:
+    """Enter a resting order into the list of live ones and into its level."""
+    order = at_own(memory.own)[slot]
+    side = 0 if order.side > 0 else 1
+    order.live_at = state.n_live
+    at_int(memory.live)[state.n_live] = slot
+    state.n_live += 1
+    state.live_side[side] += 1
+    order.rest_seq = state.next_seq
+    state.next_seq += 1
+    link(state, memory, slot)
+    state.own_best[side] = max(state.own_best[side], order.side * order.price_ticks)
+    if state.live_side[0] > 0 and state.live_side[1] > 0 and state.two_sided_since < 0:
+        state.two_sided_since = ts_ns
+
+
+@njit()
+def _leave(state: Any, memory: Any, slot: int, ts_ns: int) -> None:
+    """Take an order out of the list of live ones and out of its level."""
+    own, live = at_own(memory.own), at_int(memory.live)
+    order = own[slot]
+    side = 0 if order.side > 0 else 1
+    unlink(state, memory, slot)
+    state.n_live -= 1
+    last = live[state.n_live]
+    live[order.live_at] = last
+    own[last].live_at = order.live_at
+    state.live_side[side] -= 1
+    if order.side * order.price_ticks == state.own_best[side]:
+        best = -NEVER
+        for i in range(state.n_live):
+            other = own[live[i]]
+            if other.side == order.side:
+                best = max(best, other.side * other.price_ticks)
+        state.own_best[side] = best
+    if state.two_sided_since >= 0 and (state.live_side[0] == 0 or state.live_side[1] == 0):
+        state.two_sided_ns += ts_ns - state.two_sided_since
+        state.two_sided_since = -1
+
+
+@njit()
+def _fill(
+    state: Any, memory: Any, params: Any, slot: int, ts_ns: int, lots: int, price_ticks: int, maker: bool
+) -> None:
+    """Fill `lots` of an order, against the mid that stood before the row or request that caused it."""
+    order = at_own(memory.own)[slot]
+    price = price_ticks * params.tick_size
+    mid = state.row_mid if state.row_mid > 0.0 else price
+    if state.start_mark == 0.0:
+        open_session(state, mid, ts_ns)
+    mark(state, mid)
+    fee = book_fill(state, order.side, lots, price, params.maker_rate if maker else params.taker_rate, maker)
+    order.filled_lots += lots
+    state.filled_lots += lots
+    number = state.fills - 1
+    row = at_fills(memory.fills)[state.n_fills]
+    row.ts_ns = ts_ns
+    row.order_id = order.order_id
+    row.side = order.side
+    row.price_ticks = price_ticks
+    row.qty_lots = lots
+    row.fee = fee
+    row.mid = mid
+    row.maker = int(maker)
+    row.position_lots = state.position_lots
+    row.rested_ns = ts_ns - order.live_ns if order.live_ns > 0 else 0
+    row.joined_behind_lots = order.joined_behind_lots
+    state.n_fills += 1
+    later = at_pending(memory.pending)[state.pending_end & state.pending_mask]
+    later.ts_ns = ts_ns
+    later.fill = number
+    state.pending_end += 1
+    if state.markout_ns == NEVER:
+        state.markout_ns = ts_ns  # the true time is worked out when it is handled
+        state.rest_ns = min(state.rest_ns, ts_ns)
+        state.stop_ns = min(state.stop_ns, ts_ns)
+    whole = order.filled_lots == order.qty_lots
+    if whole:
+        if maker:
+            _leave(state, memory, slot, ts_ns)
+        end_order(state, memory, params, slot, ts_ns, _FILLED, _NONE)
+    else:
+        move_to(order, _PARTIAL)
+    answer(state, memory, params, slot, ts_ns, _LAST_FILL if whole else _FILL, lots, price_ticks, fee)
+
+
+@njit()
+def _best_own(state: Any, memory: Any, side: int, limit: int) -> int:
+    """Return the slot of the side's own order with the best price at or above `limit` (signed), the oldest of those."""
+    own, live = at_own(memory.own), at_int(memory.live)
+    found, best, seq = -1, limit, np.int64(NEVER)
+    sign = 1 - 2 * side
+    for i in range(state.n_live):
+        order = own[live[i]]
+        if order.side == sign:
+            signed = sign * order.price_ticks
+            if signed > best or (signed == best and order.rest_seq < seq):
+                found, best, seq = live[i], signed, order.rest_seq
+    return found
+
+
+@njit()
+def fill_through(state: Any, memory: Any, params: Any, side: int, limit: int, lots: int, ts_ns: int) -> int:
+    """Fill own orders at `limit` (signed) or better at their own prices; return what is left of `lots`."""
+    while lots > 0 and state.own_best[side] >= limit:
+        slot = _best_own(state, memory, side, limit)
+        order = at_own(memory.own)[slot]
+        take = min(order.qty_lots - order.filled_lots, lots)
+        _fill(state, memory, params, slot, ts_ns, take, order.price_ticks, True)
+        lots -= take
+    return lots
+
+
+@njit()
+def trade(state: Any, memory: Any, params: Any, side: int, tick: int, lots: int, ts_ns: int) -> None:
+    """Let a trade that hit `side` meet own orders: those it went through, then the queue at its price, then those in it."""
+    signed = tick if side == 0 else -tick
+    left = fill_through(state, memory, params, side, signed + 1, lots, ts_ns)
+    if left == 0 or state.own_best[side] < signed:
+        return
+    own, live = at_own(memory.own), at_int(memory.live)
+    sign = 1 - 2 * side
+    used, after = 0, np.int64(-1)
+    while True:
+        # The next oldest at this price. A fill moves the list, so it is searched anew: there are few.
+        slot, seq = -1, np.int64(NEVER)
+        for i in range(state.n_live):
+            order = own[live[i]]
+            if order.side == sign and order.price_ticks == tick and after < order.rest_seq < seq:
+                slot, seq = live[i], order.rest_seq
+        if slot < 0:
+            return
+        after = seq
+        order = own[slot]
+        order.traded_lots += left
+        if order.ahead_lots >= UNKNOWN_AHEAD:
+            continue
+        can = int(math.floor(left - order.ahead_lots - used + _EPS))
+        order.ahead_lots = max(0.0, order.ahead_lots - left)
+        if can > 0:
+            take = min(order.qty_lots - order.filled_lots, can)
+            used += take
+            _fill(state, memory, params, slot, ts_ns, take, tick, True)
+
+
+@njit()
+def move_queue(state: Any, memory: Any, params: Any, side: int, tick: int, old: int, new: int) -> None:
+    """Move own orders at a level up the queue after the level went from `old` to `new` lots."""
+    if state.live_side[side] == 0:
+        return
+    own = at_own(memory.own)
+    if 0 <= tick - state.low_ticks < (1 << state.window_bits):
+        size = 1 << state.window_bits
+        slot = (at_int(memory.book)[side * size + (tick & (size - 1))] & SLOT_MASK) - 1
+        while slot >= 0:
+            order = own[slot]
+            order.ahead_lots = ahead_after(params, order.ahead_lots, old, new, order.traded_lots)
+            order.traded_lots = 0
+            slot = order.next - 1
+        return
+    live = at_int(memory.live)
+    for i in range(state.n_live):
+        order = own[live[i]]
+        if order.price_ticks == tick and order.side == 1 - 2 * side:
+            order.ahead_lots = ahead_after(params, order.ahead_lots, old, new, order.traded_lots)
+            order.traded_lots = 0
+
+
+@njit()
+def change_level(state: Any, memory: Any, params: Any, side: int, tick: int, new: int, ts_ns: int) -> None:
+    """Set a recorded level, with all that follows for own orders on both sides: the slow path."""
+    old = level_lots(state, memory, side, tick)
+    if new > old:
+        limit = -tick if side == 0 else tick
+        if state.own_best[1 - side] >= limit:
+            fill_through(state, memory, params, 1 - side, limit, new - old, ts_ns)
+    write_level(state, memory, side, tick, new)
+    move_queue(state, memory, params, side, tick, old, new)
+
+
+@njit()
+def best_becomes(state: Any, memory: Any, params: Any, side: int, tick: int, lots: int, ts_ns: int) -> None:
+    """Take a quote of the best price: what was better is gone."""
+    signed = tick if side == 0 else -tick
+    while state.best[side] > signed:
+        change_level(state, memory, params, side, abs(state.best[side]), 0, ts_ns)
+    change_level(state, memory, params, side, tick, lots, ts_ns)
+    _nobody_else(state, memory, side, signed + 1)
+
+
+@njit()
+def _nobody_else(state: Any, memory: Any, side: int, limit: int) -> None:
+    """Let no own order at `limit` (signed) or better wait behind more than is displayed: the book there is known."""
+    if state.own_best[side] < limit:
+        return
+    own, live = at_own(memory.own), at_int(memory.live)
+    sign = 1 - 2 * side
+    for i in range(state.n_live):
+        order = own[live[i]]
+        if order.side == sign and sign * order.price_ticks >= limit:
+            order.ahead_lots = min(order.ahead_lots, float(level_lots(state, memory, side, order.price_ticks)))
+
+
+@njit()
+def end_snapshot(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
+    """Remove what the snapshot did not name. Beyond its worst level nothing is known: queues there stay as they are."""
+    book, ticks, quantities = at_int(memory.book), at_int(memory.far_ticks), at_int(memory.far_lots)
+    size = 1 << state.window_bits
+    mask = size - 1
+    for side in range(2):
+        named = state.named_worst[side]
+        state.known[side] = named if named < NEVER else -NEVER
+        begin = side * state.far_cap
+        i = begin
+        while i < begin + state.n_far[side]:
+            if quantities[i] & STALE:
+                _remove(state, memory, params, side, ticks[i], quantities[i] & LOTS_MASK)
+            else:
+                i += 1
+        if state.worst[side] == NEVER:
+            continue
+        top = state.low_ticks + mask if side == 0 else -state.low_ticks
+        first, last = max(state.worst[side], top - mask), min(state.best[side], top)
+        for signed in range(first, last + 1):
+            tick = signed if side == 0 else -signed
+            level = book[side * size + (tick & mask)]
+            if level & STALE:
+                _remove(state, memory, params, side, tick, (level >> SLOT_BITS) & LOTS_MASK)
+    for side in range(2):
+        _nobody_else(state, memory, side, state.known[side])
+    state.snapshots += 1
+
+
+@njit()
+def _remove(state: Any, memory: Any, params: Any, side: int, tick: int, old: int) -> None:
+    signed = tick if side == 0 else -tick
+    write_level(state, memory, side, tick, 0)
+    if signed >= state.known[side]:
+        move_queue(state, memory, params, side, tick, old, 0)
+
+
+@njit()
+def handle_request(state: Any, memory: Any, params: Any) -> None:
+    """Let the next request reach the exchange."""
+    requests = at_requests(memory.requests)
+    row = requests[state.request_first & state.request_mask]
+    state.request_first += 1
+    state.next_request_ns = NEVER
+    if state.request_first != state.request_end:
+        state.next_request_ns = requests[state.request_first & state.request_mask].arrive_ns
+    slot, ts_ns = row.slot, row.arrive_ns
+    order = at_own(memory.own)[slot]
+    order.in_flight -= 1
+    state.row_mid = keep_mid(state, params.tick_size)
+    if row.action == _SUBMIT:
+        _arrive(state, memory, params, slot, ts_ns)
+        return
+    if order.status != _LIVE and order.status != _PARTIAL:
+        state.too_late += 1
+        answer(state, memory, params, slot, ts_ns, _REFUSED, 0, 0, 0.0)
+    elif row.action == _CANCEL or row.qty_lots <= order.filled_lots:
+        _leave(state, memory, slot, ts_ns)
+        end_order(state, memory, params, slot, ts_ns, _CANCELLED, row.reason if row.action == _CANCEL else _REQUOTE)
+        answer(state, memory, params, slot, ts_ns, _ENDED, 0, 0, 0.0)
+    else:
+        _change(state, memory, params, slot, ts_ns, row.price_ticks, row.qty_lots)
+
+
+@njit()
+def _crosses(state: Any, side: int, price_ticks: int) -> bool:
+    """Return whether a buy (+1) or sell (-1) at this price would meet the other side's recorded best."""
+    best = state.best[1 if side > 0 else 0]
+    return best > -NEVER and side * price_ticks >= -best
+
+
+@njit()
+def _unit(params: Any, price_ticks: int) -> float:
+    return price_ticks * params.tick_size * params.contract_size * params.lot_size
+
+
+@njit()
+def _reserved_cash(state: Any, memory: Any, params: Any) -> float:
+    """Return the cash that own live bids hold."""
+    own, live = at_own(memory.own), at_int(memory.live)
+    total = 0.0
+    for i in range(state.n_live):
+        order = own[live[i]]
+        if order.side > 0:
+            total += (order.qty_lots - order.filled_lots) * _unit(params, order.price_ticks)
+    return total * (1.0 + max(params.maker_rate, 0.0))
+
+
+@njit()
+def _free_lots(state: Any, memory: Any) -> int:
+    """Return the lots held that no own live ask offers."""
+    own, live = at_own(memory.own), at_int(memory.live)
+    free = state.position_lots
+    for i in range(state.n_live):
+        order = own[live[i]]
+        if order.side < 0:
+            free -= order.qty_lots - order.filled_lots
+    return free
+
+
+@njit()
+def _balance_reason(state: Any, memory: Any, params: Any, side: int, price_ticks: int, lots: int) -> int:
+    """Return why a spot account cannot carry a resting order, 0 if it can."""
+    if params.spot == 0:
+        return _NONE
+    if side < 0:
+        return _NONE if lots <= _free_lots(state, memory) else _NO_INVENTORY
+    cost = lots * _unit(params, price_ticks) * (1.0 + max(params.maker_rate, 0.0))
+    free = state.cash - _reserved_cash(state, memory, params)
+    return _NONE if cost <= free + _EPS * max(1.0, state.cash) else _NO_CASH
+
+
+@njit()
+def _reject(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, reason: int) -> None:
+    state.rejected += 1
+    end_order(state, memory, params, slot, ts_ns, _REJECTED, reason)
+    answer(state, memory, params, slot, ts_ns, _ENDED, 0, 0, 0.0)
+
+
+@njit()
+def _arrive(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
+    """Let a new order reach the exchange."""
+    order = at_own(memory.own)[slot]
+    kind = order.order_type
+    reason = _NONE
+    if state.mode == _GAP_MODE:
+        reason = _GAP
+    elif order.qty_lots < 1 or (kind != _MARKET and order.price_ticks < 1):
+        reason = _PRICE
+    elif kind == _LIMIT or kind == _POST_ONLY:
+        reason = _balance_reason(state, memory, params, order.side, order.price_ticks, order.qty_lots)
+    crosses = kind == _MARKET or _crosses(state, order.side, order.price_ticks)
+    if reason == _NONE and crosses and kind == _POST_ONLY:
+        reason = _WOULD_TAKE
+    if reason != _NONE:
+        _reject(state, memory, params, slot, ts_ns, reason)
+        return
+    if crosses:
+        _take(state, memory, params, slot, ts_ns)
+    if order.status == _FILLED:
+        return
+    if kind == _IOC or kind == _MARKET:
+        end_order(state, memory, params, slot, ts_ns, _EXPIRED, _NO_LIQUIDITY)
+        answer(state, memory, params, slot, ts_ns, _ENDED, 0, 0, 0.0)
+        return
+    _rest(state, memory, params, slot, ts_ns)
+    answer(state, memory, params, slot, ts_ns, _ACCEPTED, 0, 0, 0.0)
+
+
+@njit()
+def _rest(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
+    """Join the queue at the order's price."""
+    order = at_own(memory.own)[slot]
+    side = 0 if order.side > 0 else 1
+    order.traded_lots = 0
+    order.ahead_lots = 0.0
+    if params.queue != 2:
+        if order.side * order.price_ticks >= state.known[side]:
+            order.ahead_lots = float(level_lots(state, memory, side, order.price_ticks))
+        else:
+            order.ahead_lots = UNKNOWN_AHEAD
+    order.joined_behind_lots = order.ahead_lots
+    if order.live_ns == 0:
+        order.live_ns = ts_ns
+    if order.filled_lots == 0:
+        if order.status != _LIVE:
+            move_to(order, _LIVE)
+    elif order.status != _PARTIAL:
+        move_to(order, _PARTIAL)
+    _go_live(state, memory, slot, ts_ns)
+
+
+@njit()
+def _next_level(state: Any, memory: Any, side: int, signed: int) -> int:
+    """Return the signed price of a side's best known level at or below `signed`, -NEVER if there is none."""
+    book = at_int(memory.book)
+    size = 1 << state.window_bits
+    mask, base = size - 1, side * size
+    inside = min(signed, state.low_ticks + mask if side == 0 else -state.low_ticks)
+    while inside >= state.worst[side] and (book[base + (abs(inside) & mask)] >> SLOT_BITS) == 0:
+        inside -= 1
+    found = inside if inside >= state.worst[side] else -NEVER
+    ticks = at_int(memory.far_ticks)
+    begin = side * state.far_cap
+    for i in range(begin, begin + state.n_far[side]):
+        other = ticks[i] if side == 0 else -ticks[i]
+        if other <= signed:
+            found = max(found, other)
+    return found if found >= state.known[side] else -NEVER
+
+
+@njit()
+def levels_to_take(state: Any, memory: Any, params: Any, slot: int, price_ticks: int, lots: int) -> int:
+    """Return how many levels an order would take from: what room it needs in the outputs."""
+    order = at_own(memory.own)[slot]
+    other = 1 if order.side > 0 else 0
+    if order.order_type == _POST_ONLY or not (
+        order.order_type == _MARKET or _crosses(state, order.side, price_ticks)
+    ):
+        return 0
+    n = 0
+    signed = _next_level(state, memory, other, state.best[other])
+    while lots > 0 and signed > -NEVER and (order.order_type == _MARKET or order.side * price_ticks >= -signed):
+        lots -= level_lots(state, memory, other, abs(signed))
+        n += 1
+        signed = _next_level(state, memory, other, signed - 1)
+    return n
+
+
+@njit()
+def _take(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
+    """Take displayed liquidity level by level, as far as the limit, the known book and a spot balance reach."""
+    order = at_own(memory.own)[slot]
+    other = 1 if order.side > 0 else 0
+    signed = _next_level(state, memory, other, state.best[other])
+    while signed > -NEVER and order.filled_lots < order.qty_lots:
+        if order.order_type != _MARKET and order.side * order.price_ticks < -signed:
+            return
+        price_ticks = abs(signed)
+        wanted = min(order.qty_lots - order.filled_lots, level_lots(state, memory, other, price_ticks))
+        lots = wanted
+        if params.spot != 0:
+            if order.side < 0:
+                lots = min(lots, _free_lots(state, memory))
+            else:
+                free = state.cash - _reserved_cash(state, memory, params)
+                unit = _unit(params, price_ticks) * (1.0 + params.taker_rate)
+                lots = min(lots, int(math.floor(free / unit + _EPS)))
+        if lots > 0:
+            _fill(state, memory, params, slot, ts_ns, lots, price_ticks, False)
+        if lots < wanted:
+            return
+        signed = _next_level(state, memory, other, signed - 1)
+
+
+@njit()
+def _change(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, price_ticks: int, qty_lots: int) -> None:
+    """Change a live order's price and total quantity; only less quantity at the same price keeps its place."""
+    order = at_own(memory.own)[slot]
+    if price_ticks == order.price_ticks and qty_lots <= order.qty_lots:
+        state.submitted_lots -= order.qty_lots - qty_lots
+        order.qty_lots = qty_lots
+        answer(state, memory, params, slot, ts_ns, _ACCEPTED, 0, 0, 0.0)
+        return
+    crosses = _crosses(state, order.side, price_ticks)
+    refused = price_ticks < 1 or state.mode == _GAP_MODE or (crosses and order.order_type == _POST_ONLY)
+    if not refused:
+        _leave(state, memory, slot, ts_ns)
+        lots = qty_lots - order.filled_lots
+        refused = _balance_reason(state, memory, params, order.side, price_ticks, lots) != _NONE
+        if refused:
+            seq = order.rest_seq
+            _go_live(state, memory, slot, ts_ns)
+            unlink(state, memory, slot)
+            order.rest_seq = seq
+            link(state, memory, slot)
+    if refused:
+        state.replace_rejected += 1
+        answer(state, memory, params, slot, ts_ns, _REFUSED, order.qty_lots, order.price_ticks, 0.0)
+        return
+    state.submitted_lots += qty_lots - order.qty_lots
+    order.price_ticks = price_ticks
+    order.qty_lots = qty_lots
+    if crosses:
+        _take(state, memory, params, slot, ts_ns)
+    if order.status != _FILLED:
+        _rest(state, memory, params, slot, ts_ns)
+        answer(state, memory, params, slot, ts_ns, _ACCEPTED, 0, 0, 0.0)

@@ -1,0 +1,246 @@
+"""Own orders: their states, the way of a request to the exchange, and the way of an answer back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marketmakerl.backtesting.latency import entry_latency, response_latency
+from marketmakerl.backtesting.records import ORDER, OrderType, Status
+from marketmakerl.backtesting.tick_records import (
+    NEVER,
+    Action,
+    Answer,
+    Local,
+    at_answers,
+    at_int,
+    at_own,
+    at_requests,
+)
+from marketmakerl.core.jit import njit
+from marketmakerl.core.ledger import unit_value
+from marketmakerl.core.memory import viewer
+
+at_orders = viewer(ORDER)
+
+_NEW, _LIVE, _PARTIAL, _FILLED, _CANCELLED, _REJECTED, _EXPIRED = (int(status) for status in Status)
+_FREE, _SENT, _WORKING, _CANCELLING, _CLOSED = (int(local) for local in Local)
+_SUBMIT, _CANCEL, _REPLACE = (int(action) for action in Action)
+_ACCEPTED, _FILL, _LAST_FILL, _ENDED, _REFUSED = (int(answer) for answer in Answer)
+_IOC, _MARKET = int(OrderType.IOC), int(OrderType.MARKET)
+
+# From a status, to which others an order may go. Everything else is a bug, and stops the run.
+_MAY_BECOME = {
+    Status.NEW: (Status.LIVE, Status.PARTIALLY_FILLED, Status.FILLED, Status.REJECTED, Status.EXPIRED),
+    Status.LIVE: (Status.PARTIALLY_FILLED, Status.FILLED, Status.CANCELLED, Status.EXPIRED),
+    Status.PARTIALLY_FILLED: (Status.PARTIALLY_FILLED, Status.FILLED, Status.CANCELLED, Status.EXPIRED),
+}
+ALLOWED = sum(1 << (int(before) * 8 + int(after)) for before, afters in _MAY_BECOME.items() for after in afters)
+
+
+@njit()
+def move_to(order: Any, status: int) -> None:
+    """Move an order to another status.
+
+    Raises:
+        AssertionError: the life of an order has no such step (see `ALLOWED`).
+    """
+    if (ALLOWED >> (order.status * 8 + status)) & 1 == 0:
+        raise AssertionError("illegal order transition")
+    order.status = status
+
+
+@njit()
+def end_order(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, status: int, reason: int) -> None:
+    """Move an order to a terminal status and into the order log."""
+    order = at_own(memory.own)[slot]
+    move_to(order, status)
+    order.reason = reason
+    order.closed_ns = ts_ns
+    if params.log_orders == 0:
+        return
+    row = at_orders(memory.orders)[state.n_orders]
+    row.order_id = order.order_id
+    row.side = order.side
+    row.price_ticks = order.price_ticks
+    row.qty_lots = order.qty_lots
+    row.filled_lots = order.filled_lots
+    row.submitted_ns = order.submitted_ns
+    row.live_ns = order.live_ns
+    row.closed_ns = ts_ns
+    row.status = status
+    row.reason = reason
+    row.order_type = order.order_type
+    row.joined_behind_lots = order.joined_behind_lots
+    state.n_orders += 1
+
+
+@njit()
+def answer(
+    state: Any, memory: Any, params: Any, slot: int, ts_ns: int, what: int, lots: int, price_ticks: int, fee: float
+) -> None:
+    """Send an answer on its way to us. Answers never overtake one another."""
+    arrive_ns = max(state.last_answer_ns, ts_ns + response_latency(state, memory, params, ts_ns))
+    state.last_answer_ns = arrive_ns
+    row = at_answers(memory.answers)[state.answer_end & state.answer_mask]
+    row.arrive_ns = arrive_ns
+    row.slot = slot
+    row.what = what
+    row.lots = lots
+    row.price_ticks = price_ticks
+    row.fee = fee
+    if state.answer_end == state.answer_first:
+        state.next_answer_ns = arrive_ns
+    state.answer_end += 1
+    at_own(memory.own)[slot].in_flight += 1
+    state.stop_ns = min(state.stop_ns, arrive_ns)
+
+
+@njit()
+def request(
+    state: Any, memory: Any, params: Any, slot: int, action: int, reason: int, price_ticks: int, qty_lots: int
+) -> None:
+    """Send a request on its way to the exchange, now. Requests never overtake one another."""
+    arrive_ns = max(state.last_request_ns, state.now_ns + entry_latency(state, memory, params, state.now_ns))
+    state.last_request_ns = arrive_ns
+    row = at_requests(memory.requests)[state.request_end & state.request_mask]
+    row.arrive_ns = arrive_ns
+    row.slot = slot
+    row.action = action
+    row.reason = reason
+    row.price_ticks = price_ticks
+    row.qty_lots = qty_lots
+    if state.request_end == state.request_first:
+        state.next_request_ns = arrive_ns
+    state.request_end += 1
+    at_own(memory.own)[slot].in_flight += 1
+
+
+@njit()
+def submit(state: Any, memory: Any, params: Any, side: int, price_ticks: int, qty_lots: int, order_type: int) -> None:
+    """Send a new order. There must be a free slot."""
+    state.n_free -= 1
+    slot = at_int(memory.free)[state.n_free]
+    order = at_own(memory.own)[slot]
+    order.order_id = state.next_order_id
+    state.next_order_id += 1
+    order.side = side
+    order.price_ticks = price_ticks
+    order.qty_lots = qty_lots
+    order.filled_lots = 0
+    order.submitted_ns = state.now_ns
+    order.live_ns = 0
+    order.closed_ns = 0
+    order.status = _NEW
+    order.reason = 0
+    order.order_type = order_type
+    order.joined_behind_lots = 0.0
+    order.local = _SENT
+    order.local_price_ticks = price_ticks
+    order.local_qty_lots = qty_lots
+    order.local_filled_lots = 0
+    order.in_flight = 0
+    order.taker = int(order_type == _IOC or order_type == _MARKET)
+    if order.taker:
+        state.takers += 1
+    else:
+        _enter_work(state, memory, slot)
+    state.orders += 1
+    state.submitted_lots += qty_lots
+    request(state, memory, params, slot, _SUBMIT, 0, price_ticks, qty_lots)
+
+
+@njit()
+def cancel(state: Any, memory: Any, params: Any, slot: int, reason: int) -> None:
+    """Send a cancel."""
+    at_own(memory.own)[slot].local = _CANCELLING
+    state.cancels += 1
+    request(state, memory, params, slot, _CANCEL, reason, 0, 0)
+
+
+@njit()
+def replace(state: Any, memory: Any, params: Any, slot: int, price_ticks: int, qty_lots: int) -> None:
+    """Send a change of price and total quantity; locally the order counts as changed from now on."""
+    order = at_own(memory.own)[slot]
+    if order.taker == 0 and order.local_price_ticks != price_ticks:
+        _leave_work(state, memory, slot)
+        order.local_price_ticks = price_ticks
+        _enter_work(state, memory, slot)
+    order.local_qty_lots = qty_lots
+    state.replaces += 1
+    request(state, memory, params, slot, _REPLACE, 0, price_ticks, qty_lots)
+
+
+@njit()
+def _enter_work(state: Any, memory: Any, slot: int) -> None:
+    """Enter an order into its side's list of what we have out there: best price first, then oldest."""
+    own, work = at_own(memory.own), at_int(memory.work)
+    order = own[slot]
+    side = 0 if order.side > 0 else 1
+    base = side * state.own_cap
+    signed = order.side * order.local_price_ticks
+    i = base + state.n_work[side]
+    while i > base and own[work[i - 1]].side * own[work[i - 1]].local_price_ticks < signed:
+        work[i] = work[i - 1]
+        i -= 1
+    work[i] = slot
+    state.n_work[side] += 1
+
+
+@njit()
+def _leave_work(state: Any, memory: Any, slot: int) -> None:
+    work = at_int(memory.work)
+    side = 0 if at_own(memory.own)[slot].side > 0 else 1
+    base = side * state.own_cap
+    i = base
+    while work[i] != slot:
+        i += 1
+    state.n_work[side] -= 1
+    for j in range(i, base + state.n_work[side]):
+        work[j] = work[j + 1]
+
+
+@njit()
+def take_answer(state: Any, memory: Any, params: Any) -> None:
+    """Take note of the next answer, and free the order's slot once nothing of it is under way any more."""
+    answers = at_answers(memory.answers)
+    row = answers[state.answer_first & state.answer_mask]
+    state.answer_first += 1
+    state.next_answer_ns = NEVER
+    if state.answer_first != state.answer_end:
+        state.next_answer_ns = answers[state.answer_first & state.answer_mask].arrive_ns
+    slot, what = row.slot, row.what
+    order = at_own(memory.own)[slot]
+    order.in_flight -= 1
+    state.settled = 0
+    state.view_changed = 1
+    if what == _ACCEPTED:
+        if order.local == _SENT:
+            order.local = _WORKING
+    elif what == _FILL or what == _LAST_FILL:
+        order.local_filled_lots += row.lots
+        side = 0 if order.side > 0 else 1
+        price = row.price_ticks * params.tick_size
+        state.local_lots += order.side * row.lots
+        state.local_cash -= order.side * row.lots * params.lot_size * unit_value(state, price) + row.fee
+        state.filled_qty[side] += row.lots
+        state.filled_value[side] += row.lots * price
+    if what == _LAST_FILL or what == _ENDED:
+        order.local = _CLOSED
+        if order.taker:
+            state.takers -= 1
+        else:
+            _leave_work(state, memory, slot)
+    if order.local == _CLOSED and order.in_flight == 0:
+        order.local = _FREE
+        at_int(memory.free)[state.n_free] = slot
+        state.n_free += 1
+
+
+@njit()
+def slot_by_id(state: Any, memory: Any, order_id: int) -> int:
+    """Return the slot of an order that may still be changed as far as we know, or -1."""
+    own = at_own(memory.own)
+    for slot in range(state.own_cap):
+        if own[slot].order_id == order_id and own[slot].local != _FREE and own[slot].local != _CLOSED:
+            return slot
+    return -1

@@ -1,0 +1,314 @@
+"""A decision on ticks: what we see, what the model wants, what the limits leave of it, and the requests that follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from marketmakerl.backtesting.orders import cancel, replace, submit
+from marketmakerl.backtesting.records import OrderType
+from marketmakerl.backtesting.tick_records import NEVER, Local, at_int, at_own
+from marketmakerl.core.jit import njit
+from marketmakerl.core.ledger import unit_value
+from marketmakerl.risk.breakers import check_breakers
+from marketmakerl.risk.overlays import HALTED, apply_overlays, earns_its_fee, observe
+from marketmakerl.risk.reasons import Reason
+
+_WORKING = int(Local.WORKING)
+_LIMIT, _POST_ONLY, _MARKET = int(OrderType.LIMIT), int(OrderType.POST_ONLY), int(OrderType.MARKET)
+_NONE, _REQUOTE, _WITHDRAWN = int(Reason.NONE), int(Reason.REQUOTE), int(Reason.WITHDRAWN)
+_NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
+_MIN_NOTIONAL, _PRICE, _EDGE = int(Reason.MIN_NOTIONAL), int(Reason.PRICE), int(Reason.EDGE)
+_GAP, _NO_BOOK, _HALTED = int(Reason.GAP), int(Reason.NO_BOOK), int(Reason.HALTED)
+_NS_PER_S = 1e9
+_EPS = 1e-6  # of a tick or a lot: float noise
+
+
+@njit()
+def look(state: Any, params: Any, context: Any) -> int:
+    """Write what we see now into the model's context; return 0, or why there is nothing to quote against."""
+    context.ts_ns = state.now_ns
+    if state.view_changed != 0:
+        state.view_changed = 0
+        state.settled = 0
+        state.view_reason = _write_view(state, params, context)
+    if params.session_s < np.inf:
+        context.time_left_s = params.session_s - ((state.now_ns - state.first_ns) / _NS_PER_S) % params.session_s
+    context.bid_qty = params.order_qty
+    context.ask_qty = params.order_qty
+    context.take_qty = 0.0
+    return int(state.view_reason)
+
+
+@njit()
+def _write_view(state: Any, params: Any, context: Any) -> int:
+    if state.view_unknown:
+        return _GAP
+    bid, ask = state.view_bid, -state.view_ask
+    if bid == -NEVER or ask == NEVER or bid >= ask or ask == 0:
+        return _NO_BOOK
+    mid = (bid + ask) * 0.5 * params.tick_size
+    context.mid = mid
+    context.best_bid = bid * params.tick_size
+    context.best_ask = ask * params.tick_size
+    context.best_bid_qty = state.view_bid_lots * params.lot_size
+    context.best_ask_qty = state.view_ask_lots * params.lot_size
+    context.inventory = state.local_lots * params.lot_size
+    context.q = (state.local_lots - params.target_lots) / params.order_lots
+    context.maker_fee = params.maker_rate * mid
+    return _NONE
+
+
+@njit()
+def unchanged(state: Any, params: Any, context: Any, bid_offset: float, ask_offset: float) -> bool:
+    """Return whether deciding again can change nothing: same view, same wish, same orders, and nothing else to obey."""
+    return (
+        state.settled != 0
+        and bid_offset == state.quote_offset[0]
+        and ask_offset == state.quote_offset[1]
+        and context.bid_qty == params.order_qty
+        and context.ask_qty == params.order_qty
+        and context.take_qty == 0.0
+    )
+
+
+@njit()
+def local_equity(state: Any, mid: float) -> float:
+    """Return equity as far as we know: fills that have been reported, at the mid we see."""
+    return float(state.local_cash + state.local_lots * state.lot_size * unit_value(state, mid))
+
+
+@njit()
+def withdraw(state: Any, memory: Any, params: Any, reason: int) -> None:
+    """Quote nothing: cancel what is out there."""
+    for side in range(2):
+        state.quote_reason[side] = reason
+        state.suppressed[reason] += 1
+        _cancel_all(state, memory, params, side, reason)
+
+
+@njit()
+def _cancel_all(state: Any, memory: Any, params: Any, side: int, reason: int) -> None:
+    own, work = at_own(memory.own), at_int(memory.work)
+    base = side * state.own_cap
+    for i in range(base, base + state.n_work[side]):
+        if own[work[i]].local == _WORKING:
+            cancel(state, memory, params, work[i], reason)
+
+
+@njit()
+def breakers_and_view(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> bool:
+    """Check the breakers and note the market; return whether the model is to be asked."""
+    if check_breakers(state, risk, local_equity(state, context.mid), state.start_equity):
+        state.liquidations += 1
+    if state.breaker == HALTED:
+        withdraw(state, memory, params, _HALTED)
+        # In slices as deep as the book shows: what one market order leaves, the next wake sends again.
+        if state.takers == 0 and state.local_lots != 0:
+            side = -1 if state.local_lots > 0 else 1
+            submit(state, memory, params, side, 0, abs(state.local_lots), _MARKET)
+        return False
+    observe(state, risk, state.now_ns, context.mid)
+    return True
+
+
+@njit()
+def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None:
+    """Bring the orders out there in line with what the model wants, within the limits."""
+    state.decisions += 1
+    for side in range(2):
+        qty = context.bid_qty if side == 0 else context.ask_qty
+        lots = params.order_lots
+        if qty != params.order_qty:
+            lots = int(np.floor(qty / params.lot_size + _EPS)) if qty < 9e15 * params.lot_size else 0
+        state.want_offset[side] = state.quote_offset[side]
+        state.want_lots[side] = lots * params.levels
+        state.want_reason[side] = _NONE if lots > 0 and not np.isnan(state.quote_offset[side]) else _WITHDRAWN
+    if params.risk_on != 0:
+        lot_value = params.lot_size * abs(unit_value(state, context.mid))
+        excess_lots = state.local_lots - params.target_lots
+        apply_overlays(state, risk, state.now_ns, excess_lots, lot_value, state.start_equity)
+    sent = state.request_end
+    new_bids = _reconcile(state, memory, params, risk, context, 0)
+    new_asks = _reconcile(state, memory, params, risk, context, 1)
+    if new_bids > 0:
+        _send_new(state, memory, params, 0, new_bids)
+    if new_asks > 0:
+        _send_new(state, memory, params, 1, new_asks)
+    if context.take_qty != 0.0 and state.takers == 0:
+        lots = int(np.floor(abs(context.take_qty) / params.lot_size + _EPS))
+        if lots > 0:
+            submit(state, memory, params, 1 if context.take_qty > 0.0 else -1, 0, lots, _MARKET)
+    quoted = state.quote_reason[0] == _NONE and state.quote_reason[1] == _NONE
+    standard = context.bid_qty == params.order_qty and context.ask_qty == params.order_qty
+    state.settled = int(params.plain != 0 and quoted and standard and state.request_end == sent)
+
+
+@njit()
+def _send_new(state: Any, memory: Any, params: Any, side: int, count: int) -> None:
+    want = at_int(memory.want)
+    base = side * 2 * params.levels
+    kind = _POST_ONLY if params.post_only else _LIMIT
+    for i in range(count):
+        submit(state, memory, params, 1 - 2 * side, want[base + 2 * i], want[base + 2 * i + 1], kind)
+
+
+@njit()
+def _first_price(state: Any, params: Any, context: Any, side: int) -> int:
+    """Return the price of the side's first level in ticks, 0 if there is none. Bids round down, asks up."""
+    sign = 1 - 2 * side
+    exact = (context.mid - sign * state.want_offset[side]) * params.ticks_per_price
+    # A price beyond 2**53 ticks has no whole ticks left to round to.
+    if not abs(exact) < 9e15:
+        return 0
+    if side == 0:
+        tick = int(np.floor(exact + _EPS))
+        if params.post_only:
+            # Through the market we see is placed one tick short of it, as a passive order.
+            tick = min(tick, int(np.rint(context.best_ask * params.ticks_per_price)) - 1)
+        if params.grid_ticks > 1:
+            tick = (tick // params.grid_ticks) * params.grid_ticks
+    else:
+        tick = int(np.ceil(exact - _EPS))
+        if params.post_only:
+            tick = max(tick, int(np.rint(context.best_bid * params.ticks_per_price)) + 1)
+        if params.grid_ticks > 1:
+            tick = -((-tick) // params.grid_ticks) * params.grid_ticks
+    return max(tick, 0)
+
+
+@njit()
+def _unit_cost(params: Any, tick: int) -> float:
+    """Return the cash that a spot bid for one lot holds."""
+    price = tick * params.tick_size
+    return float(price * params.contract_size * params.lot_size * (1.0 + max(params.maker_rate, 0.0)))
+
+
+@njit()
+def _may_quote(
+    state: Any, params: Any, risk: Any, context: Any, side: int, tick: int, lots: int, used: float
+) -> tuple[int, int]:
+    """Return how many lots a level may have, and why none if none. `used`: what levels before it take of the balance."""
+    if tick < 1:
+        return 0, _PRICE
+    sign = 1 - 2 * side
+    price = tick * params.tick_size
+    if params.risk_on != 0 and sign * (state.local_lots - params.target_lots) >= 0:
+        # Where it will stand decides what it can earn; getting rid of risk may cost.
+        if not earns_its_fee(risk, sign * (context.mid - price), context.maker_fee, context.mid):
+            return 0, _EDGE
+    wanted = lots
+    if params.spot != 0:
+        if side == 1:
+            lots = min(lots, max(state.local_lots - int(used), 0))
+        else:
+            lots = min(lots, int(max(np.floor((state.local_cash - used) / _unit_cost(params, tick) + _EPS), 0.0)))
+    if params.min_notional > 0.0:
+        unit = 1.0 if params.inverse else price
+        if lots * params.lot_size * params.contract_size * unit < params.min_notional * (1.0 - 1e-9):
+            if lots < wanted:
+                return 0, _NO_CASH if side == 0 else _NO_INVENTORY
+            return 0, _MIN_NOTIONAL
+    if lots < 1:
+        return 0, _NO_CASH if side == 0 else _NO_INVENTORY
+    return lots, _NONE
+
+
+@njit()
+def _reconcile(state: Any, memory: Any, params: Any, risk: Any, context: Any, side: int) -> int:
+    """Walk the wanted levels and the orders out there, both best first; cancel what is not wanted any more.
+
+    Returns how many new orders are to be sent; their prices and sizes are left in `want`.
+    """
+    own, work, want = at_own(memory.own), at_int(memory.work), at_int(memory.want)
+    base = side * state.own_cap
+    sign = 1 - 2 * side
+    reason = state.want_reason[side]
+    tick = 0
+    if reason == _NONE:
+        tick = _first_price(state, params, context, side)
+        if tick < 1:
+            reason = _PRICE
+    left = state.want_lots[side]
+    levels = params.levels
+    n_work = state.n_work[side]
+    if levels == 1:
+        per_level = left
+        if n_work == 1 and params.plain and reason == _NONE:
+            # By far the commonest: one order out there, and it is what is wanted.
+            order = own[work[base]]
+            open_lots = order.local_qty_lots - order.local_filled_lots
+            if order.local_price_ticks == tick and open_lots <= left <= order.local_qty_lots:
+                state.quote_reason[side] = _NONE
+                return 0
+    else:
+        per_level = (left + levels - 1) // levels
+    new, i, level, used, quoted = 0, 0, 0, 0.0, 0
+    while reason == _NONE and level < levels and left > 0:
+        lots, why = min(per_level, left), _NONE if tick >= 1 else _PRICE
+        if not params.plain:
+            lots, why = _may_quote(state, params, risk, context, side, tick, lots, used)
+        if why != _NONE:
+            if quoted == 0:
+                state.quote_reason[side] = why
+            if why == _PRICE:
+                break
+            level += 1
+            tick -= sign * params.level_step_ticks
+            continue
+        quoted += 1
+        left -= lots
+        if params.spot != 0:
+            used += lots * _unit_cost(params, tick) if side == 0 else lots
+        # Orders out there that are better than this level and near no level are not wanted.
+        matched = False
+        while i < n_work:
+            slot = work[base + i]
+            order = own[slot]
+            ahead = sign * (order.local_price_ticks - tick)
+            if ahead < -params.requote_threshold_ticks:
+                break
+            i += 1
+            if ahead <= params.requote_threshold_ticks and not _outgrown(order, lots):
+                _trim(state, memory, params, slot, lots)
+                matched = True
+                break
+            if order.local == _WORKING:
+                cancel(state, memory, params, slot, _REQUOTE)
+                if ahead == 0:
+                    matched = True  # a grown order waits for the old one's end
+                    break
+        if not matched:
+            want[side * 2 * levels + 2 * new] = tick
+            want[side * 2 * levels + 2 * new + 1] = lots
+            new += 1
+        level += 1
+        tick -= sign * params.level_step_ticks
+    if reason != _NONE:
+        state.quote_reason[side] = reason
+    elif quoted > 0:
+        state.quote_reason[side] = _NONE
+    why_none = state.quote_reason[side]
+    if quoted == 0:
+        state.suppressed[why_none] += 1
+    while i < n_work:
+        slot = work[base + i]
+        if own[slot].local == _WORKING:
+            cancel(state, memory, params, slot, why_none if quoted == 0 else _REQUOTE)
+        i += 1
+    return new
+
+
+@njit()
+def _outgrown(order: Any, lots: int) -> bool:
+    """Return whether an order was sent for fewer lots than are wanted now: growing loses the place, so it is sent anew."""
+    return order.local == _WORKING and order.local_qty_lots < lots
+
+
+@njit()
+def _trim(state: Any, memory: Any, params: Any, slot: int, lots: int) -> None:
+    """Cut an order to what is wanted; it keeps its place."""
+    order = at_own(memory.own)[slot]
+    if order.local == _WORKING and order.local_qty_lots - order.local_filled_lots > lots:
+        replace(state, memory, params, slot, order.local_price_ticks, order.local_filled_lots + lots)

@@ -1,0 +1,426 @@
+"""The tick engine in Python's hands: its state, its arrays, and how they grow. The step itself is compiled."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from marketmakerl.backtesting.engine import check_fees, opening_balance, order_size, target_lots
+from marketmakerl.backtesting.latency import LATENCY, Latency
+from marketmakerl.backtesting.order_script import OrderScript
+from marketmakerl.backtesting.queue import Queue
+from marketmakerl.backtesting.records import FILL, ORDER, SAMPLE, new_record
+from marketmakerl.backtesting.tick_records import (
+    ANSWER,
+    HORIZONS_NS,
+    MARKOUT,
+    MAX_OWN,
+    MEMORY,
+    NEVER,
+    OWN,
+    PARAMS,
+    PENDING,
+    REQUEST,
+    SCRIPT,
+    STATE,
+    TOP,
+    Mode,
+    Stop,
+)
+from marketmakerl.backtesting.tick_step import advance, finish
+from marketmakerl.core.errors import ConfigError, DataFormatError
+from marketmakerl.core.ledger import open_ledger
+from marketmakerl.core.memory import address_of
+from marketmakerl.data.tape import Kind
+from marketmakerl.data.tick_checks import check_ticks
+from marketmakerl.models.contract import new_context
+from marketmakerl.models.symmetric import Symmetric
+from marketmakerl.risk.limits import RiskLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from marketmakerl.core.fees import Fees
+    from marketmakerl.core.instrument import Instrument
+    from marketmakerl.data.tape import EventTape
+    from marketmakerl.models.contract import QuotingModel
+
+DEFAULT_INTERVAL_NS = 100_000_000
+_EQUITY_INTERVAL_NS = 1_000_000_000
+_WINDOW_TICKS = 1 << 17
+_OUTPUTS = (("fills", FILL, 4096), ("orders", ORDER, 16_384), ("samples", SAMPLE, 4096), ("markouts", MARKOUT, 8192))
+_RINGS = (("requests", REQUEST, "request", 256), ("answers", ANSWER, "answer", 256), ("tops", TOP, "top", 4096),
+          ("pending", PENDING, "pending", 4096))  # fmt: skip
+_WAKES = {
+    "depth": (Kind.DEPTH_BID, Kind.DEPTH_ASK, Kind.SNAPSHOT),
+    "bbo": (Kind.BBO_BID, Kind.BBO_ASK),
+    "trade": (Kind.TRADE_SELL, Kind.TRADE_BUY, Kind.TRADE),
+    "response": (),
+}
+
+
+class TickEngine:
+    """One model, or one script of orders, trading one instrument on ticks.
+
+    Attributes:
+        state: the engine's STATE record.
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        model: QuotingModel | OrderScript,
+        *,
+        fees: Fees,
+        order_qty: float,
+        cash: float,
+        first_price: float,
+        latency: Latency | None = None,
+        queue: Queue | str | None = None,
+        quote_interval_ns: int | None = None,
+        quote_on: str | Iterable[str] | None = None,
+        risk: RiskLimits | None = None,
+        initial_inventory: float | None = None,
+        target_inventory: float | None = None,
+        post_only: bool = True,
+        requote_threshold_ticks: int = 0,
+        equity_interval_ns: int = _EQUITY_INTERVAL_NS,
+        book_window_ticks: int = _WINDOW_TICKS,
+        log_orders: bool = True,
+    ) -> None:
+        """Open the books; arguments as in `backtest`.
+
+        Args not there:
+            first_price: at which a spot budget is split.
+            book_window_ticks: levels within so many ticks of each other are held densely, a power of two >= 64; what
+                lies outside is held too, only slower.
+
+        Raises:
+            ConfigError: an argument out of range, or one that does not fit the instrument.
+        """
+        check_fees(fees)
+        self._latency = latency or Latency()
+        limits = risk or RiskLimits()
+        cash, position_lots = opening_balance(instrument, cash, initial_inventory, first_price)
+        self._script = model.rows() if isinstance(model, OrderScript) else np.zeros(0, SCRIPT)
+        quotes = None if isinstance(model, OrderScript) else model
+        params = new_record(PARAMS)
+        params.tick_size = instrument.tick_size
+        params.ticks_per_price = _ticks_per_price(instrument.tick_size)
+        params.lot_size = instrument.lot_size
+        params.contract_size = instrument.contract_size
+        params.inverse = int(instrument.kind == "inverse")
+        params.spot = int(instrument.kind == "spot")
+        params.min_notional = instrument.min_notional
+        params.maker_rate = fees.maker_rate
+        params.taker_rate = fees.taker_rate
+        params.order_lots = order_size(instrument, order_qty)
+        params.order_qty = params.order_lots * instrument.lot_size
+        params.target_lots = target_lots(instrument, target_inventory, position_lots)
+        params.session_s = quotes.session_s if quotes else np.inf
+        params.quoting = int(quotes is not None)
+        params.python_model = int(getattr(quotes, "is_python", False))
+        params.levels = _whole("model.levels", getattr(quotes, "levels", 1), 1)
+        params.level_step_ticks = _whole("model.level_step_ticks", getattr(quotes, "level_step_ticks", 1), 0)
+        params.grid_ticks = _whole("model.grid_ticks", getattr(quotes, "grid_ticks", 1), 1)
+        params.post_only = int(post_only)
+        params.requote_threshold_ticks = _whole("requote_threshold_ticks", requote_threshold_ticks, 0)
+        params.risk_on = int(limits != RiskLimits.off())
+        params.plain = int(not params.risk_on and not params.spot and params.min_notional == 0.0)
+        params.equity_interval_ns = _whole("equity_interval_ns", equity_interval_ns, 1)
+        params.feed_offset_ns = self._latency.feed_offset_ns
+        params.entry_ns = self._latency.entry_ns
+        params.response_ns = self._latency.response_ns
+        params.script_rows = len(self._script)
+        params.log_orders = int(log_orders)
+        _set_clock(params, quote_interval_ns, quote_on, quotes is not None)
+        chosen = Queue.of(queue)
+        params.queue, params.queue_power, params.queue_variant = chosen.kind, chosen.exponent, chosen.variant
+        self.queue = chosen
+        self._model = quotes or Symmetric(half_spread=1.0)  # a script never asks it
+        self._params = params
+        self._risk = limits.record()
+        self._context = new_context()
+        self._context.tick_size = instrument.tick_size
+        self._model_params = self._model.params()
+        self._instrument = instrument
+        self._open_arrays(book_window_ticks)
+        open_ledger(self.state, instrument, cash, position_lots)
+        self.state.local_lots = position_lots
+        self.state.local_cash = cash
+
+    def _open_arrays(self, book_window_ticks: int) -> None:
+        bits = _whole("book_window_ticks", book_window_ticks, 64).bit_length() - 1
+        if 1 << bits != book_window_ticks:
+            raise ConfigError(f"book_window_ticks must be a power of two, got {book_window_ticks}")
+        self._state = np.zeros(1, STATE).view(np.recarray)
+        self.state = state = self._state[0]
+        levels = int(self._params.levels)
+        own_cap = max(64, 8 * levels)
+        state.window_bits = bits
+        state.mode = int(Mode.OPENING)
+        state.far_cap = 1024
+        state.own_cap = state.n_free = own_cap
+        state.next_order_id = 1
+        state.top_seen = -1
+        state.two_sided_since = -1
+        state.view_changed = 1
+        self._context.time_left_s = np.inf
+        for side in range(2):
+            state.best[side] = state.own_best[side] = -NEVER
+            state.worst[side] = state.known[side] = NEVER
+        for name in (
+            "next_request_ns", "next_answer_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns", "sample_ns"
+        ):
+            setattr(state, name, NEVER)
+        self._arrays: dict[str, Any] = {
+            "own": np.zeros(own_cap, OWN),
+            "free": np.arange(own_cap)[::-1].copy(),
+            "live": np.zeros(own_cap, np.int64),
+            "work": np.zeros(2 * own_cap, np.int64),
+            "want": np.zeros(4 * levels, np.int64),
+            "book": np.zeros(2 << bits, np.int64),
+            "far_ticks": np.zeros(2 * 1024, np.int64),
+            "far_lots": np.zeros(2 * 1024, np.int64),
+        }
+        for name, dtype, field, rows in _RINGS:
+            self._arrays[name] = np.zeros(rows, dtype)
+            setattr(state, f"{field}_mask", rows - 1)
+        series = self._latency.series
+        self._fixed = {
+            "script": self._script if len(self._script) else np.zeros(1, SCRIPT),
+            "latency": series if series is not None else np.zeros(1, LATENCY),
+        }
+        self._params.latencies = 0 if series is None else len(series)
+        self._outputs = {name: np.zeros(rows, dtype) for name, dtype, rows in _OUTPUTS}
+        self._kept: dict[str, list[Any]] = {name: [] for name, _, _ in _OUTPUTS}
+        self._place()
+
+    def _place(self) -> None:
+        """Write down where the arrays lie."""
+        memory = new_record(MEMORY)
+        for name, array in (self._arrays | self._fixed | self._outputs).items():
+            setattr(memory, name, address_of(array))
+        for name, array in self._outputs.items():
+            setattr(memory, f"{name}_cap", len(array))
+        self._memory = memory
+
+    def feed(self, events: EventTape) -> None:
+        """Go on through `events`, which follow those fed before.
+
+        What is due at the time of the last row waits for the next call, or for `finish`: more rows of that time may
+        come, and rows precede everything else.
+
+        Raises:
+            DataFormatError: a row no tick tape may have (see `check_ticks`), or a time before the last fed.
+        """
+        if len(events) == 0:
+            return
+        check_ticks(events)
+        if int(events.ts_ns[0]) < int(self.state.last_ns):
+            raise DataFormatError(f"events at {int(events.ts_ns[0])} come after those of {int(self.state.last_ns)}")
+        columns = [
+            np.asarray(column)
+            for column in (events.ts_ns, events.local_ts_ns, events.price_ticks, events.qty_lots, events.kind)
+        ]
+        self.state.row = 0
+        self.state.last_ns = int(events.ts_ns[-1])
+        self._run(columns, int(self.state.last_ns) - 1)
+        self.state.rows += len(events)
+        self.state.row = 0
+
+    def _run(self, columns: list[Any], until_ns: int) -> None:
+        while True:
+            stop = advance(
+                self.state, self._memory, self._params, self._risk, self._context, self._model.kernel,
+                self._model_params, *columns, until_ns,
+            )  # fmt: skip
+            if stop == Stop.ASK:
+                quote: Callable[[Any], tuple[float, float]] = self._model.ask  # type: ignore[attr-defined]
+                self.state.quote_offset[0], self.state.quote_offset[1] = quote(self._context)
+                self.state.answered = 1
+                continue
+            if stop == Stop.DONE:
+                return
+            self._make_room()
+
+    def finish(self) -> None:
+        """End the session: handle what is due at the last row, then let everything open expire."""
+        nothing = [np.zeros(0, np.int64)] * 4 + [np.zeros(0, np.int8)]
+        self._run(nothing, int(self.state.last_ns))
+        while finish(self.state, self._memory, self._params) != Stop.DONE:
+            self._make_room()
+        self._empty()
+
+    def _empty(self) -> None:
+        for name, buffer in self._outputs.items():
+            used = int(getattr(self.state, f"n_{name}"))
+            if used:
+                self._kept[name].append(np.array(buffer[:used]))
+                setattr(self.state, f"n_{name}", 0)
+
+    def _make_room(self) -> None:
+        """Empty the outputs, and enlarge what is too small for what comes next."""
+        self._empty()
+        state = self.state
+        need = int(state.need) + int(state.n_live) + 8
+        for name, buffer in self._outputs.items():
+            if len(buffer) < 2 * need:
+                self._outputs[name] = np.zeros(4 * need, buffer.dtype)
+        firsts = {
+            "request": int(state.request_first),
+            "answer": int(state.answer_first),
+            "top": max(int(state.top_seen), 0),
+            "pending": int(state.pending_first[len(HORIZONS_NS) - 1]),
+        }
+        for name, _, field, _ in _RINGS:
+            first, end = firsts[field], int(getattr(state, f"{field}_end"))
+            old = self._arrays[name]
+            if end - first + need + 2 <= len(old):
+                continue
+            new = np.zeros(len(old) * 2, old.dtype)
+            while len(new) < end - first + need + 2:
+                new = np.zeros(len(new) * 2, old.dtype)
+            at = np.arange(first, end)
+            new[at & (len(new) - 1)] = old[at & (len(old) - 1)]
+            self._arrays[name] = new
+            setattr(state, f"{field}_mask", len(new) - 1)
+        if int(state.n_free) < 2 * int(self._params.levels) + 2:
+            self._enlarge_own()
+        if max(state.n_far) + need >= state.far_cap:
+            for name in ("far_ticks", "far_lots"):
+                self._arrays[name] = _two_sided(self._arrays[name], 2 * int(state.far_cap) + need)
+            state.far_cap = 2 * int(state.far_cap) + need
+        state.need = 0
+        self._place()
+
+    def _enlarge_own(self) -> None:
+        state = self.state
+        old, new = int(state.own_cap), 2 * int(state.own_cap)
+        if new > MAX_OWN:
+            raise ConfigError(f"more than {old} own orders at once; what does the model do?")
+        arrays = self._arrays
+        own = np.zeros(new, OWN)
+        own[:old] = arrays["own"]
+        free = np.zeros(new, np.int64)
+        free[: state.n_free] = arrays["free"][: state.n_free]
+        free[state.n_free : state.n_free + old] = np.arange(new - 1, old - 1, -1)
+        live = np.zeros(new, np.int64)
+        live[:old] = arrays["live"]
+        arrays |= {"own": own, "free": free, "live": live, "work": _two_sided(arrays["work"], new)}
+        state.n_free += old
+        state.own_cap = new
+
+    def snapshot(self) -> bytes:
+        """Return the whole state; fills, orders, samples and markouts written so far are not part of it."""
+        self._empty()
+        parts = [self._state.tobytes()]
+        for name, array in self._arrays.items():
+            raw = array.tobytes()
+            parts += [struct.pack("<16sQ", name.encode(), len(raw)), raw]
+        return b"".join(parts)
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go on from a snapshot of an engine that was opened alike."""
+        cut = self._state.nbytes
+        self._state[:] = np.frombuffer(snapshot[:cut], STATE)
+        while cut < len(snapshot):
+            name, size = struct.unpack_from("<16sQ", snapshot, cut)
+            cut += 24
+            key = name.rstrip(b"\0").decode()
+            self._arrays[key] = np.frombuffer(snapshot[cut : cut + size], self._arrays[key].dtype).copy()
+            cut += size
+        self._place()
+
+    def fills(self, first: int = 0) -> Any:
+        """Return FILL[n]: the fills from the `first`-th on."""
+        return self._rows("fills")[first:]
+
+    def orders(self) -> Any:
+        """Return ORDER[n]: the orders that have ended, in the order they did."""
+        return self._rows("orders")
+
+    def samples(self) -> Any:
+        """Return SAMPLE[n]: equity on the fixed interval."""
+        return self._rows("samples")
+
+    def markouts(self) -> Any:
+        """Return float64[n, 8]: the mid at each horizon after each fill, NaN where the data ended before it."""
+        raw = self._rows("markouts")
+        table = np.full((int(self.state.fills), len(HORIZONS_NS)), np.nan)
+        table[raw["fill"], raw["horizon"]] = raw["mid"]
+        return table
+
+    def run_log(self) -> dict[str, int]:
+        """Return what the run met, by name."""
+        state = self.state
+        return {
+            "rows": int(state.rows),
+            "trades": int(state.trades),
+            "gaps": int(state.gaps),
+            "snapshots": int(state.snapshots),
+            "crossed_messages": int(state.crossed),
+            "recentres": int(state.recentres),
+            "far_levels": int(state.n_far[0] + state.n_far[1]),
+            "receipt_clamped": int(state.receipt_clamped),
+            "decisions": int(state.decisions),
+            "orders": int(state.orders),
+            "cancels": int(state.cancels),
+            "replaces": int(state.replaces),
+            "rejected": int(state.rejected),
+            "late_cancels": int(state.too_late),
+            "replace_rejected": int(state.replace_rejected),
+            "script_ignored": int(state.script_ignored),
+            "requests_in_flight_at_end": int(state.request_end - state.request_first),
+            "answers_in_flight_at_end": int(state.answer_end - state.answer_first),
+        }
+
+    def _rows(self, name: str) -> Any:
+        self._empty()
+        chunks = self._kept[name]
+        if len(chunks) > 1:
+            chunks[:] = [np.concatenate(chunks)]
+        return chunks[0] if chunks else np.zeros(0, self._outputs[name].dtype)
+
+
+def _two_sided(old: Any, cap: int) -> Any:
+    """Copy an array of two halves into one whose halves are longer."""
+    half = len(old) // 2
+    new = np.zeros(2 * cap, old.dtype)
+    new[:half] = old[:half]
+    new[cap : cap + half] = old[half:]
+    return new
+
+
+def _ticks_per_price(tick_size: float) -> float:
+    """Return 1 / tick size, exactly the whole number where it is one."""
+    inverse = 1.0 / tick_size
+    return float(round(inverse)) if abs(inverse - round(inverse)) < 1e-9 * inverse else inverse
+
+
+def _whole(name: str, value: Any, low: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
+        raise ConfigError(f"{name} must be an integer >= {low}, got {value!r}")
+    return int(value)
+
+
+def _set_clock(params: Any, interval_ns: int | None, quote_on: str | Iterable[str] | None, quoting: bool) -> None:
+    """Set when the model is asked: on a clock, on events, or on both; every 100 ms if nothing is said."""
+    names = () if quote_on is None else (quote_on,) if isinstance(quote_on, str) else tuple(quote_on)
+    if "all" in names:
+        names = tuple(_WAKES)
+    if not quoting:
+        return
+    for name in names:
+        if name not in _WAKES:
+            raise ConfigError(f"quote_on knows all, {', '.join(_WAKES)}; not {name!r}")
+        for kind in _WAKES[name]:
+            params.wake_kinds |= 1 << int(kind)
+    params.wake_on_answers = int("response" in names)
+    if interval_ns is None:
+        interval_ns = 0 if names else DEFAULT_INTERVAL_NS
+    else:
+        _whole("quote_interval_ns", interval_ns, 1)
+    params.interval_ns = interval_ns

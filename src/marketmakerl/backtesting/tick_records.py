@@ -1,0 +1,319 @@
+"""The layout of the tick engine: its state, its arrays and its parameters, all numpy records.
+
+Signed prices: +ticks for bids, -ticks for asks, so that "better" is always larger and one code path serves both sides.
+Sides are indexed 0 bid, 1 ask.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import numpy as np
+
+from marketmakerl.core.ledger import LEDGER_FIELDS
+from marketmakerl.core.memory import viewer
+from marketmakerl.risk.overlays import RISK_STATE_FIELDS
+from marketmakerl.risk.reasons import Reason
+
+NEVER: Final = 1 << 62  # a time that does not come; a price that nothing reaches
+UNKNOWN_AHEAD: Final = float(1 << 60)  # nothing is known about the queue in front
+# A level of the book is one word: 16 bits for the own order that is first there (its slot + 1; 0: none), then 46 bits
+# of recorded quantity, then a flag that a snapshot under way has not named the level yet.
+SLOT_BITS: Final = 16
+SLOT_MASK: Final = (1 << SLOT_BITS) - 1
+LOTS_MASK: Final = (1 << 46) - 1
+STALE: Final = 1 << 62
+MAX_OWN: Final = SLOT_MASK - 1
+HORIZONS_NS: Final = tuple(round(s * 1e9) for s in (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0))
+
+
+class Mode(enum.IntEnum):
+    """What may be believed of the exchange's book."""
+
+    NORMAL = 0  # depth rows apply at once: the fast path
+    OPENING = 1  # no depth row, no snapshot so far
+    SNAPSHOT = 2  # inside a snapshot message
+    GAP = 3  # the feed lost its place
+
+
+class Local(enum.IntEnum):
+    """What we know of an own order."""
+
+    FREE = 0  # the slot is free
+    SENT = 1
+    WORKING = 2  # the exchange accepted it
+    CANCELLING = 3  # a cancel is on its way
+    CLOSED = 4  # we know it has ended; something of it is still in flight
+
+
+class Action(enum.IntEnum):
+    """What a request asks the exchange for."""
+
+    SUBMIT = 1
+    CANCEL = 2
+    REPLACE = 3
+
+
+class Answer(enum.IntEnum):
+    """What the exchange says."""
+
+    ACCEPTED = 1
+    FILL = 2
+    LAST_FILL = 3
+    ENDED = 4  # cancelled, rejected or expired
+    REFUSED = 5  # a cancel or a replace that came too late or may not be
+
+
+class Stop(enum.IntEnum):
+    """Why `advance` returned."""
+
+    DONE = 0
+    ROOM = 1  # some array is too small for what comes next: empty the outputs, enlarge, call again
+    ASK = 2  # the model is plain Python: write `quote_offset`, set `answered`, call again
+
+
+OWN = np.dtype(
+    [
+        ("order_id", "i8"),
+        ("side", "i8"),  # +1 bid, -1 ask
+        ("price_ticks", "i8"),
+        ("qty_lots", "i8"),
+        ("filled_lots", "i8"),
+        ("submitted_ns", "i8"),
+        ("live_ns", "i8"),
+        ("closed_ns", "i8"),
+        ("status", "i8"),
+        ("reason", "i8"),
+        ("order_type", "i8"),
+        ("joined_behind_lots", "f8"),
+        ("ahead_lots", "f8"),  # market quantity in front of it now
+        ("traded_lots", "i8"),  # traded at its price since the level's last update
+        ("rest_seq", "i8"),  # time priority
+        ("next", "i8"),  # slot + 1 of the next own order at its level; 0: none
+        ("live_at", "i8"),  # its place in the list of live orders
+        ("local", "i8"),  # Local
+        ("local_price_ticks", "i8"),
+        ("local_qty_lots", "i8"),
+        ("local_filled_lots", "i8"),
+        ("in_flight", "i8"),  # requests and answers under way
+        ("taker", "i8"),  # sent to take: not part of the quotes
+    ],
+    align=True,
+)
+REQUEST = np.dtype(
+    [
+        ("arrive_ns", "i8"),
+        ("slot", "i8"),
+        ("action", "i8"),
+        ("reason", "i8"),
+        ("price_ticks", "i8"),
+        ("qty_lots", "i8"),
+    ],
+    align=True,
+)
+ANSWER = np.dtype(
+    [
+        ("arrive_ns", "i8"),
+        ("slot", "i8"),
+        ("what", "i8"),
+        ("lots", "i8"),
+        ("price_ticks", "i8"),
+        ("fee", "f8"),
+    ],
+    align=True,
+)
+TOP = np.dtype(
+    [
+        ("local_ns", "i8"),
+        ("bid_ticks", "i8"),  # signed; -NEVER: no bid
+        ("ask_ticks", "i8"),  # signed
+        ("bid_lots", "i8"),
+        ("ask_lots", "i8"),
+        ("flags", "i8"),  # 1 nothing is known, 2 wakes the model, 4 the top is that of the entry before
+    ],
+    align=True,
+)
+SCRIPT = np.dtype(
+    [
+        ("ts_ns", "i8"),
+        ("action", "i8"),
+        ("order_id", "i8"),
+        ("side", "i8"),
+        ("price_ticks", "i8"),
+        ("qty_lots", "i8"),
+        ("order_type", "i8"),
+    ],
+    align=True,
+)
+PENDING = np.dtype([("ts_ns", "i8"), ("fill", "i8")], align=True)  # a fill whose markouts are still to come
+MARKOUT = np.dtype([("fill", "i8"), ("horizon", "i8"), ("mid", "f8")], align=True)
+
+STATE = np.dtype(
+    [
+        *LEDGER_FIELDS,
+        *RISK_STATE_FIELDS,
+        # where we are
+        ("row", "i8"),  # next row of the columns handed in
+        ("now_ns", "i8"),
+        ("first_ns", "i8"),  # start of the session: the first two-sided book
+        ("last_ns", "i8"),  # time of the last row
+        ("mode", "i8"),
+        ("dirty", "i8"),  # 1 the top changed within an unfinished message, 2 it shall wake the model
+        ("rows", "i8"),
+        # the exchange's book
+        ("low_ticks", "i8"),  # the window is [low, low + size)
+        ("window_bits", "i8"),
+        ("best", "i8", (2,)),  # signed; -NEVER: none
+        ("worst", "i8", (2,)),  # signed, of the levels inside the window; NEVER: none
+        ("known", "i8", (2,)),  # signed: levels at or better than this are known
+        ("named_worst", "i8", (2,)),  # the same of the snapshot under way
+        ("own_best", "i8", (2,)),  # signed; -NEVER: none
+        ("n_far", "i8", (2,)),
+        ("far_cap", "i8"),
+        ("depth_seen", "i8"),
+        ("last_mid", "f8"),  # the last mid that existed
+        ("row_mid", "f8"),  # the mid before the row or request under way
+        # own orders
+        ("own_cap", "i8"),
+        ("n_free", "i8"),
+        ("n_live", "i8"),
+        ("live_side", "i8", (2,)),
+        ("next_order_id", "i8"),
+        ("next_seq", "i8"),
+        ("n_work", "i8", (2,)),
+        ("takers", "i8"),  # taker orders whose end we do not know yet
+        # queues: counters never wrap, places are counter & mask
+        ("next_request_ns", "i8"),  # when the first of each queue is due; NEVER: the queue is empty
+        ("next_answer_ns", "i8"),
+        ("request_first", "i8"),
+        ("request_end", "i8"),
+        ("request_mask", "i8"),
+        ("answer_first", "i8"),
+        ("answer_end", "i8"),
+        ("answer_mask", "i8"),
+        ("top_seen", "i8"),  # what we see of the book
+        ("top_end", "i8"),
+        ("last_top_ns", "i8"),
+        ("top_mask", "i8"),
+        ("pending_end", "i8"),
+        ("pending_first", "i8", (len(HORIZONS_NS),)),
+        ("pending_mask", "i8"),
+        ("script_next", "i8"),
+        ("entry_cursor", "i8"),
+        ("response_cursor", "i8"),
+        # times
+        ("stop_ns", "i8"),
+        ("wake_ns", "i8"),  # the feed or an answer wakes the model
+        ("rest_ns", "i8"),  # the earliest of the four below
+        ("script_ns", "i8"),
+        ("clock_ns", "i8"),
+        ("markout_ns", "i8"),
+        ("sample_ns", "i8"),
+        ("last_request_ns", "i8"),
+        ("last_answer_ns", "i8"),
+        # local view
+        ("view_bid", "i8"),  # signed; -NEVER: none
+        ("view_ask", "i8"),
+        ("view_bid_lots", "i8"),
+        ("view_ask_lots", "i8"),
+        ("view_unknown", "i8"),
+        ("view_changed", "i8"),  # since the model's context was last written
+        ("view_reason", "i8"),  # 0, or why there is nothing to quote against
+        ("settled", "i8"),  # the last decision left everything as it was, and nothing has happened to our orders since
+        ("local_lots", "i8"),
+        ("local_cash", "f8"),  # so that local equity is local_cash + position at the local mid
+        ("quote_offset", "f8", (2,)),
+        ("answered", "i8"),
+        ("quote_reason", "i8", (2,)),
+        ("suppressed", "i8", (len(Reason),)),
+        # counters
+        ("decisions", "i8"),
+        ("orders", "i8"),
+        ("cancels", "i8"),
+        ("replaces", "i8"),
+        ("submitted_lots", "i8"),
+        ("filled_lots", "i8"),
+        ("rejected", "i8"),
+        ("too_late", "i8"),
+        ("replace_rejected", "i8"),
+        ("script_ignored", "i8"),
+        ("trades", "i8"),
+        ("gaps", "i8"),
+        ("snapshots", "i8"),
+        ("crossed", "i8"),
+        ("recentres", "i8"),
+        ("far_rows", "i8"),
+        ("receipt_clamped", "i8"),
+        ("two_sided_ns", "i8"),  # time through which both sides rested
+        ("two_sided_since", "i8"),  # -1: they do not
+        # used rows of the output buffers, and what is needed when one is too small
+        ("n_fills", "i8"),
+        ("n_orders", "i8"),
+        ("n_samples", "i8"),
+        ("n_markouts", "i8"),
+        ("need", "i8"),
+    ],
+    align=True,
+)
+PARAMS = np.dtype(
+    [
+        ("tick_size", "f8"),
+        ("ticks_per_price", "f8"),
+        ("lot_size", "f8"),
+        ("contract_size", "f8"),
+        ("inverse", "i8"),
+        ("spot", "i8"),
+        ("min_notional", "f8"),
+        ("maker_rate", "f8"),
+        ("taker_rate", "f8"),
+        ("order_lots", "i8"),
+        ("order_qty", "f8"),
+        ("target_lots", "i8"),
+        ("session_s", "f8"),
+        ("plain", "i8"),  # nothing but the model decides what is quoted: no risk, no balance, no minimum
+        ("levels", "i8"),
+        ("level_step_ticks", "i8"),
+        ("grid_ticks", "i8"),
+        ("post_only", "i8"),
+        ("requote_threshold_ticks", "i8"),
+        ("quoting", "i8"),  # 0: a script, no model
+        ("python_model", "i8"),
+        ("risk_on", "i8"),  # 0: nothing of it can change a quote
+        ("interval_ns", "i8"),  # 0: no clock
+        ("wake_kinds", "i8"),  # bit per Kind
+        ("wake_on_answers", "i8"),
+        ("equity_interval_ns", "i8"),
+        ("feed_offset_ns", "i8"),
+        ("entry_ns", "i8"),
+        ("response_ns", "i8"),
+        ("latencies", "i8"),  # rows of the recorded series; 0: constant
+        ("script_rows", "i8"),
+        ("queue", "i8"),
+        ("queue_power", "f8"),  # 0: logarithm
+        ("queue_variant", "i8"),
+        ("log_orders", "i8"),
+    ],
+    align=True,
+)
+# Addresses of the arrays, and how many rows the output buffers hold.
+MEMORY = np.dtype(
+    [
+        (name, "i8")
+        for name in (
+            "own", "free", "live", "work", "want", "book", "far_ticks", "far_lots", "requests", "answers", "tops",
+            "pending", "script", "latency", "fills", "orders", "samples", "markouts",
+            "fills_cap", "orders_cap", "samples_cap", "markouts_cap",
+        )
+    ],
+    align=True,
+)  # fmt: skip
+
+at_int = viewer(np.int64)
+at_own = viewer(OWN)
+at_requests = viewer(REQUEST)
+at_answers = viewer(ANSWER)
+at_tops = viewer(TOP)
+at_script = viewer(SCRIPT)
+at_pending = viewer(PENDING)
+at_markouts = viewer(MARKOUT)

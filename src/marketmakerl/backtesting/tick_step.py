@@ -1,0 +1,590 @@
+"""The transition on ticks: rows of market data, own requests, answers, decisions and measurements, in order of time.
+
+`advance` drives it from wherever the state stands to the end of the columns it is given: a backtest passes the whole
+tape, a live session one row at a time, and both get the same bits. Rows come first at equal times, then requests that
+reach the exchange, answers that reach us, scripted orders, decisions, and last what is only measured.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from marketmakerl.backtesting.book import find_best, keep_mid, level_lots, off_centre, recentre, wanted_low
+from marketmakerl.backtesting.book import mark_stale as begin_snapshot
+from marketmakerl.backtesting.matching import (
+    best_becomes,
+    change_level,
+    end_snapshot,
+    handle_request,
+    levels_to_take,
+    mark,
+    move_queue,
+    open_session,
+    trade,
+)
+from marketmakerl.backtesting.orders import (
+    answer,
+    cancel,
+    end_order,
+    replace,
+    slot_by_id,
+    submit,
+    take_answer,
+)
+from marketmakerl.backtesting.quoting import breakers_and_view, look, place, unchanged, withdraw
+from marketmakerl.backtesting.records import SAMPLE, Status
+from marketmakerl.backtesting.tick_records import (
+    HORIZONS_NS,
+    MEMORY,
+    NEVER,
+    PARAMS,
+    SLOT_BITS,
+    SLOT_MASK,
+    STATE,
+    Action,
+    Local,
+    Mode,
+    Stop,
+    at_int,
+    at_markouts,
+    at_own,
+    at_pending,
+    at_requests,
+    at_script,
+    at_tops,
+)
+from marketmakerl.backtesting.records import record_type
+from marketmakerl.core.jit import njit
+from marketmakerl.core.ledger import equity
+from marketmakerl.core.memory import viewer
+from marketmakerl.data.tape import MORE, Kind
+from marketmakerl.models.contract import CONTEXT_TYPE, QUOTE_TYPE
+from marketmakerl.risk.limits import RISK
+from marketmakerl.risk.reasons import Reason
+
+at_samples = viewer(SAMPLE)
+
+_GAP, _SNAPSHOT, _TRADE, _BBO_BID = int(Kind.GAP), int(Kind.SNAPSHOT), int(Kind.TRADE), int(Kind.BBO_BID)
+_DEPTH_PAIR, _BBO_PAIR, _TRADE_PAIR = int(Kind.DEPTH_BID) >> 1, int(Kind.BBO_BID) >> 1, int(Kind.TRADE_SELL) >> 1
+_MORE = int(MORE)
+_NORMAL, _OPENING, _IN_SNAPSHOT, _IN_GAP = (int(mode) for mode in Mode)
+_DONE, _ROOM, _ASK = (int(stop) for stop in Stop)
+_SUBMIT, _CANCEL, _REPLACE = (int(action) for action in Action)
+_FREE = int(Local.FREE)
+_NEW, _LIVE, _PARTIAL, _EXPIRED = (
+    int(status) for status in (Status.NEW, Status.LIVE, Status.PARTIALLY_FILLED, Status.EXPIRED)
+)
+_REQUOTE, _IN_FLIGHT, _END = int(Reason.REQUOTE), int(Reason.IN_FLIGHT), int(Reason.END)
+# What `dirty` says of the message under way, and that it could not be sent yet.
+_TOP_CHANGED, _WAKE, _UNSENT = 1, 2, 4
+# Flags of an entry, besides _WAKE: the feed has lost its place; the top is that of the entry before.
+_LOST, _SAME = 1, 4
+_N_HORIZONS = len(HORIZONS_NS)
+
+
+@njit()
+def _has_room(state: Any, memory: Any, rows: int) -> bool:
+    """Return whether every array that a fill writes to has room for `rows` more."""
+    if (
+        state.n_fills + rows > memory.fills_cap
+        or state.n_orders + rows > memory.orders_cap
+        or state.answer_end - state.answer_first + rows > state.answer_mask
+    ):
+        state.need = rows
+        return False
+    oldest = state.pending_first[_N_HORIZONS - 1]
+    if state.pending_end - oldest + rows > state.pending_mask:
+        state.need = rows
+        return False
+    return True
+
+
+@njit()
+def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int, dirty: int) -> None:
+    """Send the top of the book, as it stands after a message that changed it, on its way to us."""
+    local_ns = local_ts_ns + params.feed_offset_ns
+    if local_ns < ts_ns:
+        local_ns = ts_ns
+        state.receipt_clamped += 1
+    tops = at_tops(memory.tops)
+    flags = dirty & _WAKE
+    if local_ns == state.last_top_ns and state.top_end - 1 > state.top_seen:
+        # What we get at one time is one entry: we see its last state, and wake once.
+        top = tops[(state.top_end - 1) & state.top_mask]
+        flags |= top.flags & _WAKE
+    else:
+        top = tops[state.top_end & state.top_mask]
+        state.top_end += 1
+        state.last_top_ns = local_ns
+        top.local_ns = local_ns
+    if flags != 0 and local_ns < state.wake_ns:
+        state.wake_ns = local_ns
+        state.stop_ns = min(state.stop_ns, local_ns)
+    if state.mode == _IN_GAP:
+        flags |= _LOST
+    bid, ask = state.best[0], state.best[1]
+    top.flags = flags
+    top.bid_ticks = bid
+    top.ask_ticks = ask
+    top.bid_lots = 0
+    top.ask_lots = 0
+    if bid > -NEVER:
+        top.bid_lots = level_lots(state, memory, 0, bid)
+    if ask > -NEVER:
+        top.ask_lots = level_lots(state, memory, 1, -ask)
+        if bid > -NEVER:
+            if bid >= -ask:
+                state.crossed += 1
+            if state.start_mark == 0.0:
+                open_session(state, (bid - ask) * 0.5 * params.tick_size, ts_ns)
+
+
+@njit()
+def _see(state: Any, memory: Any, now_ns: int) -> None:
+    """Bring our view of the book up to `now_ns`, and find the next entry that wakes the model."""
+    tops = at_tops(memory.tops)
+    at, end, mask = state.top_seen + 1, state.top_end, state.top_mask
+    while at < end:
+        top = tops[at & mask]
+        if top.local_ns > now_ns:
+            break
+        at += 1
+        if top.flags & _SAME == 0:
+            state.view_bid = top.bid_ticks
+            state.view_ask = top.ask_ticks
+            state.view_bid_lots = top.bid_lots
+            state.view_ask_lots = top.ask_lots
+            state.view_unknown = top.flags & _LOST
+            state.view_changed = 1
+    state.top_seen = at - 1
+    if state.wake_ns <= now_ns:
+        state.wake_ns = NEVER
+        while at < end:
+            top = tops[at & mask]
+            if top.flags & _WAKE:
+                state.wake_ns = top.local_ns
+                return
+            at += 1
+
+
+@njit()
+def _slow_row(state: Any, memory: Any, params: Any, kind: int, more: bool, tick: int, lots: int, ts_ns: int) -> bool:
+    """Apply a row that the fast path leaves alone; return False, with nothing changed, if an array is too small."""
+    if not _has_room(state, memory, state.n_live + 2):
+        return False
+    if max(state.n_far[0], state.n_far[1]) + 1 >= state.far_cap:
+        state.need = 1
+        return False
+    state.row_mid = keep_mid(state, params.tick_size)
+    side = kind & 1
+    signed = tick if side == 0 else -tick
+    if kind >> 1 == _DEPTH_PAIR:
+        state.depth_seen = 1
+        if state.mode == _OPENING:
+            state.mode = _NORMAL
+            state.known[0] = -NEVER
+            state.known[1] = -NEVER
+        if state.mode != _IN_GAP:
+            if state.mode == _IN_SNAPSHOT and lots > 0:
+                state.named_worst[side] = min(state.named_worst[side], signed)
+            change_level(state, memory, params, side, tick, lots, ts_ns)
+    elif kind >> 1 == _BBO_PAIR:
+        if state.mode == _IN_GAP and state.depth_seen == 0:
+            state.mode = _OPENING
+        if state.mode != _IN_GAP:
+            if state.depth_seen == 0:
+                state.known[side] = signed
+            best_becomes(state, memory, params, side, tick, lots, ts_ns)
+    elif kind == _SNAPSHOT:
+        state.mode = _IN_SNAPSHOT
+        state.depth_seen = 1
+        state.named_worst[0] = NEVER
+        state.named_worst[1] = NEVER
+        begin_snapshot(state, memory)
+    elif kind == _GAP:
+        state.mode = _IN_GAP
+        state.gaps += 1
+        state.known[0] = NEVER
+        state.known[1] = NEVER
+        state.dirty |= _TOP_CHANGED | _WAKE
+    else:
+        state.trades += 1
+        if kind == _TRADE:
+            side = -1
+            if state.best[1] > -NEVER and tick >= -state.best[1]:
+                side = 1
+            elif state.best[0] > -NEVER and tick <= state.best[0]:
+                side = 0
+        if side >= 0:
+            trade(state, memory, params, side, tick, lots, ts_ns)
+    if state.mode == _IN_SNAPSHOT and not more:
+        keep_mid(state, params.tick_size)
+        end_snapshot(state, memory, params, ts_ns)
+        state.mode = _NORMAL
+        state.dirty |= _TOP_CHANGED
+    return True
+
+
+@njit()
+def _set_rest(state: Any, memory: Any, params: Any) -> None:
+    """Work out when the next thing is due that has nothing to do with the feed or with requests under way."""
+    state.script_ns = NEVER
+    if state.script_next < params.script_rows:
+        state.script_ns = at_script(memory.script)[state.script_next].ts_ns
+    state.rest_ns = min(min(state.script_ns, state.clock_ns), min(state.markout_ns, state.sample_ns))
+
+
+@njit()
+def _exchange_is_due(state: Any, memory: Any, params: Any) -> int:
+    """Handle the request that is due at the exchange; return `_ROOM` if an array is too small."""
+    row = at_requests(memory.requests)[state.request_first & state.request_mask]
+    order = at_own(memory.own)[row.slot]
+    price_ticks = order.price_ticks if row.action == _SUBMIT else row.price_ticks
+    lots = order.qty_lots if row.action == _SUBMIT else row.qty_lots
+    levels = 0 if row.action == _CANCEL else levels_to_take(state, memory, params, row.slot, price_ticks, lots)
+    if not _has_room(state, memory, levels + 4):
+        return _ROOM
+    handle_request(state, memory, params)
+    return _DONE
+
+
+@njit()
+def _script_is_due(state: Any, memory: Any, params: Any) -> int:
+    if state.n_free < 1 or state.request_end - state.request_first + 1 > state.request_mask:
+        state.need = 1
+        return _ROOM
+    row = at_script(memory.script)[state.script_next]
+    state.script_next += 1
+    _set_rest(state, memory, params)
+    if row.action == _SUBMIT:
+        submit(state, memory, params, row.side, row.price_ticks, row.qty_lots, row.order_type)
+        return _DONE
+    slot = slot_by_id(state, memory, row.order_id)
+    if slot < 0:
+        state.script_ignored += 1
+    elif row.action == _CANCEL:
+        cancel(state, memory, params, slot, _REQUOTE)
+    else:
+        replace(state, memory, params, slot, row.price_ticks, row.qty_lots)
+    return _DONE
+
+
+@njit()
+def _markouts_are_due(state: Any, memory: Any, params: Any) -> int:
+    """Note the mid at each horizon after a fill, and when the next is due."""
+    mid = keep_mid(state, params.tick_size)
+    pending, out = at_pending(memory.pending), at_markouts(memory.markouts)
+    due = NEVER
+    for h in range(_N_HORIZONS):
+        while state.pending_first[h] < state.pending_end:
+            fill = pending[state.pending_first[h] & state.pending_mask]
+            when = fill.ts_ns + HORIZONS_NS[h]
+            if when > state.now_ns:
+                due = min(due, when)
+                break
+            if state.n_markouts >= memory.markouts_cap:
+                state.need = 1
+                return _ROOM
+            row = out[state.n_markouts]
+            row.fill = fill.fill
+            row.horizon = h
+            row.mid = mid
+            state.n_markouts += 1
+            state.pending_first[h] += 1
+    state.markout_ns = due
+    _set_rest(state, memory, params)
+    return _DONE
+
+
+@njit()
+def _sample_is_due(state: Any, memory: Any, params: Any) -> int:
+    if state.n_samples >= memory.samples_cap:
+        state.need = 1
+        return _ROOM
+    _write_sample(state, memory, params, state.now_ns)
+    state.sample_ns += params.equity_interval_ns
+    _set_rest(state, memory, params)
+    return _DONE
+
+
+@njit()
+def _write_sample(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
+    mark(state, keep_mid(state, params.tick_size))
+    row = at_samples(memory.samples)[state.n_samples]
+    row.ts_ns = ts_ns
+    row.equity = equity(state)
+    row.cash = state.cash
+    row.position_lots = state.position_lots
+    row.mid = state.mark
+    state.n_samples += 1
+
+
+@njit()
+def _room_to_decide(state: Any, params: Any) -> bool:
+    sends = state.n_work[0] + state.n_work[1] + 2 * params.levels + 2
+    if state.n_free < 2 * params.levels + 2 or state.request_end - state.request_first + sends > state.request_mask:
+        state.need = sends
+        return False
+    return True
+
+
+@njit()
+def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> bool:
+    """Write down what we see, and return whether the model is to be asked."""
+    reason = look(state, params, context)
+    if reason != 0:
+        state.decisions += 1
+        withdraw(state, memory, params, reason)
+        return False
+    return params.risk_on == 0 or breakers_and_view(state, memory, params, risk, context)
+
+
+ADVANCE_SIGNATURE = types.int64(
+    record_type(STATE),
+    record_type(MEMORY),
+    record_type(PARAMS),
+    record_type(RISK),
+    CONTEXT_TYPE,
+    QUOTE_TYPE,
+    types.float64[::1],
+    types.Array(types.int64, 1, "C", readonly=True),
+    types.Array(types.int64, 1, "C", readonly=True),
+    types.Array(types.int64, 1, "C", readonly=True),
+    types.Array(types.int64, 1, "C", readonly=True),
+    types.Array(types.int8, 1, "C", readonly=True),
+    types.int64,
+)
+
+
+@njit(ADVANCE_SIGNATURE)
+def advance(
+    state: Any,
+    memory: Any,
+    params: Any,
+    risk: Any,
+    context: Any,
+    model: Any,
+    model_params: Any,
+    ts_ns: Any,
+    local_ts_ns: Any,
+    price_ticks: Any,
+    qty_lots: Any,
+    kind: Any,
+    until_ns: int,
+) -> int:
+    """Go on from `state.row` to the end of the columns, then through what is due up to `until_ns`.
+
+    Args:
+        state: STATE record, carried from call to call.
+        memory: MEMORY record, the addresses of the arrays.
+        params: PARAMS record.
+        risk: RISK record.
+        context: CONTEXT record, scratch.
+        model: the model's compiled quote function.
+        model_params: float64[n], its parameters.
+        ts_ns, local_ts_ns, price_ticks, qty_lots: int64[n].
+        kind: int8[n].
+        until_ns: the caller promises that no row before or at this time will follow.
+
+    Returns:
+        A `Stop`.
+
+    Raises:
+        AssertionError: an order took an illegal step, which is a bug.
+    """
+    n = len(ts_ns)
+    i = state.row
+    if i == 0 and n > 0 and state.clock_ns == NEVER and params.interval_ns > 0:
+        state.clock_ns = ts_ns[0] + params.interval_ns
+    _set_rest(state, memory, params)
+    book = at_int(memory.book)
+    tops = at_tops(memory.tops)
+    best, worst, own_best = state.best, state.worst, state.own_best
+    size = 1 << state.window_bits
+    mask = size - 1
+    wake_kinds = params.wake_kinds
+    timed = params.session_s < np.inf
+    if state.answered != 0:
+        state.answered = 0
+        place(state, memory, params, risk, context)
+    if state.dirty & _UNSENT:
+        if not recentre(state, memory, wanted_low(state)):
+            return _ROOM
+        _push_top(state, memory, params, ts_ns[i - 1], local_ts_ns[i - 1], state.dirty)
+        state.dirty = 0
+    low = state.low_ticks
+    # Twice the mids between which the window may stay where it is.
+    low_mid, high_mid = 2 * (low + (size >> 2)), 2 * (low + 3 * (size >> 2))
+    while True:
+        stop = min(min(state.next_request_ns, state.next_answer_ns), min(state.wake_ns, state.rest_ns))
+        state.stop_ns = stop
+        normal = state.mode == _NORMAL
+        dirty = state.dirty
+        room = True
+        while i < n:
+            # Unsigned, or every access would be checked for an index counted from the end.
+            row = np.uint64(i)
+            now = ts_ns[row]
+            if now > stop:
+                break
+            code = np.int64(kind[row])
+            k = code & (_MORE - 1)
+            tick = price_ticks[row]
+            lots = qty_lots[row]
+            side = k & 1
+            signed = tick - 2 * side * tick
+            pair = k >> 1
+            if pair == _DEPTH_PAIR and normal and ((tick - low) & ~mask) == 0:
+                # The tests are in this order, and nested, so that what is rare comes first: a branch that goes either
+                # way at random costs more than all the rest of the row.
+                at = np.uint64(side * size + (tick & mask))
+                old = book[at]
+                if signed >= -own_best[1 - side] and lots > (old >> SLOT_BITS):
+                    if not _has_room(state, memory, state.n_live + 2):
+                        room = False
+                        break
+                    state.row_mid = keep_mid(state, params.tick_size)
+                    state.dirty = dirty
+                    change_level(state, memory, params, side, tick, lots, now)
+                    dirty = state.dirty
+                    stop = state.stop_ns
+                else:
+                    book[at] = (lots << SLOT_BITS) | (old & SLOT_MASK)
+                    if signed >= best[side]:
+                        if lots > 0:
+                            best[side] = signed
+                            worst[side] = min(worst[side], signed)
+                            dirty |= _TOP_CHANGED
+                        elif signed == best[side]:
+                            keep_mid(state, params.tick_size)
+                            find_best(state, memory, side, signed)
+                            dirty |= _TOP_CHANGED
+                    elif signed < worst[side] and lots > 0:
+                        worst[side] = signed
+                    if old & SLOT_MASK != 0:
+                        move_queue(state, memory, params, side, tick, old >> SLOT_BITS, lots)
+            elif pair == _TRADE_PAIR and k != _TRADE and own_best[side] < signed:
+                state.trades += 1
+            else:
+                state.dirty = dirty
+                if not _slow_row(state, memory, params, k, code >= _MORE, tick, lots, now):
+                    room = False
+                    break
+                dirty = state.dirty
+                stop = state.stop_ns
+                normal = state.mode == _NORMAL
+            dirty |= ((wake_kinds >> k) & 1) << 1
+            i += 1
+            if dirty != 0 and code < _MORE:
+                if dirty == _WAKE:
+                    # The commonest by far where every event wakes: nothing new to see, only that something came.
+                    local_ns = local_ts_ns[row] + params.feed_offset_ns
+                    if local_ns < now:
+                        local_ns = now
+                        state.receipt_clamped += 1
+                    if local_ns == state.last_top_ns and state.top_end - 1 > state.top_seen:
+                        tops[(state.top_end - 1) & state.top_mask].flags |= _WAKE
+                    else:
+                        top = tops[state.top_end & state.top_mask]
+                        top.local_ns = local_ns
+                        top.flags = _WAKE | _SAME
+                        state.top_end += 1
+                        state.last_top_ns = local_ns
+                    if local_ns < state.wake_ns:
+                        state.wake_ns = local_ns
+                        stop = min(stop, local_ns)
+                        state.stop_ns = stop
+                else:
+                    mids = best[0] - best[1]
+                    # The window must move before the top is read.
+                    if (mids < low_mid or mids > high_mid) and off_centre(state):
+                        if not recentre(state, memory, wanted_low(state)):
+                            dirty |= _UNSENT
+                            room = False
+                            break
+                        low = state.low_ticks
+                        low_mid, high_mid = 2 * (low + (size >> 2)), 2 * (low + 3 * (size >> 2))
+                    _push_top(state, memory, params, now, local_ts_ns[row], dirty)
+                    stop = state.stop_ns
+                dirty = 0
+                if state.top_end - state.top_seen >= state.top_mask:
+                    _see(state, memory, now)
+                    if state.top_end - state.top_seen >= state.top_mask >> 1:
+                        state.need = state.top_mask >> 1
+                        room = False
+                        break
+        state.dirty = dirty
+        state.row = i
+        if not room:
+            return _ROOM
+        if i == n and stop > until_ns:
+            return _DONE
+        state.now_ns = stop
+        result = _DONE
+        if state.next_request_ns == stop:
+            result = _exchange_is_due(state, memory, params)
+        elif state.next_answer_ns == stop:
+            take_answer(state, memory, params)
+            if params.wake_on_answers != 0:
+                state.wake_ns = stop
+        elif state.script_ns == stop:
+            result = _script_is_due(state, memory, params)
+        elif state.wake_ns == stop or state.clock_ns == stop:
+            if not _room_to_decide(state, params):
+                return _ROOM
+            # However many reasons there are to wake at one time, it is one decision.
+            _see(state, memory, stop)
+            if state.clock_ns == stop:
+                state.clock_ns += params.interval_ns
+                _set_rest(state, memory, params)
+            if params.quoting == 0:
+                continue
+            if state.settled != 0 and state.view_changed == 0 and not timed:
+                context.ts_ns = stop
+                context.bid_qty = params.order_qty
+                context.ask_qty = params.order_qty
+                context.take_qty = 0.0
+            elif not _before_the_model(state, memory, params, risk, context):
+                continue
+            if params.python_model != 0:
+                return _ASK
+            bid_offset, ask_offset = model(context, model_params)
+            if unchanged(state, params, context, bid_offset, ask_offset):
+                state.decisions += 1
+            else:
+                state.quote_offset[0] = bid_offset
+                state.quote_offset[1] = ask_offset
+                place(state, memory, params, risk, context)
+        elif state.markout_ns == stop:
+            result = _markouts_are_due(state, memory, params)
+        else:
+            result = _sample_is_due(state, memory, params)
+        if result != _DONE:
+            return _ROOM
+
+
+FINISH_SIGNATURE = types.int64(record_type(STATE), record_type(MEMORY), record_type(PARAMS))
+
+
+@njit(FINISH_SIGNATURE)
+def finish(state: Any, memory: Any, params: Any) -> int:
+    """End the session at the last row: what is still on its way never arrived, what rests expires."""
+    own, live = at_own(memory.own), at_int(memory.live)
+    if not _has_room(state, memory, state.own_cap - state.n_free + 1) or state.n_samples >= memory.samples_cap:
+        return _ROOM
+    ts_ns = state.last_ns
+    if state.start_mark > 0.0 and state.sample_ns - params.equity_interval_ns < ts_ns:
+        _write_sample(state, memory, params, ts_ns)
+    if state.two_sided_since >= 0:
+        state.two_sided_ns += ts_ns - state.two_sided_since
+        state.two_sided_since = -1
+    for i in range(state.request_first, state.request_end):
+        slot = at_requests(memory.requests)[i & state.request_mask].slot
+        if own[slot].local != _FREE and own[slot].status == _NEW:
+            end_order(state, memory, params, slot, ts_ns, _EXPIRED, _IN_FLIGHT)
+    for i in range(state.n_live):
+        end_order(state, memory, params, live[i], ts_ns, _EXPIRED, _END)
+    return _DONE

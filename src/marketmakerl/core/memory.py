@@ -1,0 +1,63 @@
+"""Arrays by address: how compiled code reaches its many arrays without carrying their owners from call to call.
+
+Passing an array to a compiled function costs two atomic reference counts and seven machine words; a kernel of small
+functions over a dozen arrays would spend most of its time on that. Here the addresses stand in one record, and a
+function that needs an array makes a view of it in no time. Whoever fills the record keeps the arrays alive.
+
+A view has no length: what may be touched is up to the counters that travel in the state.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+_NUMBA: Any = numba
+_DISABLED: bool = bool(_NUMBA.config.DISABLE_JIT)
+_ROWS = 1 << 32  # more than there can be
+
+
+def _compiled(dtype: Any) -> Callable[[int], Any]:
+    from numba import carray, types  # noqa: PLC0415
+    from numba.core import cgutils  # noqa: PLC0415
+    from numba.extending import intrinsic  # noqa: PLC0415
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def pointer(_typing_context: Any, _address: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], cgutils.voidptr_t)
+
+        return types.voidptr(types.int64), generate
+
+    @_NUMBA.njit  # type: ignore[untyped-decorator]
+    def view(address: int) -> Any:
+        return carray(pointer(address), (_ROWS,), dtype)
+
+    return view  # type: ignore[no-any-return]
+
+
+def viewer(dtype: npt.DTypeLike) -> Callable[[int], Any]:
+    """Return a function from an address to a view of the `dtype` rows that lie there, for use in compiled code.
+
+    Under NUMBA_DISABLE_JIT=1 it is plain Python that does the same.
+    """
+    fixed: Any = np.dtype(dtype)
+    if not _DISABLED:
+        return _compiled(fixed)
+
+    def view(address: int) -> Any:
+        block = (ctypes.c_byte * (_ROWS * fixed.itemsize)).from_address(int(address))
+        array = np.frombuffer(block, fixed)
+        return array.view(np.recarray) if fixed.names else array
+
+    return view
+
+
+def address_of(array: npt.NDArray[Any]) -> int:
+    """Return where the data of a C-contiguous array lie. The caller keeps the array."""
+    return int(array.ctypes.data)

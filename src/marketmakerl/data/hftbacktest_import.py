@@ -1,0 +1,258 @@
+"""Feeds in hftbacktest's format (2.x: 64-byte events, .npy or .npz) as tapes.
+
+The rows meant for the exchange side (flag EXCH_EVENT), in their order, are the tape; rows for the local side only are
+hftbacktest's way of writing receipts that overtook each other, and the time of receipt stands in the other rows too.
+Every row is its own message, except that a run of clears and snapshot rows is one SNAPSHOT message: a new one begins
+where a side is cleared again, or, in a run without clears, where the time changes.
+
+A compressed file is inflated on one thread while the other converts what is there.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+import numpy as np
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
+
+from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundError, DataQualityError
+from marketmakerl.core.log import get_logger
+from marketmakerl.data import clock_offset
+from marketmakerl.data.hftbacktest_kernel import STATE_SIZE, Fault, Slot, convert, end_snapshot
+from marketmakerl.data.tape import COLUMNS, EventTape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from marketmakerl.core.instrument import Instrument
+
+log = get_logger(__name__)
+
+_NAMES: Final = ("ev", "exch_ts", "local_ts", "px", "qty", "order_id", "ival", "fval")
+FIELDS: Final = dict(zip(_NAMES, ("<u8", "<i8", "<i8", "<f8", "<f8", "<u8", "<i8", "<f8"), strict=True))
+EVENT_DTYPE: Final = np.dtype(list(FIELDS.items()))
+KEY: Final = "data"  # of the array in an .npz file
+# So many depth rows may hold odd lots, see `marketmakerl.data.grid.to_lots`.
+OFF_LOT_SHARE: Final = 1e-3
+_PIECE: Final = 1 << 18  # bytes of compressed input at a time
+_RAW_DEFLATE: Final = -15  # zlib's name for: the largest window, no header
+_INFLATE_ERROR: Final = cast("type[Exception]", IsalError)  # its stub has an instance
+_ROWS: Final = 1 << 16  # rows at a time of what lies uncompressed
+_SAMPLE: Final = 1 << 18  # delays looked at for the clock offset
+
+_COUNTS: Final = (
+    Slot.MESSAGES,
+    Slot.SNAPSHOTS,
+    Slot.TRADES,
+    Slot.LOCAL_ONLY,
+    Slot.RECEIPT_RAISED,
+    Slot.OFF_LOT_ROUNDED_UP,
+)
+
+_WHY: Final = {
+    Fault.PRICE: (DataQualityError, "px is no price"),
+    Fault.OFF_TICK: (
+        DataFormatError,
+        "px is not on the tick {tick:.10g} of {symbol}; is this its instrument, and day?",
+    ),
+    Fault.LARGE_PRICE: (DataFormatError, "px is 2**40 ticks of {symbol} or more"),
+    Fault.QTY: (DataQualityError, "qty is no quantity"),
+    Fault.OFF_LOT: (
+        DataFormatError,
+        "qty is not a multiple of the lot {lot:.10g} of {symbol}; is this its instrument?",
+    ),
+    Fault.LARGE_QTY: (DataFormatError, "qty is 2**46 lots of {symbol} or more"),
+    Fault.TIME: (DataFormatError, "exch_ts or local_ts is zero or less"),
+    Fault.BACKWARDS: (DataQualityError, "exch_ts is before the row ahead; run hftbacktest's correct_event_order"),
+    Fault.SIDE: (DataFormatError, "a depth row must be of one side, BUY_EVENT or SELL_EVENT"),
+    Fault.ONE_SIDED: (DataFormatError, "one side only was cleared before it; a tape has snapshots of both sides"),
+}
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the rows come from: how many there are, and chunks of raw bytes, each of whole rows."""
+
+    rows: int
+    chunks: Iterator[bytes | memoryview]
+
+
+def import_hftbacktest(
+    data: npt.NDArray[Any] | str | Path,
+    instrument: Instrument,
+    *,
+    clock_offset_ns: Literal["auto"] | int = "auto",
+    tier: str = "T1",
+    source: str = "",
+) -> EventTape:
+    """Compile hftbacktest events to a tape; the arguments and errors are those of `EventTape.from_hftbacktest`."""
+    named = source or (str(data) if isinstance(data, (str, Path)) else "events")
+    opened = _open_path(Path(data)) if isinstance(data, (str, Path)) else _open_array(data, named)
+    # A run of snapshot rows gets one row ahead of it, so twice the room is always enough; what is not used costs none.
+    columns = {name: np.empty(2 * opened.rows, dtype) for name, dtype in COLUMNS.items()}
+    state = np.zeros(STATE_SIZE, np.int64)
+    state[Slot.RUN] = -1
+    ts, local, price, qty, kind = columns.values()
+    for chunk in opened.chunks:
+        words = np.frombuffer(chunk, np.int64).reshape(-1, 8)
+        if state[Slot.ROW] + len(words) > opened.rows:  # compiled code does not look where it writes
+            raise DataFormatError(f"{named} is damaged: more rows than the {opened.rows} that its header states")
+        convert(
+            words, words.view(np.float64), instrument.tick_size, instrument.lot_size, ts, local, price, qty, kind, state
+        )
+        _raise_fault(state, instrument, named)
+    end_snapshot(ts, local, state)
+    _raise_fault(state, instrument, named)
+    _check_whole(state, opened.rows, instrument, named)
+    columns = {name: column[: state[Slot.SIZE]] for name, column in columns.items()}
+    offset = _offset(columns, clock_offset_ns, named)
+    if offset:
+        columns["local_ts_ns"] += offset
+    meta = {"clock": "ticks", "tier": tier, "source": named, "rows": int(state[Slot.SIZE])}
+    meta |= {slot.name.lower(): int(state[slot]) for slot in _COUNTS}
+    meta |= {"gaps": 0, "clock_offset_ns": offset, "receipt": "recorded"}
+    if state[Slot.OFF_LOT_ROUNDED_UP]:
+        log.warning("off_lot_levels", source=named, rows=meta["off_lot_rounded_up"], lot=instrument.lot_size)
+    return EventTape(instrument, meta=meta, **columns)
+
+
+def _raise_fault(state: npt.NDArray[np.int64], instrument: Instrument, source: str) -> None:
+    if not state[Slot.FAULT]:
+        return
+    error, why = _WHY[Fault(state[Slot.FAULT])]
+    text = why.format(tick=instrument.tick_size, lot=instrument.lot_size, symbol=instrument.symbol)
+    value = float(state[Slot.FAULT_VALUE : Slot.FAULT_VALUE + 1].view(np.float64)[0])
+    raise error(f"{source}, row {state[Slot.FAULT_ROW]}: {text} (value {value!r})")
+
+
+def _check_whole(state: npt.NDArray[np.int64], rows: int, instrument: Instrument, source: str) -> None:
+    """Refuse what can only be judged by the whole feed."""
+    if state[Slot.ROW] != rows:
+        raise DataFormatError(f"{source} is cut short: {state[Slot.ROW]} of {rows} rows")
+    if state[Slot.OTHER]:
+        raise DataFormatError(
+            f"{source}: {state[Slot.OTHER]} rows are of a kind that a tape does not have, the first in row "
+            f"{state[Slot.OTHER_ROW]} (kind {state[Slot.OTHER_KIND]}; 10 to 13 are single orders, L3); "
+            "give a feed of price levels (L2)"
+        )
+    if state[Slot.OFF_LOT_ROUNDED_UP] > OFF_LOT_SHARE * rows:
+        raise DataFormatError(
+            f"{source}, row {state[Slot.ODD_ROW]}: qty is not a multiple of the lot {instrument.lot_size:.10g} of "
+            f"{instrument.symbol} ({state[Slot.OFF_LOT_ROUNDED_UP]} such rows of {rows}); is this its instrument?"
+        )
+    if not state[Slot.SIZE]:
+        raise DataFormatError(f"{source} has no rows with the flag EXCH_EVENT")
+
+
+def _offset(columns: dict[str, npt.NDArray[Any]], clock_offset_ns: Literal["auto"] | int, source: str) -> int:
+    if clock_offset_ns != "auto":
+        if not isinstance(clock_offset_ns, (int, np.integer)) or isinstance(clock_offset_ns, bool):
+            raise ConfigError(f'clock_offset_ns must be "auto" or whole nanoseconds, got {clock_offset_ns!r}')
+        return int(clock_offset_ns)
+    step = max(1, len(columns["ts_ns"]) // _SAMPLE)
+    return clock_offset.estimate({"feed": (columns["local_ts_ns"] - columns["ts_ns"])[::step]}, source)
+
+
+def _open_array(array: object, source: str) -> _Source:
+    if not isinstance(array, np.ndarray):
+        raise DataFormatError(f"{source} must be a numpy array or the path of one, got {type(array).__name__}")
+    _check_dtype(array.dtype, source)
+    if array.ndim != 1:
+        raise DataFormatError(f"{source} must have one dimension, got {array.ndim}")
+    raw = np.ascontiguousarray(array).view(np.uint8)
+    size = _ROWS * EVENT_DTYPE.itemsize
+    return _Source(len(array), (raw[at : at + size].data for at in range(0, len(raw), size)))
+
+
+def _check_dtype(dtype: np.dtype[Any], source: str) -> None:
+    # Names, types and places: `align` does not matter, all fields are 8 bytes.
+    fields = {name: (at, kind.str) for name, (kind, at, *_) in (dtype.fields or {}).items()}
+    if fields != {name: (8 * i, kind) for i, (name, kind) in enumerate(FIELDS.items())} or dtype.itemsize != 64:
+        raise DataFormatError(f"{source} are not hftbacktest events: dtype {dtype} instead of {EVENT_DTYPE}")
+
+
+def _open_path(path: Path) -> _Source:
+    try:
+        if zipfile.is_zipfile(path):
+            return _open_npz(path)
+        with path.open("rb") as file:
+            if file.read(6) != np.lib.format.MAGIC_PREFIX:
+                raise DataFormatError(f"{path} is neither .npy nor .npz")
+        return _open_array(np.load(path, mmap_mode="r", allow_pickle=False), str(path))
+    except FileNotFoundError as error:
+        raise DataNotFoundError(f"no such file: {path}") from error
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataFormatError(f"{path} is not a readable .npy or .npz file: {error}") from error
+
+
+def _open_npz(path: Path) -> _Source:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if f"{KEY}.npy" not in names:
+            raise DataFormatError(f"{path} has no array {KEY!r}; it has {', '.join(names) or 'none'}")
+        member = archive.getinfo(f"{KEY}.npy")
+    pieces = _pieces(path, member)
+    head = next(pieces, b"")
+    text = BytesIO(head)
+    version = np.lib.format.read_magic(text)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(text)
+    _check_dtype(dtype, str(path))
+    if len(shape) != 1 or fortran:
+        raise DataFormatError(f"{path} must hold an array of one dimension, got {shape}")
+    return _Source(shape[0], _whole_rows(head[text.tell() :], pieces))
+
+
+def _pieces(path: Path, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Yield the contents of an archive's member, inflating one piece ahead on another thread; the CRC is checked."""
+    if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise DataFormatError(f"{path}: compressed by method {member.compress_type}; write it with numpy")
+    inflate = isal_zlib.decompressobj(_RAW_DEFLATE) if member.compress_type == zipfile.ZIP_DEFLATED else None
+    with path.open("rb") as file, ThreadPoolExecutor(1, "inflate") as pool:
+        file.seek(member.header_offset + 26)  # of the local header: the lengths of name and extra field
+        name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
+        file.seek(name + extra, 1)
+        left = member.compress_size
+
+        def following() -> bytes:
+            nonlocal left
+            piece = file.read(min(_PIECE, left))
+            left = left - len(piece) if piece else 0
+            return inflate.decompress(piece) if inflate else piece
+
+        crc = 0
+        ahead = pool.submit(following)
+        while True:
+            try:
+                piece = ahead.result()
+            except _INFLATE_ERROR as error:
+                raise DataFormatError(f"{path} is damaged: {error}") from error
+            last = left == 0
+            if not last:
+                ahead = pool.submit(following)
+            crc = isal_zlib.crc32(piece, crc)
+            yield piece
+            if last:
+                break
+    if crc != member.CRC:
+        raise DataFormatError(f"{path} is damaged: the CRC of {member.filename} does not match")
+
+
+def _whole_rows(rest: bytes, pieces: Iterator[bytes]) -> Iterator[bytes | memoryview]:
+    """Yield the pieces cut at the ends of rows."""
+    size = EVENT_DTYPE.itemsize
+    yield rest[: len(rest) // size * size]
+    rest = rest[len(rest) // size * size :]
+    for piece in pieces:
+        whole = rest + piece
+        end = len(whole) // size * size
+        yield memoryview(whole)[:end]
+        rest = whole[end:]

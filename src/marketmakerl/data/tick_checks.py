@@ -1,0 +1,72 @@
+"""What every tape of ticks must be before an engine reads it; checked once a tape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import types
+
+from marketmakerl.core.errors import DataFormatError
+from marketmakerl.core.jit import njit
+from marketmakerl.data.tape import MORE, Kind
+
+if TYPE_CHECKING:
+    from marketmakerl.data.tape import EventTape
+
+MAX_PRICE_TICKS = 1 << 40
+MAX_QTY_LOTS = 1 << 46
+_PRICED = sum(1 << int(kind) for kind in Kind if kind >= Kind.DEPTH_BID)
+_KNOWN = _PRICED | 1 << int(Kind.GAP) | 1 << int(Kind.SNAPSHOT)
+_MORE = int(MORE)
+_WRONG = (
+    "",
+    "its kind is none of a tick tape",
+    "its time goes back",
+    "its time of receipt goes back",
+    f"its price is not between 1 and {MAX_PRICE_TICKS} ticks",
+    f"its quantity is not between 0 and {MAX_QTY_LOTS} lots",
+    "the message it belongs to has rows of another time",
+)
+
+_COLUMN = types.Array(types.int64, 1, "C", readonly=True)
+
+
+@njit(types.UniTuple(types.int64, 2)(_COLUMN, _COLUMN, _COLUMN, _COLUMN, types.Array(types.int8, 1, "C", readonly=True)))
+def _first_wrong(ts_ns: Any, local_ts_ns: Any, price_ticks: Any, qty_lots: Any, kind: Any) -> tuple[int, int]:
+    """Return (row, what is wrong with it), (-1, 0) if nothing is."""
+    for i in range(len(ts_ns)):
+        code = np.int64(kind[i])
+        k = code & (_MORE - 1)
+        if code < 0 or (_KNOWN >> k) & 1 == 0:
+            return i, 1
+        if i > 0:
+            if ts_ns[i] < ts_ns[i - 1]:
+                return i, 2
+            if local_ts_ns[i] < local_ts_ns[i - 1]:
+                return i, 3
+            if kind[i - 1] >= _MORE and ts_ns[i] != ts_ns[i - 1]:
+                return i, 6
+        if (_PRICED >> k) & 1:
+            if price_ticks[i] < 1 or price_ticks[i] >= MAX_PRICE_TICKS:
+                return i, 4
+            if qty_lots[i] < 0 or qty_lots[i] >= MAX_QTY_LOTS:
+                return i, 5
+    return -1, 0
+
+
+def check_ticks(tape: EventTape) -> None:
+    """Refuse a tape that the tick engine could not read right.
+
+    Raises:
+        DataFormatError: a tape of bars, or the first row that is wrong and what is wrong with it.
+    """
+    if getattr(tape, "_ticks_are_right", False):
+        return
+    if tape.is_bars:
+        raise DataFormatError("this tape was compiled from bars; the tick engine reads book, quotes and trades")
+    columns = (tape.ts_ns, tape.local_ts_ns, tape.price_ticks, tape.qty_lots, tape.kind)
+    row, wrong = _first_wrong(*(np.asarray(column) for column in columns))
+    if wrong:
+        raise DataFormatError(f"row {row} of the tape: {_WRONG[wrong]}")
+    object.__setattr__(tape, "_ticks_are_right", True)  # it is frozen, and the check costs a pass over the rows

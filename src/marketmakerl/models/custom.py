@@ -1,0 +1,126 @@
+"""A model of one's own: a function from what is seen to two distances. One page about it: docs/custom-model.md."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from marketmakerl.core.errors import ConfigError
+from marketmakerl.models.contract import QUOTE_SIGNATURE, QuotingModel
+from marketmakerl.models.symmetric import quote_symmetric
+
+
+@dataclass(frozen=True)
+class CustomModel(QuotingModel):
+    """A quoting model made of one function (context, params) -> (bid distance, ask distance).
+
+    Distances are from the local mid in price units, NaN for a side that is not quoted. The function is best one that
+    `numba.njit` made: the engine calls it directly and nothing else is compiled again. A plain Python function works
+    too, about a hundred times slower; it may take the context alone, and is for ticks only.
+
+    Args:
+        function: the quote function; `context` has the fields of `marketmakerl.models.contract.CONTEXT`.
+        values: its `params`, numbers.
+        horizon_s: session length in seconds; None for no end.
+        levels: quotes a side, >= 1.
+        level_step_ticks: distance between them, ticks.
+        grid_ticks: prices are whole multiples of so many ticks.
+
+    Raises:
+        ConfigError: not a function, values that are no finite numbers, or an njit function that returns anything but
+            two floats.
+    """
+
+    function: Callable[..., tuple[float, float]]
+    values: Sequence[float] = ()
+    horizon_s: float | None = None
+    levels: int = 1
+    level_step_ticks: int = 1
+    grid_ticks: int = 1
+    id: ClassVar[str] = "custom"
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise ConfigError(f"a custom model needs a function (context, params) -> (bid, ask), got {self.function!r}")
+        try:
+            numbers = [float(value) for value in self.values]
+        except (TypeError, ValueError):
+            raise ConfigError(f"a custom model's values must be numbers, got {self.values!r}") from None
+        if not all(math.isfinite(number) for number in numbers):
+            raise ConfigError(f"a custom model's values must be finite, got {self.values!r}")
+        object.__setattr__(self, "values", tuple(numbers))
+        if self.horizon_s is not None:
+            self._require(positive=("horizon_s",))
+        if not self.is_python:
+            self._compile()
+
+    def _compile(self) -> None:
+        dispatcher: Any = self.function
+        try:
+            dispatcher.compile(QUOTE_SIGNATURE.args)
+        except numba.core.errors.NumbaError as error:
+            first = str(error).strip().splitlines()
+            raise ConfigError(f"the model's function does not compile: {first[-1] if first else error}") from error
+        made = dispatcher.overloads[QUOTE_SIGNATURE.args].signature.return_type
+        if made != QUOTE_SIGNATURE.return_type:
+            raise ConfigError(f"the model's function must return two floats (bid, ask distance), it returns {made}")
+
+    @property
+    def is_python(self) -> bool:
+        """Return whether the function is plain Python."""
+        return not hasattr(self.function, "overloads")
+
+    @property
+    def kernel(self) -> Any:
+        """Return the compiled function; for a Python one a stand-in that is never asked."""
+        return quote_symmetric if self.is_python else self.function
+
+    def params(self) -> npt.NDArray[np.float64]:
+        """Return the values."""
+        return np.array(self.values, dtype=np.float64)
+
+    @cached_property
+    def _takes_params(self) -> bool:
+        accepted = inspect.signature(self.function).parameters.values()
+        positional = [p for p in accepted if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        return len(positional) > 1 or any(p.kind == p.VAR_POSITIONAL for p in accepted)
+
+    def ask(self, context: Any) -> tuple[float, float]:
+        """Call the function from Python; None stands for a side that is not quoted.
+
+        Raises:
+            ConfigError: it returned anything but two numbers.
+        """
+        answer = self.function(context, self.params()) if self._takes_params else self.function(context)
+        try:
+            bid, ask = (math.nan if distance is None else float(distance) for distance in answer)
+        except (TypeError, ValueError):
+            raise ConfigError(f"the model must return (bid distance, ask distance), it returned {answer!r}") from None
+        return bid, ask
+
+    def offsets(self, q: float, time_left_s: float | None = None) -> tuple[float, float]:
+        """Return what the function answers at inventory `q`; everything else of the context is 0."""
+        if not self.is_python:
+            return super().offsets(q, time_left_s)
+        from marketmakerl.models.contract import new_context  # noqa: PLC0415
+
+        context = new_context()
+        context.q = q
+        context.time_left_s = self.session_s if time_left_s is None else time_left_s
+        return self.ask(context)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return id and parameters, JSON-ready."""
+        name = getattr(self.function, "__qualname__", repr(self.function))
+        return {
+            "id": self.id, "function": name, "values": list(self.values), "horizon_s": self.horizon_s,
+            "levels": self.levels, "level_step_ticks": self.level_step_ticks, "grid_ticks": self.grid_ticks,
+        }  # fmt: skip

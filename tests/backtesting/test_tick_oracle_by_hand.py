@@ -1,0 +1,474 @@
+"""Fills worked out by hand, one rule at a time: the slow engine and the fast one both have to agree with the paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from oracles.tick_engine import Params, run
+
+GAP, SNAPSHOT, DEPTH_BID, DEPTH_ASK, BBO_BID, BBO_ASK, TRADE_SELL, TRADE_BUY, TRADE = 5, 6, 8, 9, 10, 11, 12, 13, 14
+MORE = 64
+STATUS = ("NEW", "LIVE", "PARTIALLY_FILLED", "FILLED", "CANCELLED", "REJECTED", "EXPIRED")
+# The oracle's name of a counter, and the engine's.
+COUNTERS = {
+    "rows": "rows",
+    "trades": "trades",
+    "gaps": "gaps",
+    "snapshots": "snapshots",
+    "too_late": "late_cancels",
+    "replace_rejected": "replace_rejected",
+    "script_ignored": "script_ignored",
+}
+
+
+@dataclass
+class Played:
+    """What came of a run, in the same shape from either engine; orders at the end of the data sorted by their id."""
+
+    fills: list[tuple]  # ts_ns, order_id, side, price_ticks, qty_lots, mid (price), maker, position_lots
+    orders: list[tuple]  # order_id, status, reason, filled_lots, submitted_ns, live_ns, closed_ns
+    counts: dict[str, int]
+    fees: list[float]  # of each fill
+    cash: float
+
+    def brief(self) -> list[tuple]:
+        return [(ts, number, price, lots) for ts, number, _, price, lots, *_ in self.fills]
+
+    def ends(self) -> dict[int, tuple]:
+        return {number: (status, reason, filled) for number, status, reason, filled, *_ in self.orders}
+
+
+def by_oracle(rows, script, params: Params) -> Played:
+    it = run(rows, script, params)
+    return Played(
+        [(*f[:5], float(f.mid * params.tick), f.maker, f.position_lots) for f in it.fills],
+        _end_sorted(
+            (o.order_id, o.status, o.reason, o.filled, o.submitted_ns, o.live_ns, o.closed_ns) for o in it.ended
+        ),
+        {theirs: it.count[ours] for ours, theirs in COUNTERS.items()},
+        [float(f.fee) for f in it.fills],
+        float(it.cash),
+    )  # fmt: skip
+
+
+def by_engine(rows, script, params: Params, **options) -> Played:
+    engine = open_engine(script, params, **options)
+    engine.feed(tape_of(rows, params))
+    engine.finish()
+    return played(engine)
+
+
+def open_engine(script, params: Params, **options):
+    from marketmakerl import Fees, Latency, RiskLimits
+    from marketmakerl.backtesting.order_script import OrderScript
+    from marketmakerl.backtesting.queue import Queue
+    from marketmakerl.backtesting.tick_engine import TickEngine
+
+    orders = OrderScript()
+    for what, ts, *rest in script:
+        if what == "submit":
+            side, price, lots, kind = rest
+            orders.submit(ts, side=side, price_ticks=price, qty_lots=lots, order_type=kind)
+        elif what == "cancel":
+            orders.cancel(ts, rest[0])
+        else:
+            orders.replace(ts, rest[0], price_ticks=rest[1], qty_lots=rest[2])
+    points = params.latency
+    if len(points) == 1:
+        latency = Latency(params.feed_offset, points[0][1], points[0][2])
+    else:
+        ts, entry, response = (np.array(column, np.int64) for column in zip(*points, strict=True))
+        latency = Latency.from_series(ts, entry, response, feed_offset_ns=params.feed_offset)
+    variant = 2 if params.queue.endswith("2") else 1
+    queue = {
+        "power": lambda: Queue.power(exponent=params.exponent, variant=variant),
+        "log": lambda: Queue.log(variant=variant),
+        "front": Queue.front,
+        "risk_averse": Queue.risk_averse,
+    }[params.queue.rstrip("2")]()
+    return TickEngine(
+        instrument_of(params),
+        orders,
+        fees=Fees(float(params.maker * 10_000), float(params.taker * 10_000)),
+        order_qty=float(params.lot),
+        cash=float(params.cash),
+        first_price=float(100 * params.tick),
+        latency=latency,
+        queue=queue,
+        risk=RiskLimits.off(),
+        initial_inventory=float(params.lots * params.lot),
+        **options,
+    )
+
+
+def instrument_of(params: Params):
+    from marketmakerl import Instrument
+
+    symbol = "X/USDT" if params.kind == "spot" else "X/USDT:USDT"
+    return Instrument(symbol, float(params.tick), float(params.lot), params.kind, float(params.contract))
+
+
+def tape_of(rows, params: Params):
+    from marketmakerl import EventTape
+
+    columns = np.array(rows, np.int64).reshape(-1, 5).T
+    ts, local, price, lots = (np.ascontiguousarray(column) for column in columns[:4])
+    meta = {"clock": "ticks", "tier": "T2", "source": "test"}
+    return EventTape(instrument_of(params), ts, local, price, lots, columns[4].astype(np.int8), meta=meta)
+
+
+def played(engine, fills=None, orders=None) -> Played:
+    from marketmakerl.risk.reasons import Reason
+
+    fills = engine.fills() if fills is None else fills
+    orders = engine.orders() if orders is None else orders
+    log = engine.run_log()
+    numbers = "order_id", "filled_lots", "submitted_ns", "live_ns", "closed_ns"
+    return Played(
+        [
+            (*(int(f[name]) for name in ("ts_ns", "order_id", "side", "price_ticks", "qty_lots")), float(f["mid"]),
+             bool(f["maker"]), int(f["position_lots"]))
+            for f in fills
+        ],
+        _end_sorted(
+            (number, STATUS[o["status"]], Reason(int(o["reason"])).name, *rest)
+            for o in orders
+            for number, *rest in [[int(o[name]) for name in numbers]]
+        ),
+        {name: int(log[name]) for name in COUNTERS.values()},
+        [float(f["fee"]) for f in fills],
+        float(engine.state.cash),
+    )  # fmt: skip
+
+
+def _end_sorted(orders) -> list[tuple]:
+    orders = list(orders)
+    stay = [o for o in orders if o[2] not in ("END", "IN_FLIGHT")]
+    return stay + sorted(o for o in orders if o[2] in ("END", "IN_FLIGHT"))
+
+
+@pytest.fixture(params=["oracle", "engine"])
+def play(request):
+    engine = by_oracle if request.param == "oracle" else by_engine
+
+    def play(rows, script, **params) -> Played:
+        timed = [(ts, ts, price, lots, kind) for ts, price, lots, kind in rows]
+        return engine(timed, script, Params(**params))
+
+    return play
+
+
+def bid(ts, price, lots):
+    return ts, price, lots, DEPTH_BID
+
+
+def ask(ts, price, lots):
+    return ts, price, lots, DEPTH_ASK
+
+
+def sold(ts, price, lots):
+    return ts, price, lots, TRADE_SELL
+
+
+def bought(ts, price, lots):
+    return ts, price, lots, TRADE_BUY
+
+
+def snapshot(ts, bids, asks):
+    levels = [bid(ts, *level) for level in bids] + [ask(ts, *level) for level in asks]
+    rows = [(ts, 0, 0, SNAPSHOT), *levels]
+    return [(ts, price, lots, kind | MORE) for ts, price, lots, kind in rows[:-1]] + [rows[-1]]
+
+
+def buy(ts, price, lots, kind="post_only"):
+    return "submit", ts, 1, price, lots, kind
+
+
+def sell(ts, price, lots, kind="post_only"):
+    return "submit", ts, -1, price, lots, kind
+
+
+OPEN = [bid(1000, 100, 5), ask(1000, 102, 5)]  # mid 101; everything is known
+
+
+def test_what_trades_first_is_what_was_there_first(play):
+    # 5 ahead; 4 trade, 1 is left ahead; of 3 more that one goes first and 2 are ours; the last one is ours too.
+    rows = [*OPEN, sold(1002, 100, 4), sold(1003, 100, 3), sold(1004, 100, 1), sold(1005, 100, 9)]
+    it = play(rows, [buy(1001, 100, 3)])
+    assert it.fills == [(1003, 1, 1, 100, 2, 101.0, True, 2), (1004, 1, 1, 100, 1, 101.0, True, 3)]
+    assert it.orders == [(1, "FILLED", "NONE", 3, 1001, 1001, 1004)]
+    assert it.counts["rows"] == 6
+    assert it.counts["trades"] == 4
+
+
+def test_two_own_orders_share_one_trade(play):
+    # 101 is an empty level: nothing ahead of either, but one lot fills one order, and the older one.
+    it = play([*OPEN, sold(1002, 101, 1), sold(1003, 101, 1)], [buy(1001, 101, 1), buy(1001, 101, 1)])
+    assert it.brief() == [(1002, 1, 101, 1), (1003, 2, 101, 1)]
+
+
+def test_a_younger_order_is_served_after_the_older_one_and_the_market(play):
+    # First: 5 ahead. The level grows to 8, then ours: 8 ahead. 10 trade: 10-5=5, the first wants 1. The second gets
+    # 10-8-1 = 1 of its 4, and then nothing is ahead of it.
+    rows = [*OPEN, bid(1002, 100, 8), sold(1004, 100, 10), sold(1005, 100, 1)]
+    it = play(rows, [buy(1001, 100, 1), buy(1003, 100, 4)])
+    assert it.brief() == [(1004, 1, 100, 1), (1004, 2, 100, 1), (1005, 2, 100, 1)]
+    assert it.orders[1] == (2, "EXPIRED", "END", 2, 1003, 1003, 1005)
+
+
+@pytest.mark.parametrize(("response_ns", "late"), [(0, 0), (100, 1)])
+def test_a_fill_of_exactly_the_rest_ends_the_order(play, response_ns, late):
+    script = [buy(1001, 101, 2), ("cancel", 1004, 1)]
+    rows = [*OPEN, sold(1002, 101, 1), sold(1003, 101, 1), bid(1009, 100, 5)]
+    it = play(rows, script, latency=[(0, 0, response_ns)])
+    assert it.brief() == [(1002, 1, 101, 1), (1003, 1, 101, 1)]
+    assert it.orders == [(1, "FILLED", "NONE", 2, 1001, 1001, 1003)]
+    assert it.counts["late_cancels"] == late  # not sent by one who knows already
+
+
+def test_a_cancel_loses_the_race_even_by_nothing(play):
+    # It arrives at 1008; the trade of 1008 is the exchange's before any request of 1008 is.
+    rows = [*OPEN, sold(1008, 101, 1), bid(1020, 100, 5)]
+    it = play(rows, [buy(990, 101, 1), ("cancel", 1003, 1)], latency=[(0, 5, 0)])
+    assert it.brief() == []  # sent before there was a book: nothing is known of the queue at 101
+    it = play(rows, [buy(1000, 101, 1), ("cancel", 1003, 1)], latency=[(0, 5, 0)])
+    assert it.orders == [(1, "FILLED", "NONE", 1, 1000, 1005, 1008)]
+    assert it.counts["late_cancels"] == 1
+    rows[2] = sold(1009, 101, 1)
+    it = play(rows, [buy(1000, 101, 1), ("cancel", 1003, 1)], latency=[(0, 5, 0)])
+    assert it.orders == [(1, "CANCELLED", "REQUOTE", 0, 1000, 1005, 1008)]
+
+
+def test_post_only_never_takes(play):
+    script = [buy(1001, 102, 1), sell(1001, 100, 1), buy(1001, 101, 1)]
+    it = play([*OPEN, bid(1002, 99, 1)], script)
+    assert it.orders[:2] == [
+        (1, "REJECTED", "POST_ONLY", 0, 1001, 0, 1001),
+        (2, "REJECTED", "POST_ONLY", 0, 1001, 0, 1001),
+    ]
+    assert it.ends()[3] == ("EXPIRED", "END", 0)
+
+
+def test_what_has_not_arrived_when_the_data_end(play):
+    script = [buy(1001, 100, 1), buy(1006, 100, 1), ("cancel", 1007, 1)]
+    it = play([*OPEN, bid(1010, 100, 6)], script, latency=[(0, 9, 0)])
+    assert it.orders == [(1, "EXPIRED", "END", 0, 1001, 1010, 1010), (2, "EXPIRED", "IN_FLIGHT", 0, 1006, 0, 1010)]
+
+
+def test_a_request_due_with_the_last_row_is_handled_and_one_due_later_never_sent(play):
+    it = play([*OPEN, ask(1010, 102, 1)], [buy(1010, 105, 9, "ioc"), buy(1011, 100, 1)])
+    assert it.fills == [(1010, 1, 1, 102, 1, 101.0, False, 1)]
+    assert it.orders == [(1, "EXPIRED", "NO_LIQUIDITY", 1, 1010, 0, 1010)]
+
+
+@pytest.mark.parametrize(
+    ("queue", "got"),
+    [("risk_averse", 0), ("log", 1), ("log2", 0), ("power", 1), ("power2", 3), ("front", 4)],
+)
+def test_where_a_cancellation_came_from(play, queue, got):
+    # 5 ahead of us, 5 behind, 5 vanish untraded. Left ahead: worst case 5; half of them each way 2.5 (log, power);
+    # P = ln 6/ln 11 = .747 -> 3.74 (log2); P = 5^3/10^3 = .125 -> .625 (power2). Then 4 trade.
+    rows = [*OPEN, bid(1002, 100, 10), bid(1003, 100, 5), sold(1004, 100, 4)]
+    it = play(rows, [buy(1001, 100, 9)], queue=queue)
+    assert it.brief() == ([(1004, 1, 100, got)] if got else [])
+
+
+@pytest.mark.parametrize("queue", ["risk_averse", "log", "log2", "power", "power2"])
+def test_a_decrease_that_trades_explain_is_no_cancellation(play, queue):
+    # 5 ahead, 5 join behind us, 4 trade: 1 ahead. The level going from 10 to 6 says the same thing again.
+    rows = [*OPEN, bid(1002, 100, 10), sold(1003, 100, 4), bid(1004, 100, 6), sold(1005, 100, 2)]
+    it = play(rows, [buy(1001, 100, 9)], queue=queue)
+    assert it.brief() == [(1005, 1, 100, 1)]
+
+
+def test_the_lot_size_is_in_the_logarithm(play):
+    # 30 ahead and 10 behind, 8 vanish. Lots of 1: P = ln 11/(ln 11 + ln 31) = .411, 25.29 ahead;
+    # lots of 1/100: P = ln 1.1/(ln 1.1 + ln 1.3) = .266, 24.13 ahead. 26 trade: nothing for us, or one.
+    rows = [bid(1000, 100, 30), ask(1000, 102, 5), bid(1002, 100, 40), bid(1003, 100, 32), sold(1004, 100, 26)]
+    for lot, got in ((Fraction(1), 0), (Fraction(1, 100), 1)):
+        it = play(rows, [buy(1001, 100, 9)], queue="log", lot=lot)
+        assert sum(fill[-1] for fill in it.brief()) == got
+
+
+def test_a_trade_through_takes_the_best_first(play):
+    script = [buy(1001, 100, 2), buy(1001, 101, 2), buy(1001, 99, 2)]
+    it = play([*OPEN, sold(1002, 99, 5)], script)  # at 99 exactly one is left for Q: nothing displayed there, so ours
+    assert it.brief() == [(1002, 2, 101, 2), (1002, 1, 100, 2), (1002, 3, 99, 1)]
+    it = play([*OPEN, sold(1002, 98, 3)], script)
+    assert it.brief() == [(1002, 2, 101, 2), (1002, 1, 100, 1)]
+    assert it.ends()[1] == ("EXPIRED", "END", 1)
+
+
+def test_a_bid_that_comes_to_rest_on_our_ask_would_have_met_it(play):
+    rows = [*OPEN, bid(1002, 103, 3), bid(1003, 103, 2), bid(1004, 103, 3)]
+    it = play(rows, [sell(1001, 103, 5)])  # 3 new, then one less, then one new again
+    assert it.brief() == [(1002, 1, 103, 3), (1004, 1, 103, 1)]
+    assert it.fills[1][5] == 102.5  # (103 + 102)/2, as the rows before had left it
+    it = play([*OPEN, bid(1002, 104, 3)], [sell(1001, 104, 1), sell(1001, 103, 1), sell(1001, 103, 2)])
+    assert it.brief() == [(1002, 2, 103, 1), (1002, 3, 103, 2)]
+
+
+def test_ioc_walks_to_its_limit_and_the_recorded_book_stays(play):
+    rows = [*OPEN, ask(1000, 103, 2), ask(1000, 104, 9), bid(1003, 99, 1)]
+    it = play(rows, [buy(1001, 103, 8, "ioc"), buy(1002, 103, 6, "ioc")])
+    assert it.brief() == [(1001, 1, 102, 5), (1001, 1, 103, 2), (1002, 2, 102, 5), (1002, 2, 103, 1)]
+    assert [f[6] for f in it.fills] == [False] * 4
+    assert it.ends() == {1: ("EXPIRED", "NO_LIQUIDITY", 7), 2: ("FILLED", "NONE", 6)}
+
+
+def test_limit_takes_and_rests_with_what_is_left(play):
+    rows = [*OPEN, ask(1000, 103, 2), ask(1000, 104, 9), sold(1003, 103, 1)]
+    it = play(rows, [buy(1001, 103, 9, "limit")])
+    assert it.brief() == [(1001, 1, 102, 5), (1001, 1, 103, 2), (1003, 1, 103, 1)]
+    assert it.orders == [(1, "EXPIRED", "END", 8, 1001, 1001, 1003)]
+
+
+def test_market_and_what_it_finds(play):
+    rows = [bid(1000, 100, 2), bid(1000, 97, 2), bid(1002, 99, 1)]
+    it = play(rows, [sell(999, 1, 1, "market"), sell(1001, 1, 3, "market")])
+    assert it.brief() == [(1001, 2, 100, 2), (1001, 2, 97, 1)]
+    assert [f[5] for f in it.fills] == [100.0, 97.0]  # there never was a mid
+    assert it.ends() == {1: ("EXPIRED", "NO_LIQUIDITY", 0), 2: ("FILLED", "NONE", 3)}
+
+
+def test_refused_in_a_gap_but_what_rests_can_trade(play):
+    rows = [*OPEN, (1002, 0, 0, GAP), bid(1003, 100, 1), sold(1004, 99, 1), *snapshot(1006, [(100, 2)], [(101, 1)])]
+    rows += [sold(1007, 100, 3)]
+    script = [buy(1001, 100, 3), buy(1005, 100, 1), buy(1006, 101, 1, "ioc")]
+    it = play(rows, script)
+    # Ours: 5 ahead; the bid of 1003 is not heard; the trade through gives 1; the snapshot's 2 leave at most 2 ahead.
+    assert it.brief() == [(1004, 1, 100, 1), (1006, 3, 101, 1), (1007, 1, 100, 1)]
+    assert it.ends()[2] == ("REJECTED", "GAP", 0)
+    assert it.counts["gaps"] == it.counts["snapshots"] == 1
+
+
+def test_a_snapshot_empties_what_it_does_not_name_and_says_nothing_beyond(play):
+    rows = [*OPEN, bid(1000, 98, 4), bid(1000, 96, 4), *snapshot(1002, [(97, 1), (101, 1)], [(102, 5)])]
+    rows += [sold(1003, 100, 1), sold(1004, 98, 2), sold(1005, 96, 5)]
+    script = [buy(1001, 100, 1), buy(1001, 98, 1), buy(1001, 96, 1), buy(1002, 95, 1), buy(1002, 99, 1)]
+    it = play(rows, script)
+    # 100 and 98 lie inside 101..97: gone, ours are first. 96 lies beyond: 4 still ahead, 5 trade. 99 is known empty;
+    # the trade of 1004 through it takes that one first. Nothing is known at 95.
+    assert it.brief() == [(1003, 1, 100, 1), (1004, 5, 99, 1), (1004, 2, 98, 1), (1005, 3, 96, 1)]
+
+
+def test_nothing_known_is_nothing_filled_until_the_level_speaks(play):
+    rows = [sold(1000, 100, 50), sold(1002, 100, 50), ask(1003, 102, 5), sold(1004, 100, 50)]
+    script = [buy(1001, 100, 3)]
+    assert play(rows, script).brief() == []
+    rows += [bid(1005, 100, 4), sold(1006, 100, 5)]
+    assert play(rows, script).brief() == [(1006, 1, 100, 1)]
+    rows[-1] = sold(1006, 99, 2)  # through it: what is known of the queue has no say
+    assert play(rows, script).brief() == [(1006, 1, 100, 2)]
+    assert play(rows[:3], script, queue="front").brief() == [(1002, 1, 100, 3)]
+
+
+def test_replace_keeps_the_place_only_when_it_gets_smaller(play):
+    rows = [*OPEN, bid(1002, 100, 8), sold(1005, 100, 7)]
+    script = [buy(1001, 100, 4), buy(1003, 100, 9), ("replace", 1004, 1, 100, 3)]
+    assert play(rows, script).brief() == [(1005, 1, 100, 2)]  # 5 ahead
+    script[-1] = ("replace", 1004, 1, 100, 5)  # 8 ahead, and behind the other one
+    assert play(rows, script).brief() == []
+    rows[-1] = sold(1005, 100, 10)
+    assert play(rows, script).brief() == [(1005, 2, 100, 2)]
+    script[-1] = ("replace", 1004, 1, 101, 4)
+    assert play(rows, script).brief() == [(1005, 1, 101, 4)]
+
+
+def test_replace_that_cannot_be(play):
+    rows = [*OPEN, sold(1002, 101, 2), bid(1005, 99, 1)]
+    it = play(rows, [buy(1001, 101, 4), ("replace", 1003, 1, 102, 4), ("replace", 1004, 1, 101, 2)])
+    assert it.counts["replace_rejected"] == 1  # post-only into the ask
+    assert it.orders == [(1, "CANCELLED", "REQUOTE", 2, 1001, 1001, 1004)]  # no more than it has: it is done
+    it = play(rows, [buy(1001, 101, 4, "limit"), ("replace", 1003, 1, 102, 8), ("replace", 1004, 1, 99, 9)])
+    assert it.brief() == [(1002, 1, 101, 2), (1003, 1, 102, 5)]  # a limit order takes: 8 less 2 wanted, 5 there
+    assert it.orders == [(1, "EXPIRED", "END", 7, 1001, 1001, 1005)]
+
+
+def test_spot_reserves_what_rests(play):
+    script = [
+        buy(1001, 100, 2),  # reserves 200 of 250
+        buy(1001, 51, 1),
+        buy(1001, 50, 1),  # the last penny
+        buy(1001, 102, 1, "market"),
+        sell(1001, 105, 3),
+        sell(1001, 105, 2),
+        sell(1001, 106, 1),
+        sell(1001, 100, 1, "ioc"),
+        ("replace", 1001, 1, 101, 2),  # 202 with 200 to free
+        ("replace", 1001, 1, 99, 2),
+    ]
+    it = play([*OPEN, ask(1002, 103, 1)], script, kind="spot", cash=Fraction(250), lots=2)
+    assert it.fills == []
+    assert it.ends() == {
+        1: ("EXPIRED", "END", 0),
+        2: ("REJECTED", "NO_CASH", 0),
+        3: ("EXPIRED", "END", 0),
+        4: ("EXPIRED", "NO_LIQUIDITY", 0),
+        5: ("REJECTED", "NO_INVENTORY", 0),
+        6: ("EXPIRED", "END", 0),
+        7: ("REJECTED", "NO_INVENTORY", 0),
+        8: ("EXPIRED", "NO_LIQUIDITY", 0),
+    }
+    assert it.counts["replace_rejected"] == 1
+
+
+def test_spot_buys_what_the_money_buys(play):
+    # 125 bps: 300/103.275 = 2.9 -> 2 lots at 102; 93.45 left; one lot at 80 costs 81, and 12.45 buy none at 81.
+    rows = [*OPEN, ask(1002, 80, 1), ask(1002, 81, 1), bid(1005, 70, 1)]
+    script = [buy(1001, 102, 4, "market"), buy(1003, 90, 2, "ioc")]
+    it = play(rows, script, kind="spot", cash=Fraction(300), taker=Fraction(1, 80))
+    assert it.brief() == [(1001, 1, 102, 2), (1003, 2, 80, 1)]
+    assert it.cash == pytest.approx(300 - 2 * 102 * 1.0125 - 81)
+    assert it.fees == pytest.approx([2 * 102 * 0.0125, 1.0])
+
+
+def test_a_perpetual_books_profit_at_average_cost(play):
+    # Long 2 at 101 (maker, 10 bps: .202), then 5 sold at 100: 2 close at a loss of 1 each, 3 open short. Fee 20 bps: 1.
+    rows = [*OPEN, sold(1002, 101, 2), ask(1004, 102, 1)]
+    script = [buy(1001, 101, 2), sell(1003, 100, 5, "ioc")]
+    it = play(rows, script, maker=Fraction(1, 1000), taker=Fraction(2, 1000), cash=Fraction(1000))
+    assert [f[-1] for f in it.fills] == [2, -3]
+    assert it.cash == pytest.approx(1000 - 0.202 - 2 - 1)
+
+
+@pytest.mark.parametrize(("price", "got"), [(102, 1), (103, 1), (101, 0), (100, 0)])
+def test_a_trade_of_unknown_side_at_the_ask_was_a_buy(play, price, got):
+    it = play([*OPEN, (1002, price, 1, TRADE)], [sell(1001, 101, 1)])
+    assert len(it.brief()) == got
+    it = play([*OPEN, (1002, 202 - price, 1, TRADE)], [buy(1001, 101, 1)])
+    assert len(it.brief()) == got
+
+
+def test_the_best_price_feed_knows_the_best_price(play):
+    best = [(1000, 100, 5, BBO_BID), (1000, 102, 5, BBO_ASK)]
+    rows = [*best, sold(1003, 99, 50), bought(1003, 102, 6), (1004, 101, 7, BBO_ASK), (1007, 105, 1, BBO_ASK)]
+    script = [buy(1002, 99, 1), buy(1002, 98, 1), sell(1002, 102, 3), buy(1005, 103, 9, "ioc"), buy(1006, 101, 1)]
+    it = play(rows, script)
+    # 99 is behind the best: nothing known. 102 is the best: 5 ahead of 6. At 1005 only 101 is known: 7, no further.
+    # 101 crosses: rejected. The ask moving to 105 takes the levels better than that away.
+    assert it.brief() == [(1003, 3, 102, 1), (1005, 4, 101, 7)]
+    assert it.ends()[5] == ("REJECTED", "POST_ONLY", 0)
+
+
+def test_a_gap_of_a_best_price_feed_ends_with_the_next_row(play):
+    rows = [(1000, 100, 5, BBO_BID), (1001, 0, 0, GAP), (1003, 100, 4, BBO_BID), sold(1005, 100, 5)]
+    it = play(rows, [buy(1002, 100, 1), buy(1004, 100, 1)])
+    assert it.ends() == {1: ("REJECTED", "GAP", 0), 2: ("FILLED", "NONE", 1)}
+
+
+def test_requests_do_not_overtake(play):
+    # 32 ns at 1000 falling to 0 at 1016: sent at 1004 takes 24, sent at 1012 takes 8 and would be there first.
+    it = play([*OPEN, bid(1040, 100, 5)], [buy(1004, 100, 1), buy(1012, 100, 1)], latency=[(1000, 32, 0), (1016, 0, 0)])
+    assert [o[5] for o in it.orders] == [1028, 1028]
+    it = play([*OPEN, bid(1040, 100, 5)], [buy(1005, 100, 1), buy(1020, 100, 1)], latency=[(1000, 1, 0), (1016, 3, 0)])
+    assert [o[5] for o in it.orders] == [1006, 1023]  # 1 + 2*5/16 = 1.6 -> 1; flat after the last point
+
+
+def test_no_price_no_order(play):
+    it = play([*OPEN, bid(1003, 100, 5)], [buy(1001, 0, 1), sell(1001, 0, 1, "market")])
+    assert it.ends() == {1: ("REJECTED", "PRICE", 0), 2: ("FILLED", "NONE", 1)}

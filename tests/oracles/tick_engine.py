@@ -1,0 +1,462 @@
+"""The tick engine's rules in plain Python: a book of dicts, orders in a list, three queues of things to come.
+
+Nothing here is fast and nothing is shared with the package. Prices are in ticks, quantities in lots, money in exact
+fractions; only the place in the queue is a float, because its models are. `side` is +1 for bids and buys, -1 for asks
+and sells; a price times its side is larger the better it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple
+
+GAP, SNAPSHOT, TRADE_UNKNOWN, MORE = 5, 6, 14, 64
+DEPTH = {8: 1, 9: -1}  # kind -> side of the level
+BBO = {10: 1, 11: -1}
+TRADES = {12: 1, 13: -1, TRADE_UNKNOWN: 0}  # kind -> side of the resting orders it meets
+
+UNKNOWN = 2.0**60  # lots in front where nothing is known about the level
+EVERYTHING, NOTHING = -math.inf, math.inf  # as thresholds on side * price
+LIVE = ("LIVE", "PARTIALLY_FILLED")
+
+
+class Fill(NamedTuple):
+    ts_ns: int
+    order_id: int
+    side: int
+    price_ticks: int
+    qty_lots: int
+    mid: Fraction  # in ticks
+    maker: bool
+    position_lots: int
+    fee: Fraction
+
+
+@dataclass
+class Order:
+    order_id: int
+    side: int
+    price: int
+    qty: int
+    type: str  # limit | post_only | ioc | market
+    submitted_ns: int
+    filled: int = 0
+    status: str = "NEW"
+    reason: str = "NONE"
+    live_ns: int = 0  # when it first came to rest; 0: never
+    closed_ns: int = 0
+    ahead: float = 0.0
+    credit: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.qty - self.filled
+
+
+@dataclass
+class Params:
+    kind: str = "linear"  # or "spot"
+    tick: Fraction = Fraction(1)
+    lot: Fraction = Fraction(1)
+    contract: Fraction = Fraction(1)
+    maker: Fraction = Fraction(0)  # rates, not basis points
+    taker: Fraction = Fraction(0)
+    cash: Fraction = Fraction(10**9)
+    lots: int = 0
+    first_price: Fraction = Fraction(0)  # what opening lots of a perpetual were entered at
+    queue: str = "risk_averse"  # front | risk_averse | log | log2 | power | power2
+    exponent: float = 3.0
+    latency: list[tuple[int, int, int]] = field(default_factory=lambda: [(0, 0, 0)])  # (ts, entry, response)
+    feed_offset: int = 0
+
+
+def run(rows: list[tuple[int, int, int, int, int]], script: list[tuple], params: Params) -> TickOracle:
+    """Rows are (ts, local_ts, price, qty, kind); actions ("submit", ts, side, price, qty, type),
+    ("cancel", ts, order_id) and ("replace", ts, order_id, price, qty), in order of time.
+    """  # fmt: skip
+    engine = TickOracle(params, script)
+    for row in rows:
+        engine.until(row[0] - 1)
+        engine.row(*row)
+    engine.until(rows[-1][0])
+    engine.finish(rows[-1][0])
+    return engine
+
+
+class TickOracle:
+    def __init__(self, params: Params, script: list[tuple]) -> None:
+        self.p = params
+        self.book: dict[int, dict[int, int]] = {1: {}, -1: {}}
+        self.known = {1: NOTHING, -1: NOTHING}
+        self.gap = self.depth_seen = self.snapshot_seen = False
+        self.named: dict[int, set[int]] | None = None  # levels that the snapshot under way has named
+        self.mid: Fraction | None = None  # in ticks
+        self.crossed = False  # at the end of the last message
+        self.now = 0
+        self.local = -(2**63)
+        self.cash, self.position, self.fees = params.cash, params.lots, Fraction(0)
+        self.cost = params.lots * self.unit(1) * params.first_price / params.tick  # of an open perpetual position
+        self.script, self.next_id = deque(script), 1
+        self.requests: deque[tuple] = deque()  # (arrives at, action, order)
+        self.answers: deque[tuple] = deque()  # (arrives at, order_id, whether it is the last about this order)
+        self.request_at = self.answer_at = -(2**63)
+        self.orders: dict[int, Order] = {}
+        self.ended_for_us: set[int] = set()
+        self.resting: list[Order] = []  # in the order in which they came to rest
+        self.fills: list[Fill] = []
+        self.ended: list[Order] = []
+        self.count: Counter[str] = Counter()
+
+    # -- time
+
+    def until(self, last_ns: int) -> None:
+        """Do what is due up to and including `last_ns`: the earliest first; requests, answers, script on a tie."""
+        while True:
+            heads = [
+                (queue[0][0 if order < 2 else 1], order)
+                for order, queue in enumerate((self.requests, self.answers, self.script))
+                if queue
+            ]
+            if not heads or min(heads)[0] > last_ns:
+                return
+            self.now, which = min(heads)
+            if which == 0:
+                _, action, order = self.requests.popleft()
+                self.arrive(action, order)
+            elif which == 1:
+                _, order_id, last = self.answers.popleft()
+                if last:
+                    self.ended_for_us.add(order_id)
+            else:
+                self.send(self.script.popleft())
+
+    def delay(self, at_ns: int, column: int) -> int:
+        """Column 1: entry, 2: response. A straight line between points, rounded down, flat outside them."""
+        points = self.p.latency
+        if at_ns <= points[0][0]:
+            return points[0][column]
+        for a, b in itertools.pairwise(points):
+            if at_ns < b[0]:
+                return a[column] + (b[column] - a[column]) * (at_ns - a[0]) // (b[0] - a[0])
+        return points[-1][column]
+
+    def send(self, action: tuple) -> None:
+        if action[0] == "submit":
+            _, ts, side, price, qty, kind = action
+            order = Order(self.next_id, side, price, qty, kind, ts)
+            self.orders[order.order_id] = order
+            self.next_id += 1
+        else:
+            order = self.orders[action[2]]
+            if order.order_id in self.ended_for_us:
+                self.count["script_ignored"] += 1
+                return
+        self.request_at = max(self.request_at, self.now + self.delay(self.now, 1))
+        self.requests.append((self.request_at, action, order))
+
+    def answer(self, order: Order) -> None:
+        self.answer_at = max(self.answer_at, self.now + self.delay(self.now, 2))
+        self.answers.append((self.answer_at, order.order_id, order.status not in ("NEW", *LIVE)))
+
+    def finish(self, last_ns: int) -> None:
+        self.now = last_ns
+        for _, action, order in self.requests:
+            if action[0] == "submit":
+                self.end(order, "EXPIRED", "IN_FLIGHT")
+        for order in sorted(self.resting, key=lambda o: o.order_id):
+            self.end(order, "EXPIRED", "END")
+
+    # -- the exchange's book
+
+    def best(self, side: int) -> int | None:
+        return max(self.book[side], key=lambda price: side * price, default=None)
+
+    def row(self, ts: int, local_ts: int, price: int, qty: int, kind: int) -> None:
+        self.now = ts
+        more, kind = kind & MORE, kind & 63
+        seen = local_ts + self.p.feed_offset
+        self.count["receipt_clamped"] += seen < max(ts, self.local)
+        self.local = max(seen, ts, self.local)
+        self.count["rows"] += 1
+        if kind == GAP:
+            self.count["gaps"] += 1
+            self.gap, self.known = True, {1: NOTHING, -1: NOTHING}
+        elif kind == SNAPSHOT:
+            self.count["snapshots"] += 1
+            self.snapshot_seen = self.depth_seen = True
+            self.named = {1: set(), -1: set()}
+        elif kind in DEPTH:
+            self.depth(DEPTH[kind], price, qty)
+        elif kind in BBO:
+            self.bbo(BBO[kind], price, qty)
+        elif kind in TRADES:
+            self.count["trades"] += 1
+            side = TRADES[kind] or self.side_met(price)
+            if side:
+                self.trade(side, price, qty)
+        self.take_mid()
+        if more:
+            return
+        if self.named is not None:
+            self.end_snapshot()
+            self.take_mid()
+        bid, ask = self.best(1), self.best(-1)
+        crossed = bid is not None and ask is not None and bid >= ask
+        self.count["crossed_messages"] += crossed
+        self.count["became_crossed"] += crossed and not self.crossed
+        self.crossed = crossed
+
+    def take_mid(self) -> None:
+        bid, ask = self.best(1), self.best(-1)
+        if bid is not None and ask is not None:
+            self.mid = Fraction(bid + ask, 2)
+
+    def depth(self, side: int, price: int, qty: int) -> None:
+        self.depth_seen = True
+        if self.named is not None:
+            self.named[side].add(price)
+        elif self.gap:
+            return
+        elif not self.snapshot_seen:
+            self.known = {1: EVERYTHING, -1: EVERYTHING}
+        self.set_level(side, price, qty)
+
+    def bbo(self, side: int, price: int, qty: int) -> None:
+        if self.gap and self.depth_seen:
+            return
+        self.gap = False
+        for level in [level for level in self.book[side] if side * level > side * price]:
+            self.set_level(side, level, 0)
+        self.set_level(side, price, qty)
+        if not self.depth_seen:
+            self.known[side] = side * price
+        self.nobody_hidden(side, side * price + 1)
+
+    def end_snapshot(self) -> None:
+        for side, named in self.named.items():
+            self.known[side] = min((side * price for price in named), default=EVERYTHING)
+            for price in [price for price in self.book[side] if price not in named]:
+                # Beyond the snapshot's last level nothing is known: that level left the view, not the book.
+                self.set_level(side, price, 0, queue=side * price >= self.known[side])
+        for side in self.named:
+            self.nobody_hidden(side, self.known[side])
+        self.gap, self.named = False, None
+
+    def nobody_hidden(self, side: int, least: float) -> None:
+        """The book is known down to `least` (side * price): no more can be ahead of an order than it shows."""
+        for order in self.resting:
+            if order.side == side and side * order.price >= least:
+                order.ahead = min(order.ahead, self.book[side].get(order.price, 0))
+
+    def set_level(self, side: int, price: int, new: int, *, queue: bool = True) -> None:
+        old = self.book[side].get(price, 0)
+        room = new - old
+        for order in self.by_priority(-side):  # somebody came to rest where our order should have met him
+            if room > 0 and -side * order.price >= -side * price:
+                room -= self.fill(order, min(order.left, room), order.price, maker=True)
+        self.book[side].pop(price, None)
+        if new:
+            self.book[side][price] = new
+        if queue:
+            for order in self.resting:
+                if order.side == side and order.price == price:
+                    self.move_up(order, old, new)
+
+    def move_up(self, order: Order, old: int, new: int) -> None:
+        c, ahead = order.credit, order.ahead
+        order.credit = 0
+        d = old - new - c  # what went away and was not traded
+        back = max(0, old - c - ahead)
+        if self.p.queue == "front":
+            return
+        if ahead > old or d <= 0 or self.p.queue == "risk_averse":
+            order.ahead = min(ahead, new)
+            return
+        f_back, f_ahead, f_both = self.weight(back), self.weight(ahead), self.weight(back + ahead)
+        below = f_both if self.p.queue.endswith("2") else f_back + f_ahead
+        share = f_back / below if below else 1.0  # of what went away, from behind us
+        left = ahead - (1 - share) * d + min(back - share * d, 0)
+        order.ahead = max(0, min(left, new))
+
+    def weight(self, lots: float) -> float:
+        x = lots * float(self.p.lot)
+        return math.log(1 + x) if self.p.queue.startswith("log") else x**self.p.exponent
+
+    # -- what fills resting orders
+
+    def by_priority(self, side: int) -> list[Order]:
+        return sorted(
+            (o for o in self.resting if o.side == side), key=lambda o: -side * o.price
+        )  # stable: oldest first
+
+    def side_met(self, price: int) -> int:
+        ask, bid = self.best(-1), self.best(1)
+        if ask is not None and price >= ask:
+            return -1
+        return 1 if bid is not None and price <= bid else 0
+
+    def trade(self, side: int, price: int, left: int) -> None:
+        for order in self.by_priority(side):
+            if side * order.price > side * price and left > 0:
+                left -= self.fill(order, min(order.left, left), order.price, maker=True)
+        used = 0
+        for order in [o for o in self.resting if o.side == side and o.price == price]:
+            order.credit += left
+            if order.ahead < UNKNOWN:
+                lots = min(order.left, math.floor(left - order.ahead - used + 1e-9))
+                order.ahead = max(0, order.ahead - left)
+                if lots > 0:
+                    used += self.fill(order, lots, price, maker=True)
+
+    def fill(self, order: Order, lots: int, price: int, *, maker: bool) -> int:
+        value = lots * self.unit(price)
+        fee = value * (self.p.maker if maker else self.p.taker)
+        side, held = order.side, self.position
+        if self.p.kind == "spot":
+            self.cash -= side * value
+        else:
+            closing = min(lots, abs(held)) if held * side < 0 else 0
+            if closing:  # profit against the average entry
+                entry = self.cost / held  # of one lot; positive, short or long
+                self.cash += -side * closing * (self.unit(price) - entry)
+                self.cost += side * closing * entry
+            self.cost += side * (lots - closing) * self.unit(price)
+        self.cash -= fee
+        self.fees += fee
+        self.position += side * lots
+        order.filled += lots
+        mid = Fraction(price) if self.mid is None else self.mid
+        self.fills.append(Fill(self.now, order.order_id, side, price, lots, mid, maker, self.position, fee))
+        if order.left == 0:
+            self.end(order, "FILLED", "NONE")
+        else:
+            order.status = "PARTIALLY_FILLED"
+            self.answer(order)
+        return lots
+
+    def end(self, order: Order, status: str, reason: str) -> None:
+        order.status, order.reason, order.closed_ns = status, reason, self.now
+        self.resting = [o for o in self.resting if o is not order]
+        self.ended.append(order)
+        self.answer(order)
+
+    # -- requests
+
+    def arrive(self, action: tuple, order: Order) -> None:
+        if action[0] == "submit":
+            self.submit(order)
+        elif order.status not in LIVE:
+            self.count["too_late"] += 1
+            self.answer(order)
+        elif action[0] == "cancel":
+            self.end(order, "CANCELLED", "REQUOTE")
+        else:
+            self.replace(order, *action[3:])
+
+    def submit(self, order: Order) -> None:
+        refused = None
+        if self.gap:
+            refused = "GAP"
+        elif order.qty < 1 or (order.type != "market" and order.price < 1):
+            refused = "PRICE"
+        elif order.type in ("limit", "post_only"):
+            refused = self.cannot_afford(order.side, order.price, order.left)
+        if not refused and order.type == "post_only" and self.crosses(order):
+            refused = "POST_ONLY"
+        if refused:
+            self.end(order, "REJECTED", refused)
+            return
+        self.take(order)
+        if order.left == 0:
+            return
+        if order.type in ("ioc", "market"):
+            self.end(order, "EXPIRED", "NO_LIQUIDITY")
+        else:
+            self.rest(order)
+
+    def replace(self, order: Order, price: int, qty: int) -> None:
+        if qty <= order.filled:
+            self.end(order, "CANCELLED", "REQUOTE")
+            return
+        if price == order.price and qty <= order.qty:
+            order.qty = qty
+            self.answer(order)
+            return
+        place = self.resting.index(order)
+        before = order.price, order.qty
+        self.resting.remove(order)  # so that what it reserves is free
+        order.price, order.qty = price, qty
+        blocked = order.type == "post_only" and self.crosses(order)
+        if self.gap or blocked or self.cannot_afford(order.side, price, order.left):
+            order.price, order.qty = before
+            self.resting.insert(place, order)
+            self.count["replace_rejected"] += 1
+            self.answer(order)
+            return
+        self.take(order)
+        if order.left:
+            self.rest(order)
+
+    def crosses(self, order: Order) -> bool:
+        best = self.best(-order.side)
+        return order.type == "market" or (best is not None and order.side * order.price >= order.side * best)
+
+    def take(self, order: Order) -> None:
+        """Take what the book shows, the best level first, unless there is nothing to cross."""
+        if not self.crosses(order):
+            return
+        other = -order.side
+        for price in sorted(self.book[other], key=lambda price: -other * price):
+            in_limit = order.type == "market" or order.side * order.price >= order.side * price
+            if other * price < self.known[other] or not in_limit or order.left == 0:
+                return
+            wanted = min(order.left, self.book[other][price])
+            lots = min(wanted, self.affordable(order.side, price))
+            if lots > 0:
+                self.fill(order, lots, price, maker=False)
+            if lots < wanted:
+                return
+
+    def rest(self, order: Order) -> None:
+        order.status = "PARTIALLY_FILLED" if order.filled else "LIVE"
+        order.live_ns = order.live_ns or self.now
+        order.credit = 0
+        known = order.side * order.price >= self.known[order.side]
+        order.ahead = float(self.book[order.side].get(order.price, 0)) if known else UNKNOWN
+        if self.p.queue == "front":
+            order.ahead = 0.0
+        self.resting.append(order)
+        self.answer(order)
+
+    # -- money
+
+    def unit(self, price: int) -> Fraction:
+        return price * self.p.tick * self.p.contract * self.p.lot
+
+    def bid_cost(self, price: int, lots: int) -> Fraction:
+        return lots * self.unit(price) * (1 + max(self.p.maker, Fraction(0)))
+
+    def free_cash(self) -> Fraction:
+        return self.cash - sum(self.bid_cost(o.price, o.left) for o in self.resting if o.side == 1)
+
+    def free_lots(self) -> int:
+        return self.position - sum(o.left for o in self.resting if o.side == -1)
+
+    def cannot_afford(self, side: int, price: int, lots: int) -> str | None:
+        if self.p.kind != "spot":
+            return None
+        if side == -1:
+            return "NO_INVENTORY" if lots > self.free_lots() else None
+        grace = Fraction(1, 10**9) * max(Fraction(1), self.cash)
+        return "NO_CASH" if self.bid_cost(price, lots) > self.free_cash() + grace else None
+
+    def affordable(self, side: int, price: int) -> float:
+        if self.p.kind != "spot":
+            return math.inf
+        if side == -1:
+            return max(0, self.free_lots())
+        return max(0, math.floor(self.free_cash() / (self.unit(price) * (1 + self.p.taker)) + Fraction(1, 10**9)))
