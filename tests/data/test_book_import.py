@@ -13,6 +13,7 @@ from marketmakerl.core.errors import ConfigError, DataFormatError, DataQualityEr
 from marketmakerl.core.instruments import lookup
 from marketmakerl.data.book_import import import_book
 from marketmakerl.data.tape import MORE, Kind
+from marketmakerl.data.tie_order import trades_go_first
 from oracles.book import replay_diffs, replay_snapshots, replay_tape
 
 INSTRUMENT = Instrument("BTC/USDT", 0.1, 0.001, "linear")
@@ -96,6 +97,18 @@ def test_a_snapshot_is_never_later_than_the_first_diff_applied_to_it():
     assert [row[0] for row in rows_of(tape)] == [3, 3, 3, 3]
     assert tape.meta["exchange_time_clamped"] == 0
     assert tape.meta["receipt_raised"] == 1  # the diff came before the snapshot, and is of no use before it
+
+
+def test_a_message_is_received_when_its_last_row_is():
+    frame = book(*START, (1, BID, 99.9, 1.0, 11), (1, ASK, 100.3, 1.0, 11))
+    frame.loc[3, "ts_local_ns"] += MS
+    tape = EventTape.from_book(frame, None, INSTRUMENT)
+    assert [(local - T0) // MS for local in tape.local_ts_ns.tolist()] == [5, 5, 5, 7, 7]
+
+
+def test_a_snapshot_that_was_dated_by_a_diff_says_nothing_about_the_clock():
+    frame = book((-1, BID, 100.0, 1.0, 10, SNAP), (-1, ASK, 100.2, 2.0, 10, SNAP), (30, BID, 99.9, 1.0, 11))
+    assert EventTape.from_book(frame, None, INSTRUMENT).meta["clock_offset_ns"] == 0
 
 
 def test_levels_of_a_snapshot_that_hold_nothing_are_not_in_it():
@@ -203,6 +216,10 @@ def test_ties_go_by_what_the_recording_shows(message, option, first):
     assert tape.meta["tie_order"] == ("trades" if first == "TRADE_BUY" else "book")
     if option == "auto":
         assert (tape.meta["tied_trades"], tape.meta["tied_trades_shown"]) == (1, int(message is SHOWS_IT))
+
+
+def test_trades_go_first_from_two_thirds_on():
+    assert [trades_go_first(*counts) for counts in ((0, 0), (2, 3), (199, 300), (3, 3))] == [True, True, False, True]
 
 
 @pytest.mark.parametrize(("left", "order"), [(None, "trades"), (1.6, "trades"), (1.7, "book")])

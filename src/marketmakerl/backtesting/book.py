@@ -213,7 +213,7 @@ def off_centre(state: Any) -> bool:
 
 @njit()
 def _spill(state: Any, memory: Any, first: int, last: int, count_only: bool) -> int:
-    """Move the levels with first <= tick < last from the ring to the store; return how many there are of the fuller side."""
+    """Move the levels with first <= tick < last from the ring to the store; return how many the fuller side has."""
     book = at_int(memory.book)
     most = 0
     for side in range(2):

@@ -66,6 +66,12 @@ def mark(state: Any, mid: float) -> None:
 
 
 @njit()
+def _set_own_best(state: Any, side: int, signed: int) -> None:
+    state.own_best[side] = signed
+    state.meets[1 - side] = -signed
+
+
+@njit()
 def _go_live(state: Any, memory: Any, slot: int, ts_ns: int) -> None:
     """Enter a resting order into the list of live ones and into its level."""
     order = at_own(memory.own)[slot]
@@ -77,7 +83,7 @@ def _go_live(state: Any, memory: Any, slot: int, ts_ns: int) -> None:
     order.rest_seq = state.next_seq
     state.next_seq += 1
     link(state, memory, slot)
-    state.own_best[side] = max(state.own_best[side], order.side * order.price_ticks)
+    _set_own_best(state, side, max(state.own_best[side], order.side * order.price_ticks))
     if state.live_side[0] > 0 and state.live_side[1] > 0 and state.two_sided_since < 0:
         state.two_sided_since = ts_ns
 
@@ -100,7 +106,7 @@ def _leave(state: Any, memory: Any, slot: int, ts_ns: int) -> None:
             other = own[live[i]]
             if other.side == order.side:
                 best = max(best, other.side * other.price_ticks)
-        state.own_best[side] = best
+        _set_own_best(state, side, best)
     if state.two_sided_since >= 0 and (state.live_side[0] == 0 or state.live_side[1] == 0):
         state.two_sided_ns += ts_ns - state.two_sided_since
         state.two_sided_since = -1
@@ -181,7 +187,7 @@ def fill_through(state: Any, memory: Any, params: Any, side: int, limit: int, lo
 
 @njit()
 def trade(state: Any, memory: Any, params: Any, side: int, tick: int, lots: int, ts_ns: int) -> None:
-    """Let a trade that hit `side` meet own orders: those it went through, then the queue at its price, then those in it."""
+    """Let a trade that hit `side` meet own orders: those it went through, then those in the queue at its price."""
     signed = tick if side == 0 else -tick
     left = fill_through(state, memory, params, side, signed + 1, lots, ts_ns)
     if left == 0 or state.own_best[side] < signed:
@@ -466,9 +472,7 @@ def levels_to_take(state: Any, memory: Any, params: Any, slot: int, price_ticks:
     """Return how many levels an order would take from: what room it needs in the outputs."""
     order = at_own(memory.own)[slot]
     other = 1 if order.side > 0 else 0
-    if order.order_type == _POST_ONLY or not (
-        order.order_type == _MARKET or _crosses(state, order.side, price_ticks)
-    ):
+    if order.order_type == _POST_ONLY or not (order.order_type == _MARKET or _crosses(state, order.side, price_ticks)):
         return 0
     n = 0
     signed = _next_level(state, memory, other, state.best[other])

@@ -220,6 +220,7 @@ def take_answer(state: Any, memory: Any, params: Any) -> None:
         order.local_filled_lots += row.lots
         side = 0 if order.side > 0 else 1
         price = row.price_ticks * params.tick_size
+        state.fill_reported = 1
         state.local_lots += order.side * row.lots
         state.local_cash -= order.side * row.lots * params.lot_size * unit_value(state, price) + row.fee
         state.filled_qty[side] += row.lots

@@ -108,7 +108,8 @@ def ahead_after(params: Any, ahead: float, old: float, new: float, traded: float
     Args:
         params: record with `queue`, `queue_power`, `queue_variant`, `lot_size`.
         ahead: lots in front before, already less what trades took; above `old` where the queue is not known.
-        old, new: displayed lots.
+        old: displayed lots before.
+        new: displayed lots now.
         traded: lots traded at this price since the level's last update: they are no cancels.
     """
     if params.queue == 2:

@@ -54,8 +54,10 @@ def _write_view(state: Any, params: Any, context: Any) -> int:
     context.best_ask = ask * params.tick_size
     context.best_bid_qty = state.view_bid_lots * params.lot_size
     context.best_ask_qty = state.view_ask_lots * params.lot_size
-    context.inventory = state.local_lots * params.lot_size
-    context.q = (state.local_lots - params.target_lots) / params.order_lots
+    if state.fill_reported != 0:
+        state.fill_reported = 0
+        context.inventory = state.local_lots * params.lot_size
+        context.q = (state.local_lots - params.target_lots) / params.order_lots
     context.maker_fee = params.maker_rate * mid
     return _NONE
 
@@ -117,6 +119,19 @@ def breakers_and_view(state: Any, memory: Any, params: Any, risk: Any, context: 
 def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None:
     """Bring the orders out there in line with what the model wants, within the limits."""
     state.decisions += 1
+    if (
+        params.plain != 0
+        and params.levels == 1
+        and context.bid_qty == params.order_qty
+        and context.ask_qty == params.order_qty
+        and context.take_qty == 0.0
+        and _stays(state, memory, params, context, 0)
+        and _stays(state, memory, params, context, 1)
+    ):
+        state.quote_reason[0] = _NONE
+        state.quote_reason[1] = _NONE
+        state.settled = 1
+        return
     for side in range(2):
         qty = context.bid_qty if side == 0 else context.ask_qty
         lots = params.order_lots
@@ -155,10 +170,23 @@ def _send_new(state: Any, memory: Any, params: Any, side: int, count: int) -> No
 
 
 @njit()
-def _first_price(state: Any, params: Any, context: Any, side: int) -> int:
+def _stays(state: Any, memory: Any, params: Any, context: Any, side: int) -> bool:
+    """Return whether the side has one order out there, and it is what is wanted: by far the commonest case."""
+    if state.n_work[side] != 1:
+        return False
+    order = at_own(memory.own)[at_int(memory.work)[side * state.own_cap]]
+    open_lots = order.local_qty_lots - order.local_filled_lots
+    return (
+        order.local_price_ticks == _first_price(params, context, side, state.quote_offset[side])
+        and open_lots <= params.order_lots <= order.local_qty_lots
+    )
+
+
+@njit()
+def _first_price(params: Any, context: Any, side: int, offset: float) -> int:
     """Return the price of the side's first level in ticks, 0 if there is none. Bids round down, asks up."""
     sign = 1 - 2 * side
-    exact = (context.mid - sign * state.want_offset[side]) * params.ticks_per_price
+    exact = (context.mid - sign * offset) * params.ticks_per_price
     # A price beyond 2**53 ticks has no whole ticks left to round to.
     if not abs(exact) < 9e15:
         return 0
@@ -189,15 +217,15 @@ def _unit_cost(params: Any, tick: int) -> float:
 def _may_quote(
     state: Any, params: Any, risk: Any, context: Any, side: int, tick: int, lots: int, used: float
 ) -> tuple[int, int]:
-    """Return how many lots a level may have, and why none if none. `used`: what levels before it take of the balance."""
+    """Return how many lots a level may have, or why none; `used` is what levels before it take of the balance."""
     if tick < 1:
         return 0, _PRICE
     sign = 1 - 2 * side
     price = tick * params.tick_size
-    if params.risk_on != 0 and sign * (state.local_lots - params.target_lots) >= 0:
-        # Where it will stand decides what it can earn; getting rid of risk may cost.
-        if not earns_its_fee(risk, sign * (context.mid - price), context.maker_fee, context.mid):
-            return 0, _EDGE
+    # Where it will stand decides what it can earn; getting rid of risk may cost.
+    adds = params.risk_on != 0 and sign * (state.local_lots - params.target_lots) >= 0
+    if adds and not earns_its_fee(risk, sign * (context.mid - price), context.maker_fee, context.mid):
+        return 0, _EDGE
     wanted = lots
     if params.spot != 0:
         if side == 1:
@@ -227,23 +255,13 @@ def _reconcile(state: Any, memory: Any, params: Any, risk: Any, context: Any, si
     reason = state.want_reason[side]
     tick = 0
     if reason == _NONE:
-        tick = _first_price(state, params, context, side)
+        tick = _first_price(params, context, side, state.want_offset[side])
         if tick < 1:
             reason = _PRICE
     left = state.want_lots[side]
     levels = params.levels
     n_work = state.n_work[side]
-    if levels == 1:
-        per_level = left
-        if n_work == 1 and params.plain and reason == _NONE:
-            # By far the commonest: one order out there, and it is what is wanted.
-            order = own[work[base]]
-            open_lots = order.local_qty_lots - order.local_filled_lots
-            if order.local_price_ticks == tick and open_lots <= left <= order.local_qty_lots:
-                state.quote_reason[side] = _NONE
-                return 0
-    else:
-        per_level = (left + levels - 1) // levels
+    per_level = left if levels == 1 else (left + levels - 1) // levels
     new, i, level, used, quoted = 0, 0, 0, 0.0, 0
     while reason == _NONE and level < levels and left > 0:
         lots, why = min(per_level, left), _NONE if tick >= 1 else _PRICE
@@ -302,7 +320,7 @@ def _reconcile(state: Any, memory: Any, params: Any, risk: Any, context: Any, si
 
 @njit()
 def _outgrown(order: Any, lots: int) -> bool:
-    """Return whether an order was sent for fewer lots than are wanted now: growing loses the place, so it is sent anew."""
+    """Return whether an order was sent for fewer lots than are wanted now: growing loses its place, so it goes."""
     return order.local == _WORKING and order.local_qty_lots < lots
 
 

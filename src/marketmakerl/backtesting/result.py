@@ -49,8 +49,10 @@ class BacktestResult:
 
     @cached_property
     def fills(self) -> pd.DataFrame:
-        """One row a fill: ts_ns, order_id, side (+1 buy), price, qty, fee, mid (before it), liquidity, inventory,
-        and how long the order had rested and the quantity it joined behind."""
+        """One row a fill: when, order_id, side (+1 buy), price, qty, fee, mid (before it), liquidity, inventory.
+
+        On ticks also how long the order had rested, and the quantity it had joined behind (NaN: not known).
+        """
         raw = self.raw_fills
         return _frame({
             "ts_ns": raw["ts_ns"],
@@ -68,8 +70,10 @@ class BacktestResult:
 
     @cached_property
     def orders(self) -> pd.DataFrame:
-        """One row an order, in the order they ended: order_id, side, price, qty, filled_qty, times, status, reason, type,
-        and the quantity it joined behind (NaN: not known)."""
+        """One row an order, in the order they ended: what it asked for, what it got, when, status, reason, type.
+
+        On ticks also the quantity it joined behind (NaN: not known).
+        """
         raw = self.raw_orders
         return _frame({
             "order_id": raw["order_id"],

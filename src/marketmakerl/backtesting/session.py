@@ -15,6 +15,7 @@ from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RA
 if TYPE_CHECKING:
     from marketmakerl.backtesting.result import BacktestResult
     from marketmakerl.core.fees import Fees
+    from marketmakerl.core.instrument import Instrument
     from marketmakerl.models.contract import QuotingModel
 
 
@@ -115,13 +116,17 @@ def prepare(session: Session, warm_up: EventTape, price: float) -> Prepared:
         inventory_range=session.inventory_range,
         fixed=session.model_params,
     )
-    instrument = warm_up.instrument
+    order_qty, cash = sized(session, warm_up.instrument, price)
+    parameters = {"model": model.as_dict(), "order_qty": order_qty, "estimate": estimate.as_dict()}
+    return Prepared(model, order_qty, cash, parameters)
+
+
+def sized(session: Session, instrument: Instrument, price: float) -> tuple[float, float]:
+    """Return the size of a quote (units of quantity) and the opening balance (settlement currency) at a price."""
     # A quote is worth a share of the budget, in whole lots; an inverse contract counts in quote currency already.
     unit = instrument.contract_size * (1.0 if instrument.kind == "inverse" else price)
     order_qty = instrument.qty(max(1, instrument.lots(session.budget * session.order_share / unit)))
-    cash = session.budget / price if instrument.kind == "inverse" else session.budget
-    parameters = {"model": model.as_dict(), "order_qty": order_qty, "estimate": estimate.as_dict()}
-    return Prepared(model, order_qty, cash, parameters)
+    return order_qty, session.budget / price if instrument.kind == "inverse" else session.budget
 
 
 def split_warm_up(tape: EventTape, warmup_bars: int) -> tuple[EventTape, EventTape]:

@@ -53,6 +53,7 @@ _WINDOW_TICKS = 1 << 17
 _OUTPUTS = (("fills", FILL, 4096), ("orders", ORDER, 16_384), ("samples", SAMPLE, 4096), ("markouts", MARKOUT, 8192))
 _RINGS = (("requests", REQUEST, "request", 256), ("answers", ANSWER, "answer", 256), ("tops", TOP, "top", 4096),
           ("pending", PENDING, "pending", 4096))  # fmt: skip
+_TIMES = ("next_request_ns", "next_answer_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns", "sample_ns")
 _WAKES = {
     "depth": (Kind.DEPTH_BID, Kind.DEPTH_ASK, Kind.SNAPSHOT),
     "bbo": (Kind.BBO_BID, Kind.BBO_ASK),
@@ -107,15 +108,7 @@ class TickEngine:
         self._script = model.rows() if isinstance(model, OrderScript) else np.zeros(0, SCRIPT)
         quotes = None if isinstance(model, OrderScript) else model
         params = new_record(PARAMS)
-        params.tick_size = instrument.tick_size
-        params.ticks_per_price = _ticks_per_price(instrument.tick_size)
-        params.lot_size = instrument.lot_size
-        params.contract_size = instrument.contract_size
-        params.inverse = int(instrument.kind == "inverse")
-        params.spot = int(instrument.kind == "spot")
-        params.min_notional = instrument.min_notional
-        params.maker_rate = fees.maker_rate
-        params.taker_rate = fees.taker_rate
+        _set_instrument(params, instrument, fees)
         params.order_lots = order_size(instrument, order_qty)
         params.order_qty = params.order_lots * instrument.lot_size
         params.target_lots = target_lots(instrument, target_inventory, position_lots)
@@ -166,14 +159,12 @@ class TickEngine:
         state.next_order_id = 1
         state.top_seen = -1
         state.two_sided_since = -1
-        state.view_changed = 1
+        state.view_changed = state.fill_reported = 1
         self._context.time_left_s = np.inf
         for side in range(2):
             state.best[side] = state.own_best[side] = -NEVER
-            state.worst[side] = state.known[side] = NEVER
-        for name in (
-            "next_request_ns", "next_answer_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns", "sample_ns"
-        ):
+            state.worst[side] = state.known[side] = state.meets[side] = NEVER
+        for name in _TIMES:
             setattr(state, name, NEVER)
         self._arrays: dict[str, Any] = {
             "own": np.zeros(own_cap, OWN),
@@ -232,8 +223,9 @@ class TickEngine:
         self.state.row = 0
 
     def _run(self, columns: list[Any], until_ns: int) -> None:
+        go_on: Any = advance
         while True:
-            stop = advance(
+            stop = go_on(
                 self.state, self._memory, self._params, self._risk, self._context, self._model.kernel,
                 self._model_params, *columns, until_ns,
             )  # fmt: skip
@@ -404,6 +396,18 @@ def _whole(name: str, value: Any, low: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
         raise ConfigError(f"{name} must be an integer >= {low}, got {value!r}")
     return int(value)
+
+
+def _set_instrument(params: Any, instrument: Instrument, fees: Fees) -> None:
+    params.tick_size = instrument.tick_size
+    params.ticks_per_price = _ticks_per_price(instrument.tick_size)
+    params.lot_size = instrument.lot_size
+    params.contract_size = instrument.contract_size
+    params.inverse = int(instrument.kind == "inverse")
+    params.spot = int(instrument.kind == "spot")
+    params.min_notional = instrument.min_notional
+    params.maker_rate = fees.maker_rate
+    params.taker_rate = fees.taker_rate
 
 
 def _set_clock(params: Any, interval_ns: int | None, quote_on: str | Iterable[str] | None, quoting: bool) -> None:

@@ -169,6 +169,7 @@ STATE = np.dtype(
         ("known", "i8", (2,)),  # signed: levels at or better than this are known
         ("named_worst", "i8", (2,)),  # the same of the snapshot under way
         ("own_best", "i8", (2,)),  # signed; -NEVER: none
+        ("meets", "i8", (2,)),  # signed: a quote at or above this meets an own order of the other side
         ("n_far", "i8", (2,)),
         ("far_cap", "i8"),
         ("depth_seen", "i8"),
@@ -219,6 +220,7 @@ STATE = np.dtype(
         ("view_ask_lots", "i8"),
         ("view_unknown", "i8"),
         ("view_changed", "i8"),  # since the model's context was last written
+        ("fill_reported", "i8"),  # likewise
         ("view_reason", "i8"),  # 0, or why there is nothing to quote against
         ("settled", "i8"),  # the last decision left everything as it was, and nothing has happened to our orders since
         ("local_lots", "i8"),

@@ -59,7 +59,7 @@ def markout_frame(instrument: Instrument, fills: Any, mids: Any) -> pd.DataFrame
                 mean = float(gain.sum()) / total
                 n = int(known.sum())
                 # Of a ratio of sums: the residuals from the ratio, over the total weight.
-                error = float(np.sqrt(np.sum((gain - mean * weight) ** 2) * n / (n - 1))) / total if n > 1 else np.nan
+                error = np.sqrt(np.sum((gain - mean * weight) ** 2) * n / (n - 1)) / total if n > 1 else np.nan
                 fee = float(fills["fee"][known].sum()) / total
                 rows.append((side, horizon_ns / 1e9, n, 1e4 * mean, 1e4 * (mean - fee), 1e4 * error))
     return pd.DataFrame(rows, columns=columns)
@@ -79,7 +79,7 @@ def markout_bps(instrument: Instrument, fills: Any, mids: Any) -> dict[str, floa
 
 
 def order_statistics(instrument: Instrument, orders: Any, fills: Any) -> dict[str, dict[str, float | None]]:
-    """Return quantiles of the quantity joined behind (units), the time a maker fill had rested and the way there (s)."""
+    """Return quantiles of the quantity joined behind (units), the time to fill and the way there (s)."""
     rested = orders[orders["live_ns"] > 0]
     maker = fills[fills["maker"] == 1]
     ahead = known_lots(rested["joined_behind_lots"])

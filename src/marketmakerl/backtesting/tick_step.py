@@ -26,7 +26,6 @@ from marketmakerl.backtesting.matching import (
     trade,
 )
 from marketmakerl.backtesting.orders import (
-    answer,
     cancel,
     end_order,
     replace,
@@ -35,7 +34,7 @@ from marketmakerl.backtesting.orders import (
     take_answer,
 )
 from marketmakerl.backtesting.quoting import breakers_and_view, look, place, unchanged, withdraw
-from marketmakerl.backtesting.records import SAMPLE, Status
+from marketmakerl.backtesting.records import SAMPLE, Status, record_type
 from marketmakerl.backtesting.tick_records import (
     HORIZONS_NS,
     MEMORY,
@@ -56,7 +55,6 @@ from marketmakerl.backtesting.tick_records import (
     at_script,
     at_tops,
 )
-from marketmakerl.backtesting.records import record_type
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import equity
 from marketmakerl.core.memory import viewer
@@ -332,6 +330,15 @@ def _room_to_decide(state: Any, params: Any) -> bool:
 
 
 @njit()
+def _reset_outputs(context: Any, params: Any, now_ns: int) -> None:
+    """Ready the context for a model that has nothing new to see."""
+    context.ts_ns = now_ns
+    context.bid_qty = params.order_qty
+    context.ask_qty = params.order_qty
+    context.take_qty = 0.0
+
+
+@njit()
 def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> bool:
     """Write down what we see, and return whether the model is to be asked."""
     reason = look(state, params, context)
@@ -340,6 +347,13 @@ def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: 
         withdraw(state, memory, params, reason)
         return False
     return params.risk_on == 0 or breakers_and_view(state, memory, params, risk, context)
+
+
+@njit()
+def _still_mids(state: Any) -> tuple[int, int]:
+    """Return twice the mids between which the window may stay where it is."""
+    quarter = 1 << (state.window_bits - 2)
+    return 2 * (state.low_ticks + quarter), 2 * (state.low_ticks + 3 * quarter)
 
 
 ADVANCE_SIGNATURE = types.int64(
@@ -385,8 +399,11 @@ def advance(
         context: CONTEXT record, scratch.
         model: the model's compiled quote function.
         model_params: float64[n], its parameters.
-        ts_ns, local_ts_ns, price_ticks, qty_lots: int64[n].
-        kind: int8[n].
+        ts_ns: int64[n] exchange times.
+        local_ts_ns: int64[n] times of receipt.
+        price_ticks: int64[n].
+        qty_lots: int64[n].
+        kind: int8[n], a `Kind` with or without `MORE`.
         until_ns: the caller promises that no row before or at this time will follow.
 
     Returns:
@@ -402,11 +419,12 @@ def advance(
     _set_rest(state, memory, params)
     book = at_int(memory.book)
     tops = at_tops(memory.tops)
-    best, worst, own_best = state.best, state.worst, state.own_best
+    best, worst, own_best, meets = state.best, state.worst, state.own_best, state.meets
     size = 1 << state.window_bits
     mask = size - 1
     wake_kinds = params.wake_kinds
     timed = params.session_s < np.inf
+    may_stay = params.python_model == 0 and not timed
     if state.answered != 0:
         state.answered = 0
         place(state, memory, params, risk, context)
@@ -415,13 +433,12 @@ def advance(
             return _ROOM
         _push_top(state, memory, params, ts_ns[i - 1], local_ts_ns[i - 1], state.dirty)
         state.dirty = 0
-    low = state.low_ticks
-    # Twice the mids between which the window may stay where it is.
-    low_mid, high_mid = 2 * (low + (size >> 2)), 2 * (low + 3 * (size >> 2))
+    low_mid, high_mid = _still_mids(state)
     while True:
         stop = min(min(state.next_request_ns, state.next_answer_ns), min(state.wake_ns, state.rest_ns))
         state.stop_ns = stop
-        normal = state.mode == _NORMAL
+        # Outside the normal state of affairs no tick is in the window: every row takes the slow path.
+        low = state.low_ticks if state.mode == _NORMAL else NEVER
         dirty = state.dirty
         room = True
         while i < n:
@@ -429,20 +446,46 @@ def advance(
             row = np.uint64(i)
             now = ts_ns[row]
             if now > stop:
-                break
-            code = np.int64(kind[row])
+                # The commonest by far where every event wakes: nothing new is seen, the model says what it said, and
+                # nothing else is due. What follows below would do the same, only slower.
+                if not may_stay or state.settled == 0 or state.view_changed != 0 or state.wake_ns != stop:
+                    break
+                others = min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns)
+                at = state.top_seen + 1
+                if others <= stop or at >= state.top_end:
+                    break
+                top = tops[at & state.top_mask]
+                if top.local_ns != stop or top.flags != _WAKE | _SAME:
+                    break
+                wake = NEVER
+                if at + 1 < state.top_end:
+                    top = tops[(at + 1) & state.top_mask]
+                    if top.flags & _WAKE == 0:
+                        break
+                    wake = top.local_ns
+                _reset_outputs(context, params, stop)
+                bid_offset, ask_offset = model(context, model_params)
+                if not unchanged(state, params, context, bid_offset, ask_offset):
+                    break
+                state.decisions += 1
+                state.top_seen = at
+                state.wake_ns = wake
+                stop = min(wake, others)
+                state.stop_ns = stop
+                continue
+            code: Any = np.int64(kind[row])
             k = code & (_MORE - 1)
             tick = price_ticks[row]
             lots = qty_lots[row]
             side = k & 1
-            signed = tick - 2 * side * tick
+            signed = (tick ^ -side) + side  # -tick for an ask
             pair = k >> 1
-            if pair == _DEPTH_PAIR and normal and ((tick - low) & ~mask) == 0:
+            if pair == _DEPTH_PAIR and ((tick - low) & ~mask) == 0:
                 # The tests are in this order, and nested, so that what is rare comes first: a branch that goes either
                 # way at random costs more than all the rest of the row.
                 at = np.uint64(side * size + (tick & mask))
                 old = book[at]
-                if signed >= -own_best[1 - side] and lots > (old >> SLOT_BITS):
+                if signed >= meets[side] and lots > (old >> SLOT_BITS):
                     if not _has_room(state, memory, state.n_live + 2):
                         room = False
                         break
@@ -475,7 +518,7 @@ def advance(
                     break
                 dirty = state.dirty
                 stop = state.stop_ns
-                normal = state.mode == _NORMAL
+                low = state.low_ticks if state.mode == _NORMAL else NEVER
             dirty |= ((wake_kinds >> k) & 1) << 1
             i += 1
             if dirty != 0 and code < _MORE:
@@ -505,8 +548,8 @@ def advance(
                             dirty |= _UNSENT
                             room = False
                             break
-                        low = state.low_ticks
-                        low_mid, high_mid = 2 * (low + (size >> 2)), 2 * (low + 3 * (size >> 2))
+                        low = state.low_ticks if state.mode == _NORMAL else NEVER
+                        low_mid, high_mid = _still_mids(state)
                     _push_top(state, memory, params, now, local_ts_ns[row], dirty)
                     stop = state.stop_ns
                 dirty = 0
@@ -543,10 +586,7 @@ def advance(
             if params.quoting == 0:
                 continue
             if state.settled != 0 and state.view_changed == 0 and not timed:
-                context.ts_ns = stop
-                context.bid_qty = params.order_qty
-                context.ask_qty = params.order_qty
-                context.take_qty = 0.0
+                _reset_outputs(context, params, stop)
             elif not _before_the_model(state, memory, params, risk, context):
                 continue
             if params.python_model != 0:

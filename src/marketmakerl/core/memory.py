@@ -10,12 +10,14 @@ A view has no length: what may be touched is up to the counters that travel in t
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _NUMBA: Any = numba
 _DISABLED: bool = bool(_NUMBA.config.DISABLE_JIT)
@@ -23,16 +25,20 @@ _ROWS = 1 << 32  # more than there can be
 
 
 def _compiled(dtype: Any) -> Callable[[int], Any]:
-    from numba import carray, types  # noqa: PLC0415
+    from numba import types  # noqa: PLC0415
     from numba.core import cgutils  # noqa: PLC0415
     from numba.extending import intrinsic  # noqa: PLC0415
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def pointer(_typing_context: Any, _address: Any) -> Any:
+    carray: Any = _NUMBA.carray
+
+    @intrinsic
+    def make_pointer(_typing_context: Any, _address: Any) -> Any:
         def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
             return builder.inttoptr(args[0], cgutils.voidptr_t)
 
         return types.voidptr(types.int64), generate
+
+    pointer: Any = make_pointer
 
     @_NUMBA.njit  # type: ignore[untyped-decorator]
     def view(address: int) -> Any:

@@ -69,7 +69,7 @@ class ImportedBook:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows of one stream in their final form and order.
+    """Rows of one stream in their final form.
 
     `received` says whether times of receipt were recorded; `timed` marks rows whose two times both were.
     """
@@ -140,14 +140,13 @@ def _trade_rows(frame: pd.DataFrame, instrument: Instrument, source: str, meta: 
     if not qty.all():
         raise DataQualityError(f"{what}, row {int(np.argmin(qty))}: a trade of nothing")
     kind = np.choose(side + 1, [Kind.TRADE_SELL, Kind.TRADE, Kind.TRADE_BUY]).astype(np.int8)
-    order = np.argsort(ts, kind="stable")
     meta["trades"] = len(ts)
     meta["trades_reordered"] = int((np.diff(ts) < 0).sum())
     received = local is not None
     local = ts if local is None else local
     seq = np.full(len(ts), NO_SEQ, np.int64)
     timed = np.full(len(ts), received)
-    return _Rows(ts[order], local[order], price[order], qty[order], kind[order], seq, timed, received)
+    return _Rows(ts, local, price, qty, kind, seq, timed, received)  # `_merge` puts them in order
 
 
 def _bbo_rows(

@@ -5,13 +5,12 @@ hftbacktest's way of writing receipts that overtook each other, and the time of 
 Every row is its own message, except that a run of clears and snapshot rows is one SNAPSHOT message: a new one begins
 where a side is cleared again, or, in a run without clears, where the time changes.
 
-A compressed file is inflated on one thread while the other converts what is there.
+A compressed file is inflated piece by piece and converted while the piece is in the cache.
 """
 
 from __future__ import annotations
 
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -212,36 +211,23 @@ def _open_npz(path: Path) -> _Source:
 
 
 def _pieces(path: Path, member: zipfile.ZipInfo) -> Iterator[bytes]:
-    """Yield the contents of an archive's member, inflating one piece ahead on another thread; the CRC is checked."""
+    """Yield the contents of an archive's member piece by piece; its CRC is checked at the end."""
     if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise DataFormatError(f"{path}: compressed by method {member.compress_type}; write it with numpy")
     inflate = isal_zlib.decompressobj(_RAW_DEFLATE) if member.compress_type == zipfile.ZIP_DEFLATED else None
-    with path.open("rb") as file, ThreadPoolExecutor(1, "inflate") as pool:
+    crc, left = 0, member.compress_size
+    with path.open("rb") as file:
         file.seek(member.header_offset + 26)  # of the local header: the lengths of name and extra field
         name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
         file.seek(name + extra, 1)
-        left = member.compress_size
-
-        def following() -> bytes:
-            nonlocal left
-            piece = file.read(min(_PIECE, left))
-            left = left - len(piece) if piece else 0
-            return inflate.decompress(piece) if inflate else piece
-
-        crc = 0
-        ahead = pool.submit(following)
-        while True:
+        while left > 0 and (piece := file.read(min(_PIECE, left))):
+            left -= len(piece)
             try:
-                piece = ahead.result()
+                whole = inflate.decompress(piece) if inflate else piece
             except _INFLATE_ERROR as error:
                 raise DataFormatError(f"{path} is damaged: {error}") from error
-            last = left == 0
-            if not last:
-                ahead = pool.submit(following)
-            crc = isal_zlib.crc32(piece, crc)
-            yield piece
-            if last:
-                break
+            crc = isal_zlib.crc32(whole, crc)
+            yield whole
     if crc != member.CRC:
         raise DataFormatError(f"{path} is damaged: the CRC of {member.filename} does not match")
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_PRICE_TICKS = 1 << 40
 MAX_QTY_LOTS = 1 << 46
+MAX_HOLE_NS = 31 * 86_400 * 10**9  # longer than any outage: two clocks in one tape, or times that are no nanoseconds
 _PRICED = sum(1 << int(kind) for kind in Kind if kind >= Kind.DEPTH_BID)
 _KNOWN = _PRICED | 1 << int(Kind.GAP) | 1 << int(Kind.SNAPSHOT)
 _MORE = int(MORE)
@@ -27,12 +28,16 @@ _WRONG = (
     f"its price is not between 1 and {MAX_PRICE_TICKS} ticks",
     f"its quantity is not between 0 and {MAX_QTY_LOTS} lots",
     "the message it belongs to has rows of another time",
+    "it lies more than 31 days after the row before: are all times nanoseconds UTC?",
 )
 
 _COLUMN = types.Array(types.int64, 1, "C", readonly=True)
 
 
-@njit(types.UniTuple(types.int64, 2)(_COLUMN, _COLUMN, _COLUMN, _COLUMN, types.Array(types.int8, 1, "C", readonly=True)))
+_KINDS = types.Array(types.int8, 1, "C", readonly=True)
+
+
+@njit(types.UniTuple(types.int64, 2)(_COLUMN, _COLUMN, _COLUMN, _COLUMN, _KINDS))
 def _first_wrong(ts_ns: Any, local_ts_ns: Any, price_ticks: Any, qty_lots: Any, kind: Any) -> tuple[int, int]:
     """Return (row, what is wrong with it), (-1, 0) if nothing is."""
     for i in range(len(ts_ns)):
@@ -45,6 +50,8 @@ def _first_wrong(ts_ns: Any, local_ts_ns: Any, price_ticks: Any, qty_lots: Any, 
                 return i, 2
             if local_ts_ns[i] < local_ts_ns[i - 1]:
                 return i, 3
+            if ts_ns[i] - ts_ns[i - 1] > MAX_HOLE_NS:
+                return i, 7
             if kind[i - 1] >= _MORE and ts_ns[i] != ts_ns[i - 1]:
                 return i, 6
         if (_PRICED >> k) & 1:

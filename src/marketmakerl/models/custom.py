@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numba
 import numpy as np
@@ -16,6 +15,9 @@ import numpy.typing as npt
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.models.contract import QUOTE_SIGNATURE, QuotingModel
 from marketmakerl.models.symmetric import quote_symmetric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 @dataclass(frozen=True)
