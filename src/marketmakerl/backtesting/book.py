@@ -242,7 +242,7 @@ def recentre(state: Any, memory: Any, new_low: int) -> bool:
     spare = state.far_cap - max(state.n_far[0], state.n_far[1]) - 1
     leaving = _spill(state, memory, first, first + moved, True)
     if leaving > spare:
-        state.need = leaving - spare
+        state.need = leaving + 1
         return False
     live, own = at_int(memory.live), at_own(memory.own)
     for i in range(state.n_live):

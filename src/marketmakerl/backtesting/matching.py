@@ -300,6 +300,8 @@ def end_snapshot(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
             level = book[side * size + (tick & mask)]
             if level & STALE:
                 _remove(state, memory, params, side, tick, (level >> SLOT_BITS) & LOTS_MASK)
+        # Nothing is left beyond what was named: the next snapshot need not look there.
+        state.worst[side] = max(named, top - mask)
     for side in range(2):
         _nobody_else(state, memory, side, state.known[side])
     state.snapshots += 1

@@ -156,7 +156,9 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
         if lots > 0:
             submit(state, memory, params, 1 if context.take_qty > 0.0 else -1, 0, lots, _MARKET)
     quoted = state.quote_reason[0] == _NONE and state.quote_reason[1] == _NONE
-    standard = context.bid_qty == params.order_qty and context.ask_qty == params.order_qty
+    standard = (
+        context.bid_qty == params.order_qty and context.ask_qty == params.order_qty and context.take_qty == 0.0
+    )
     state.settled = int(params.plain != 0 and quoted and standard and state.request_end == sent)
 
 

@@ -254,9 +254,15 @@ class TickEngine:
                 setattr(self.state, f"n_{name}", 0)
 
     def _make_room(self) -> None:
-        """Empty the outputs, and enlarge what is too small for what comes next."""
-        self._empty()
+        """Empty the outputs, and enlarge what is too small for what comes next.
+
+        Raises:
+            AssertionError: there is room already, so that calling again would go on for ever: a bug.
+        """
         state = self.state
+        full = any(int(getattr(state, f"n_{name}")) for name in self._outputs)
+        before = self._sizes()
+        self._empty()
         need = int(state.need) + int(state.n_live) + 8
         for name, buffer in self._outputs.items():
             if len(buffer) < 2 * need:
@@ -285,8 +291,13 @@ class TickEngine:
             for name in ("far_ticks", "far_lots"):
                 self._arrays[name] = _two_sided(self._arrays[name], 2 * int(state.far_cap) + need)
             state.far_cap = 2 * int(state.far_cap) + need
+        if not full and self._sizes() == before:
+            raise AssertionError("the tick engine asks for room that it has")
         state.need = 0
         self._place()
+
+    def _sizes(self) -> list[int]:
+        return [len(array) for array in (self._arrays | self._outputs).values()]
 
     def _enlarge_own(self) -> None:
         state = self.state

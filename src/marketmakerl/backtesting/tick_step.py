@@ -330,15 +330,6 @@ def _room_to_decide(state: Any, params: Any) -> bool:
 
 
 @njit()
-def _reset_outputs(context: Any, params: Any, now_ns: int) -> None:
-    """Ready the context for a model that has nothing new to see."""
-    context.ts_ns = now_ns
-    context.bid_qty = params.order_qty
-    context.ask_qty = params.order_qty
-    context.take_qty = 0.0
-
-
-@njit()
 def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> bool:
     """Write down what we see, and return whether the model is to be asked."""
     reason = look(state, params, context)
@@ -423,8 +414,7 @@ def advance(
     size = 1 << state.window_bits
     mask = size - 1
     wake_kinds = params.wake_kinds
-    timed = params.session_s < np.inf
-    may_stay = params.python_model == 0 and not timed
+    may_stay = params.python_model == 0 and params.session_s == np.inf
     if state.answered != 0:
         state.answered = 0
         place(state, memory, params, risk, context)
@@ -435,8 +425,10 @@ def advance(
         state.dirty = 0
     low_mid, high_mid = _still_mids(state)
     while True:
-        stop = min(min(state.next_request_ns, state.next_answer_ns), min(state.wake_ns, state.rest_ns))
+        others = min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns)
+        stop = min(others, state.wake_ns)
         state.stop_ns = stop
+        calm = may_stay and state.settled != 0 and state.view_changed == 0
         # Outside the normal state of affairs no tick is in the window: every row takes the slow path.
         low = state.low_ticks if state.mode == _NORMAL else NEVER
         dirty = state.dirty
@@ -448,11 +440,10 @@ def advance(
             if now > stop:
                 # The commonest by far where every event wakes: nothing new is seen, the model says what it said, and
                 # nothing else is due. What follows below would do the same, only slower.
-                if not may_stay or state.settled == 0 or state.view_changed != 0 or state.wake_ns != stop:
+                if not calm or others <= stop:
                     break
-                others = min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns)
                 at = state.top_seen + 1
-                if others <= stop or at >= state.top_end:
+                if at >= state.top_end:
                     break
                 top = tops[at & state.top_mask]
                 if top.local_ns != stop or top.flags != _WAKE | _SAME:
@@ -463,7 +454,7 @@ def advance(
                     if top.flags & _WAKE == 0:
                         break
                     wake = top.local_ns
-                _reset_outputs(context, params, stop)
+                context.ts_ns = stop
                 bid_offset, ask_offset = model(context, model_params)
                 if not unchanged(state, params, context, bid_offset, ask_offset):
                     break
@@ -494,6 +485,7 @@ def advance(
                     change_level(state, memory, params, side, tick, lots, now)
                     dirty = state.dirty
                     stop = state.stop_ns
+                    others = min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns)
                 else:
                     book[at] = (lots << SLOT_BITS) | (old & SLOT_MASK)
                     if signed >= best[side]:
@@ -518,6 +510,7 @@ def advance(
                     break
                 dirty = state.dirty
                 stop = state.stop_ns
+                others = min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns)
                 low = state.low_ticks if state.mode == _NORMAL else NEVER
             dirty |= ((wake_kinds >> k) & 1) << 1
             i += 1
@@ -552,9 +545,11 @@ def advance(
                         low_mid, high_mid = _still_mids(state)
                     _push_top(state, memory, params, now, local_ts_ns[row], dirty)
                     stop = state.stop_ns
+                    others = min(others, state.rest_ns)
                 dirty = 0
                 if state.top_end - state.top_seen >= state.top_mask:
                     _see(state, memory, now)
+                    calm = False
                     if state.top_end - state.top_seen >= state.top_mask >> 1:
                         state.need = state.top_mask >> 1
                         room = False
@@ -585,9 +580,7 @@ def advance(
                 _set_rest(state, memory, params)
             if params.quoting == 0:
                 continue
-            if state.settled != 0 and state.view_changed == 0 and not timed:
-                _reset_outputs(context, params, stop)
-            elif not _before_the_model(state, memory, params, risk, context):
+            if not _before_the_model(state, memory, params, risk, context):
                 continue
             if params.python_model != 0:
                 return _ASK

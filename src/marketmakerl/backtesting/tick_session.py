@@ -1,0 +1,220 @@
+"""A session on ticks: parameters set by its first part, which is not traded, then the backtest of the rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from marketmakerl.backtesting.backtest_engine import backtest
+from marketmakerl.backtesting.latency import Latency
+from marketmakerl.backtesting.order_script import OrderScript
+from marketmakerl.backtesting.queue import Queue
+from marketmakerl.backtesting.session import sized
+from marketmakerl.core.clock import NS_PER_MS, NS_PER_S
+from marketmakerl.core.errors import ConfigError, DataFormatError, DataQualityError
+from marketmakerl.core.fees import Fees
+from marketmakerl.data.tape import MORE, EventTape, Kind
+from marketmakerl.data.tick_windows import cut, row_at
+from marketmakerl.models.bar_calibration import MIN_BARS, BarEstimate
+from marketmakerl.models.registry import calibrated_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from marketmakerl.backtesting.result import BacktestResult
+    from marketmakerl.backtesting.session import Session
+    from marketmakerl.backtesting.tick_engine import TickEngine
+    from marketmakerl.models.contract import QuotingModel
+
+# What a model can be woken on; the tick engine's own list (a test compares them) would take its kernel to load.
+WAKES: Final = ("all", "depth", "bbo", "trade", "response")
+_TRADES: Final = (Kind.TRADE_SELL, Kind.TRADE_BUY, Kind.TRADE)
+_PROBE_ROWS: Final = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class TickRules:
+    """What a session on ticks assumes besides what one on bars does.
+
+    Attributes:
+        entry_latency_ms: from a decision to the exchange, milliseconds.
+        response_latency_ms: from the exchange back, milliseconds.
+        queue: how orders move up the queue (see `Queue.of`).
+        quote_interval_ms: the model is asked every so often, milliseconds; None: 100 ms, or only on events.
+        quote_on: the model is asked on these events, some of `WAKES`.
+        warmup_share: share of the time that sets the model's parameters and is not traded, in (0, 1). Where every
+            parameter is fixed there is nothing to set, and all of it is traded.
+    """
+
+    entry_latency_ms: float = 0.0
+    response_latency_ms: float = 0.0
+    queue: str = "risk_averse"
+    quote_interval_ms: float | None = None
+    quote_on: tuple[str, ...] = ()
+    warmup_share: float = 0.2
+
+    def check(self) -> None:
+        """Raise `ConfigError` for a setting out of range."""
+        for name in ("entry_latency_ms", "response_latency_ms"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be a finite number >= 0, got {getattr(self, name)!r}")
+        interval_ms = self.quote_interval_ms
+        if interval_ms is not None and not 1e-6 <= interval_ms < math.inf:
+            raise ConfigError(f"quote_interval_ms must be a finite number > 0, got {interval_ms!r}")
+        if not 0 < self.warmup_share < 1:
+            raise ConfigError(f"warmup_share must be in (0, 1), got {self.warmup_share!r}")
+        Queue.of(self.queue)
+        for name in self.quote_on:
+            if name not in WAKES:
+                raise ConfigError(f"quote_on knows {', '.join(WAKES)}; not {name!r}")
+
+    @property
+    def latency(self) -> Latency:
+        """Return the latencies as the engine takes them."""
+        return Latency(
+            entry_ns=round(self.entry_latency_ms * NS_PER_MS), response_ns=round(self.response_latency_ms * NS_PER_MS)
+        )
+
+    @property
+    def quote_interval_ns(self) -> int | None:
+        """Return the quoting interval in nanoseconds."""
+        return None if self.quote_interval_ms is None else round(self.quote_interval_ms * NS_PER_MS)
+
+
+def trade_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[BacktestResult, dict[str, Any]]:
+    """Calibrate on the first part of `tape` and trade the rest; all of it if every parameter of the model is fixed.
+
+    Returns:
+        The result, and the parameters it came from: model, order_qty, estimate (None: nothing was estimated), warm_up.
+
+    Raises:
+        DataQualityError: the warm-up does not allow an estimate.
+        DataFormatError: the tape never shows a two-sided book.
+        ConfigError: a setting that does not fit the instrument.
+    """
+    rules.check()
+    first_ns, last_ns = int(tape.ts_ns[0]), int(tape.ts_ns[-1])
+    estimate, row = None, 0
+    if needs_estimate(session):
+        row = row_at(tape, first_ns + round((last_ns - first_ns) * rules.warmup_share))
+        estimate = estimate_from_ticks(tape.slice_rows(0, row))
+    model = _model(session, estimate or BarEstimate(sigma=1.0, k=1.0, bars=0))
+    traded = cut(tape, row, len(tape))
+    order_qty, cash = sized(session, tape.instrument, _first_mid(traded))
+    result = backtest(
+        traded,
+        model,
+        fees=session.fees,
+        order_qty=order_qty,
+        cash=cash,
+        latency=rules.latency,
+        queue=rules.queue,
+        quote_interval_ns=rules.quote_interval_ns,
+        quote_on=rules.quote_on or None,
+    )
+    return result, {
+        "model": model.as_dict(),
+        "order_qty": order_qty,
+        "estimate": estimate.as_dict() if estimate else None,
+        "warm_up": {"rows": row, "seconds": (int(traded.ts_ns[0]) - first_ns) / NS_PER_S},
+    }
+
+
+def tick_summary(result: BacktestResult, tape: EventTape) -> dict[str, Any]:
+    """Return what a run on ticks says besides its metrics, JSON-ready.
+
+    Returns:
+        first_line; run_log; feed: what the importer wrote into the tape's meta; markouts: one entry a side and
+        horizon; statistics: quantiles of queue and latency.
+    """
+    markouts = [
+        {name: None if value != value else value for name, value in row.items()}  # noqa: PLR0124  (NaN)
+        for row in result.markouts.to_dict("records")
+    ]
+    return {
+        "first_line": result.first_line,
+        "run_log": result.run_log,
+        "feed": {name: value for name, value in tape.meta.items() if name not in {"clock", "tier"}},
+        "markouts": markouts,
+        "statistics": result.statistics,
+    }
+
+
+def needs_estimate(session: Session) -> bool:
+    """Return whether any parameter of the session's model is left to be estimated."""
+    one, other = (_model(session, BarEstimate(sigma=scale, k=3.0 * scale, bars=0)) for scale in (1.0, 2.0))
+    return one != other
+
+
+def _model(session: Session, estimate: BarEstimate) -> QuotingModel:
+    return calibrated_model(
+        session.model,
+        replace(estimate, k=estimate.k / session.spread_scale),
+        horizon_s=session.horizon_s,
+        inventory_range=session.inventory_range,
+        fixed=session.model_params,
+    )
+
+
+def estimate_from_ticks(tape: EventTape) -> BarEstimate:
+    """Estimate volatility and fill decay as `estimate_from_bars` does, from steps of one second.
+
+    The mid stands for the close, so that bid-ask bounce is no volatility; trades reach beyond it. `bars` are seconds.
+
+    Raises:
+        DataQualityError: fewer than 30 seconds with a book, or a market in which nothing moved or traded.
+    """
+    samples: Any = ()
+    for engine in _probes(tape):
+        samples = engine.samples()
+    source = tape.meta.get("source", "tape")
+    advice = "; take a longer tape, a larger --warmup-share, or set every parameter of the model with --param"
+    seconds = max(0, len(samples) - 1)
+    if seconds < MIN_BARS:
+        raise DataQualityError(
+            f"{source}: a warm-up of {seconds} seconds with a book; {MIN_BARS} are needed to estimate{advice}"
+        )
+    mids = samples["mid"]
+    sigma = float(np.std(np.diff(mids), ddof=1))
+    excursion = float(np.mean(_excursions(tape, samples["ts_ns"], mids)))
+    if sigma <= 0 or excursion <= 0:
+        raise DataQualityError(f"{source}: no move or no trade away from the mid in {seconds} seconds{advice}")
+    return BarEstimate(sigma=sigma, k=1.0 / excursion, bars=seconds)
+
+
+def _excursions(tape: EventTape, ends_ns: Any, mids: Any) -> npt.NDArray[np.float64]:
+    """Return how far trades went above, and below, the last mid in every second; 0 where none did."""
+    trades = np.flatnonzero(np.isin(np.asarray(tape.kind) & ~MORE, _TRADES))
+    step = np.searchsorted(ends_ns, tape.ts_ns[trades], side="left")
+    inside = (step > 0) & (step < len(ends_ns))
+    trades, step = trades[inside], step[inside] - 1
+    away = tape.price_ticks[trades] * tape.instrument.tick_size - mids[step]
+    reach = np.zeros((2, len(ends_ns) - 1))
+    np.maximum.at(reach[0], step, away)
+    np.maximum.at(reach[1], step, -away)
+    return reach.ravel()
+
+
+def _probes(tape: EventTape) -> Iterator[TickEngine]:
+    """Yield an engine that trades nothing after every few thousand rows of the tape."""
+    from marketmakerl.backtesting.tick_engine import TickEngine  # noqa: PLC0415  (its kernel takes time to load)
+
+    engine = TickEngine(
+        tape.instrument, OrderScript(), fees=Fees(0.0, 0.0), order_qty=tape.instrument.lot_size, cash=1.0,
+        first_price=1.0, initial_inventory=0.0,
+    )  # fmt: skip
+    for row in range(0, len(tape), _PROBE_ROWS):
+        engine.feed(tape.slice_rows(row, min(row + _PROBE_ROWS, len(tape))))
+        yield engine
+
+
+def _first_mid(tape: EventTape) -> float:
+    for engine in _probes(tape):
+        if engine.state.start_mark > 0.0:
+            return float(engine.state.start_mark)
+    raise DataFormatError("the tape never shows a bid and an ask at once: there was nothing to quote against")
