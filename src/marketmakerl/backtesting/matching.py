@@ -74,7 +74,7 @@ def _set_own_best(state: Any, side: int, signed: int) -> None:
 @njit()
 def _go_live(state: Any, memory: Any, slot: int, ts_ns: int) -> None:
     """Enter a resting order into the list of live ones and into its level."""
-    order = at_own(memory.own)[slot]
+    order = at_own(memory.own)[np.uint64(slot)]
     side = 0 if order.side > 0 else 1
     order.live_at = state.n_live
     at_int(memory.live)[state.n_live] = slot
@@ -117,7 +117,7 @@ def _fill(
     state: Any, memory: Any, params: Any, slot: int, ts_ns: int, lots: int, price_ticks: int, maker: bool
 ) -> None:
     """Fill `lots` of an order, against the mid that stood before the row or request that caused it."""
-    order = at_own(memory.own)[slot]
+    order = at_own(memory.own)[np.uint64(slot)]
     price = price_ticks * params.tick_size
     mid = state.row_mid if state.row_mid > 0.0 else price
     if state.start_mark == 0.0:
@@ -178,7 +178,7 @@ def fill_through(state: Any, memory: Any, params: Any, side: int, limit: int, lo
     """Fill own orders at `limit` (signed) or better at their own prices; return what is left of `lots`."""
     while lots > 0 and state.own_best[side] >= limit:
         slot = _best_own(state, memory, side, limit)
-        order = at_own(memory.own)[slot]
+        order = at_own(memory.own)[np.uint64(slot)]
         take = min(order.qty_lots - order.filled_lots, lots)
         _fill(state, memory, params, slot, ts_ns, take, order.price_ticks, True)
         lots -= take
@@ -319,13 +319,13 @@ def _remove(state: Any, memory: Any, params: Any, side: int, tick: int, old: int
 def handle_request(state: Any, memory: Any, params: Any) -> None:
     """Let the next request reach the exchange."""
     requests = at_requests(memory.requests)
-    row = requests[state.request_first & state.request_mask]
+    row = requests[np.uint64(state.request_first & state.request_mask)]
     state.request_first += 1
     state.next_request_ns = NEVER
     if state.request_first != state.request_end:
-        state.next_request_ns = requests[state.request_first & state.request_mask].arrive_ns
+        state.next_request_ns = requests[np.uint64(state.request_first & state.request_mask)].arrive_ns
     slot, ts_ns = row.slot, row.arrive_ns
-    order = at_own(memory.own)[slot]
+    order = at_own(memory.own)[np.uint64(slot)]
     order.in_flight -= 1
     state.row_mid = keep_mid(state, params.tick_size)
     if row.action == _SUBMIT:
@@ -400,7 +400,7 @@ def _reject(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, reason:
 @njit()
 def _arrive(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
     """Let a new order reach the exchange."""
-    order = at_own(memory.own)[slot]
+    order = at_own(memory.own)[np.uint64(slot)]
     kind = order.order_type
     reason = _NONE
     if state.mode == _GAP_MODE:
@@ -430,7 +430,7 @@ def _arrive(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None
 @njit()
 def _rest(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
     """Join the queue at the order's price."""
-    order = at_own(memory.own)[slot]
+    order = at_own(memory.own)[np.uint64(slot)]
     side = 0 if order.side > 0 else 1
     order.traded_lots = 0
     order.ahead_lots = 0.0
@@ -472,7 +472,7 @@ def _next_level(state: Any, memory: Any, side: int, signed: int) -> int:
 @njit()
 def levels_to_take(state: Any, memory: Any, params: Any, slot: int, price_ticks: int, lots: int) -> int:
     """Return how many levels an order would take from: what room it needs in the outputs."""
-    order = at_own(memory.own)[slot]
+    order = at_own(memory.own)[np.uint64(slot)]
     other = 1 if order.side > 0 else 0
     if order.order_type == _POST_ONLY or not (order.order_type == _MARKET or _crosses(state, order.side, price_ticks)):
         return 0
@@ -488,7 +488,7 @@ def levels_to_take(state: Any, memory: Any, params: Any, slot: int, price_ticks:
 @njit()
 def _take(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
     """Take displayed liquidity level by level, as far as the limit, the known book and a spot balance reach."""
-    order = at_own(memory.own)[slot]
+    order = at_own(memory.own)[np.uint64(slot)]
     other = 1 if order.side > 0 else 0
     signed = _next_level(state, memory, other, state.best[other])
     while signed > -NEVER and order.filled_lots < order.qty_lots:
@@ -514,7 +514,7 @@ def _take(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
 @njit()
 def _change(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, price_ticks: int, qty_lots: int) -> None:
     """Change a live order's price and total quantity; only less quantity at the same price keeps its place."""
-    order = at_own(memory.own)[slot]
+    order = at_own(memory.own)[np.uint64(slot)]
     if price_ticks == order.price_ticks and qty_lots <= order.qty_lots:
         state.submitted_lots -= order.qty_lots - qty_lots
         order.qty_lots = qty_lots

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from marketmakerl.backtesting.latency import entry_latency, response_latency
 from marketmakerl.backtesting.records import ORDER, OrderType, Status
 from marketmakerl.backtesting.tick_records import (
@@ -52,7 +54,7 @@ def move_to(order: Any, status: int) -> None:
 @njit()
 def end_order(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, status: int, reason: int) -> None:
     """Move an order to a terminal status and into the order log."""
-    order = at_own(memory.own)[slot]
+    order = at_own(memory.own)[np.uint64(slot)]
     move_to(order, status)
     order.reason = reason
     order.closed_ns = ts_ns
@@ -81,7 +83,7 @@ def answer(
     """Send an answer on its way to us. Answers never overtake one another."""
     arrive_ns = max(state.last_answer_ns, ts_ns + response_latency(state, memory, params, ts_ns))
     state.last_answer_ns = arrive_ns
-    row = at_answers(memory.answers)[state.answer_end & state.answer_mask]
+    row = at_answers(memory.answers)[np.uint64(state.answer_end & state.answer_mask)]
     row.arrive_ns = arrive_ns
     row.slot = slot
     row.what = what
@@ -91,7 +93,7 @@ def answer(
     if state.answer_end == state.answer_first:
         state.next_answer_ns = arrive_ns
     state.answer_end += 1
-    at_own(memory.own)[slot].in_flight += 1
+    at_own(memory.own)[np.uint64(slot)].in_flight += 1
     state.stop_ns = min(state.stop_ns, arrive_ns)
 
 
@@ -102,7 +104,7 @@ def request(
     """Send a request on its way to the exchange, now. Requests never overtake one another."""
     arrive_ns = max(state.last_request_ns, state.now_ns + entry_latency(state, memory, params, state.now_ns))
     state.last_request_ns = arrive_ns
-    row = at_requests(memory.requests)[state.request_end & state.request_mask]
+    row = at_requests(memory.requests)[np.uint64(state.request_end & state.request_mask)]
     row.arrive_ns = arrive_ns
     row.slot = slot
     row.action = action
@@ -112,7 +114,7 @@ def request(
     if state.request_end == state.request_first:
         state.next_request_ns = arrive_ns
     state.request_end += 1
-    at_own(memory.own)[slot].in_flight += 1
+    at_own(memory.own)[np.uint64(slot)].in_flight += 1
 
 
 @njit()
@@ -120,7 +122,7 @@ def submit(state: Any, memory: Any, params: Any, side: int, price_ticks: int, qt
     """Send a new order. There must be a free slot."""
     state.n_free -= 1
     slot = at_int(memory.free)[state.n_free]
-    order = at_own(memory.own)[slot]
+    order = at_own(memory.own)[np.uint64(slot)]
     order.order_id = state.next_order_id
     state.next_order_id += 1
     order.side = side
@@ -152,7 +154,7 @@ def submit(state: Any, memory: Any, params: Any, side: int, price_ticks: int, qt
 @njit()
 def cancel(state: Any, memory: Any, params: Any, slot: int, reason: int) -> None:
     """Send a cancel."""
-    at_own(memory.own)[slot].local = _CANCELLING
+    at_own(memory.own)[np.uint64(slot)].local = _CANCELLING
     state.cancels += 1
     request(state, memory, params, slot, _CANCEL, reason, 0, 0)
 
@@ -160,7 +162,7 @@ def cancel(state: Any, memory: Any, params: Any, slot: int, reason: int) -> None
 @njit()
 def replace(state: Any, memory: Any, params: Any, slot: int, price_ticks: int, qty_lots: int) -> None:
     """Send a change of price and total quantity; locally the order counts as changed from now on."""
-    order = at_own(memory.own)[slot]
+    order = at_own(memory.own)[np.uint64(slot)]
     if order.taker == 0 and order.local_price_ticks != price_ticks:
         _leave_work(state, memory, slot)
         order.local_price_ticks = price_ticks
@@ -189,7 +191,7 @@ def _enter_work(state: Any, memory: Any, slot: int) -> None:
 @njit()
 def _leave_work(state: Any, memory: Any, slot: int) -> None:
     work = at_int(memory.work)
-    side = 0 if at_own(memory.own)[slot].side > 0 else 1
+    side = 0 if at_own(memory.own)[np.uint64(slot)].side > 0 else 1
     base = side * state.own_cap
     i = base
     while work[i] != slot:
@@ -203,16 +205,15 @@ def _leave_work(state: Any, memory: Any, slot: int) -> None:
 def take_answer(state: Any, memory: Any, params: Any) -> None:
     """Take note of the next answer, and free the order's slot once nothing of it is under way any more."""
     answers = at_answers(memory.answers)
-    row = answers[state.answer_first & state.answer_mask]
+    row = answers[np.uint64(state.answer_first & state.answer_mask)]
     state.answer_first += 1
     state.next_answer_ns = NEVER
     if state.answer_first != state.answer_end:
-        state.next_answer_ns = answers[state.answer_first & state.answer_mask].arrive_ns
+        state.next_answer_ns = answers[np.uint64(state.answer_first & state.answer_mask)].arrive_ns
     slot, what = row.slot, row.what
-    order = at_own(memory.own)[slot]
+    order = at_own(memory.own)[np.uint64(slot)]
     order.in_flight -= 1
     state.settled = 0
-    state.view_changed = 1
     if what == _ACCEPTED:
         if order.local == _SENT:
             order.local = _WORKING
@@ -220,6 +221,7 @@ def take_answer(state: Any, memory: Any, params: Any) -> None:
         order.local_filled_lots += row.lots
         side = 0 if order.side > 0 else 1
         price = row.price_ticks * params.tick_size
+        state.view_changed = 1
         state.fill_reported = 1
         state.local_lots += order.side * row.lots
         state.local_cash -= order.side * row.lots * params.lot_size * unit_value(state, price) + row.fee

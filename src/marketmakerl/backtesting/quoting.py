@@ -156,9 +156,7 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
         if lots > 0:
             submit(state, memory, params, 1 if context.take_qty > 0.0 else -1, 0, lots, _MARKET)
     quoted = state.quote_reason[0] == _NONE and state.quote_reason[1] == _NONE
-    standard = (
-        context.bid_qty == params.order_qty and context.ask_qty == params.order_qty and context.take_qty == 0.0
-    )
+    standard = context.bid_qty == params.order_qty and context.ask_qty == params.order_qty and context.take_qty == 0.0
     state.settled = int(params.plain != 0 and quoted and standard and state.request_end == sent)
 
 
@@ -176,7 +174,7 @@ def _stays(state: Any, memory: Any, params: Any, context: Any, side: int) -> boo
     """Return whether the side has one order out there, and it is what is wanted: by far the commonest case."""
     if state.n_work[side] != 1:
         return False
-    order = at_own(memory.own)[at_int(memory.work)[side * state.own_cap]]
+    order = at_own(memory.own)[np.uint64(at_int(memory.work)[side * state.own_cap])]
     open_lots = order.local_qty_lots - order.local_filled_lots
     return (
         order.local_price_ticks == _first_price(params, context, side, state.quote_offset[side])
@@ -329,6 +327,6 @@ def _outgrown(order: Any, lots: int) -> bool:
 @njit()
 def _trim(state: Any, memory: Any, params: Any, slot: int, lots: int) -> None:
     """Cut an order to what is wanted; it keeps its place."""
-    order = at_own(memory.own)[slot]
+    order = at_own(memory.own)[np.uint64(slot)]
     if order.local == _WORKING and order.local_qty_lots - order.local_filled_lots > lots:
         replace(state, memory, params, slot, order.local_price_ticks, order.local_filled_lots + lots)

@@ -45,17 +45,18 @@ class OrderType(enum.IntEnum):
 ORDER = np.dtype(
     [
         ("order_id", "i8"),  # 0: no order
-        ("side", "i8"),  # +1 bid, -1 ask
         ("price_ticks", "i8"),
         ("qty_lots", "i8"),  # as submitted
         ("filled_lots", "i8"),
         ("submitted_ns", "i8"),
         ("live_ns", "i8"),  # when it came to rest at the exchange; 0: never
         ("closed_ns", "i8"),
-        ("status", "i8"),
-        ("reason", "i8"),
-        ("order_type", "i8"),
         ("joined_behind_lots", "f8"),  # market quantity in front of it when it came to rest
+        # Narrow, because a run may log millions of orders.
+        ("side", "i1"),  # +1 bid, -1 ask
+        ("status", "i1"),
+        ("reason", "i1"),
+        ("order_type", "i1"),
     ],
     align=True,
 )

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 DEFAULT_INTERVAL_NS = 100_000_000
 _EQUITY_INTERVAL_NS = 1_000_000_000
 _WINDOW_TICKS = 1 << 17
-_OUTPUTS = (("fills", FILL, 4096), ("orders", ORDER, 16_384), ("samples", SAMPLE, 4096), ("markouts", MARKOUT, 8192))
+_OUTPUTS = (("fills", FILL, 4096), ("orders", ORDER, 4096), ("samples", SAMPLE, 4096), ("markouts", MARKOUT, 8192))
 _RINGS = (("requests", REQUEST, "request", 256), ("answers", ANSWER, "answer", 256), ("tops", TOP, "top", 4096),
           ("pending", PENDING, "pending", 4096))  # fmt: skip
 _TIMES = ("next_request_ns", "next_answer_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns", "sample_ns")

@@ -111,10 +111,10 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
     flags = dirty & _WAKE
     if local_ns == state.last_top_ns and state.top_end - 1 > state.top_seen:
         # What we get at one time is one entry: we see its last state, and wake once.
-        top = tops[(state.top_end - 1) & state.top_mask]
+        top = tops[np.uint64((state.top_end - 1) & state.top_mask)]
         flags |= top.flags & _WAKE
     else:
-        top = tops[state.top_end & state.top_mask]
+        top = tops[np.uint64(state.top_end & state.top_mask)]
         state.top_end += 1
         state.last_top_ns = local_ns
         top.local_ns = local_ns
@@ -146,7 +146,7 @@ def _see(state: Any, memory: Any, now_ns: int) -> None:
     tops = at_tops(memory.tops)
     at, end, mask = state.top_seen + 1, state.top_end, state.top_mask
     while at < end:
-        top = tops[at & mask]
+        top = tops[np.uint64(at & mask)]
         if top.local_ns > now_ns:
             break
         at += 1
@@ -161,7 +161,7 @@ def _see(state: Any, memory: Any, now_ns: int) -> None:
     if state.wake_ns <= now_ns:
         state.wake_ns = NEVER
         while at < end:
-            top = tops[at & mask]
+            top = tops[np.uint64(at & mask)]
             if top.flags & _WAKE:
                 state.wake_ns = top.local_ns
                 return
@@ -445,12 +445,12 @@ def advance(
                 at = state.top_seen + 1
                 if at >= state.top_end:
                     break
-                top = tops[at & state.top_mask]
+                top = tops[np.uint64(at & state.top_mask)]
                 if top.local_ns != stop or top.flags != _WAKE | _SAME:
                     break
                 wake = NEVER
                 if at + 1 < state.top_end:
-                    top = tops[(at + 1) & state.top_mask]
+                    top = tops[np.uint64((at + 1) & state.top_mask)]
                     if top.flags & _WAKE == 0:
                         break
                     wake = top.local_ns
@@ -521,18 +521,17 @@ def advance(
                     if local_ns < now:
                         local_ns = now
                         state.receipt_clamped += 1
-                    if local_ns == state.last_top_ns and state.top_end - 1 > state.top_seen:
-                        tops[(state.top_end - 1) & state.top_mask].flags |= _WAKE
-                    else:
-                        top = tops[state.top_end & state.top_mask]
-                        top.local_ns = local_ns
-                        top.flags = _WAKE | _SAME
-                        state.top_end += 1
-                        state.last_top_ns = local_ns
-                    if local_ns < state.wake_ns:
-                        state.wake_ns = local_ns
-                        stop = min(stop, local_ns)
-                        state.stop_ns = stop
+                    # Without a branch: whether it comes at the time of the entry before is as good as random.
+                    end = state.top_end
+                    joins = int((local_ns == state.last_top_ns) & (end - 1 > state.top_seen))
+                    top = tops[np.uint64((end - joins) & state.top_mask)]
+                    top.flags = (top.flags & -joins) | (_SAME & (joins - 1)) | _WAKE
+                    top.local_ns = local_ns
+                    state.top_end = end + 1 - joins
+                    state.last_top_ns = local_ns
+                    state.wake_ns = min(state.wake_ns, local_ns)
+                    stop = min(stop, local_ns)
+                    state.stop_ns = stop
                 else:
                     mids = best[0] - best[1]
                     # The window must move before the top is read.
