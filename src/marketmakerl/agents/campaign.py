@@ -15,6 +15,7 @@ import numpy as np
 from marketmakerl.agents import campaign_run
 from marketmakerl.agents.campaign_run import RESULT_FILE, RunSetup, RunTask, as_config, execute
 from marketmakerl.backtesting.session import Session
+from marketmakerl.backtesting.tick_session import TickRules
 from marketmakerl.core.artifacts import (
     config_hash,
     environment,
@@ -35,6 +36,7 @@ from marketmakerl.data.catalog import SIMULATED_EXCHANGE, timeframe_ms
 from marketmakerl.data.market import SYNTHETIC_SYMBOL, Market, MarketRequest, check_synthetic, load_market
 from marketmakerl.data.synthetic import SyntheticMarket
 from marketmakerl.data.tape import EventTape, Kind
+from marketmakerl.data.tick_windows import equal_windows
 from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE
 from marketmakerl.reporting.campaign_report import write_report
 from marketmakerl.reporting.summary import write_summary_csv
@@ -73,6 +75,7 @@ class CampaignConfig:
         warmup_bars: bars that set the model's parameters and are not traded.
         bar_volume_share: how much of a bar's volume our orders can get.
         synthetic_bars: length of a synthetic run, unless the market request says how many days.
+        ticks: how ticks are traded; None takes the defaults if the market is one of ticks. Refused on bars.
     """
 
     n: int = 10
@@ -90,6 +93,7 @@ class CampaignConfig:
     warmup_bars: int = 240
     bar_volume_share: float = 0.10
     synthetic_bars: int = 4320
+    ticks: TickRules | None = None
 
     def check(self) -> None:
         """Raise `ConfigError` for whatever can be refused before work starts."""
@@ -98,6 +102,8 @@ class CampaignConfig:
         if check_seed(self.seed) + self.n - 1 > MAX_SEED:
             raise ConfigError(f"seed {self.seed} leaves no room for {self.n} seeds above it")
         Session(**self.session_fields(Fees(self.maker_bps or 0.0, self.taker_bps or 0.0))).check()
+        if self.ticks is not None:
+            self.ticks.check()
         if self.market.is_synthetic:
             check_synthetic(self.market)
         else:
@@ -244,6 +250,8 @@ def config_from_manifest(run: str, artifacts: Path, kind: str = KIND) -> tuple[C
         market = dict(options.pop("market"))
         for name in ("data", "catalog_dir", "instruments_file", "fees_file"):
             market[name] = Path(market[name]) if market[name] is not None else None
+        if options.get("ticks") is not None:
+            options["ticks"] = TickRules(**options["ticks"] | {"quote_on": tuple(options["ticks"]["quote_on"])})
         options |= document["config"]["setup"]["fees"]
         return CampaignConfig(market=MarketRequest(**market), **options), document
     except (KeyError, TypeError) as error:
@@ -260,7 +268,24 @@ def _setup(config: CampaignConfig, market: Market | None) -> RunSetup:
     )
     days = config.market.days
     n_bars = config.synthetic_bars if days is None else max(1, round(days * 86_400 / config.interval_s))
-    return RunSetup(**config.session_fields(fees), n_bars=n_bars, interval_s=config.interval_s)
+    return RunSetup(
+        **config.session_fields(fees), n_bars=n_bars, interval_s=config.interval_s, ticks=_tick_rules(config, market)
+    )
+
+
+def _tick_rules(config: CampaignConfig, market: Market | None) -> TickRules | None:
+    """Return how ticks are traded, None on bars.
+
+    Raises:
+        ConfigError: bars, and options that only ticks have.
+    """
+    if market is not None and not market.tape.is_bars:
+        return config.ticks or TickRules()
+    if config.ticks is not None:
+        raise ConfigError(
+            "these are bars: latency, queue, quoting clock and warm-up share are options of ticks (--clock ticks)"
+        )
+    return None
 
 
 def _manifest_config(config: CampaignConfig, setup: RunSetup, instrument: Instrument) -> dict[str, Any]:
@@ -299,7 +324,7 @@ def _tasks(config: CampaignConfig, folder: Path, tape: EventTape | None) -> list
     tasks = [RunTask(run_id, config.seed + i, str(folder / "runs" / run_id)) for i, run_id in enumerate(ids)]
     if tape is None:
         return tasks
-    edges = window_rows(tape, config.n)
+    edges = window_rows(tape, config.n) if tape.is_bars else equal_windows(tape, config.n)
     return [
         replace(task, first_row=int(first), last_row=int(last))
         for task, first, last in zip(tasks, edges[:-1], edges[1:], strict=True)

@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marketmakerl.backtesting.session import Session, split_warm_up, trade
+from marketmakerl.backtesting.tick_session import TickRules, tick_summary, trade_ticks
 from marketmakerl.core.artifacts import write_atomic, write_json
 from marketmakerl.core.errors import ArtifactError, MarketMakerLError
 from marketmakerl.data.market import synthetic_market
 from marketmakerl.data.synthetic import SyntheticMarket
 from marketmakerl.data.tape import EventTape
+from marketmakerl.data.tick_windows import cut
 
 if TYPE_CHECKING:
     from marketmakerl.backtesting.metrics import Metrics
@@ -32,11 +34,13 @@ class RunSetup(Session):
         n_bars: bars of a synthetic run, warm-up included.
         interval_s: their length, seconds.
         tape_path: the recorded market, "" for the synthetic one.
+        ticks: how ticks are traded; None on bars.
     """
 
     n_bars: int
     interval_s: int = 60
     tape_path: str = ""
+    ticks: TickRules | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,10 @@ def execute(setup: RunSetup, task: RunTask) -> dict[str, Any]:
     line: dict[str, Any] = {"run_id": task.run_id, "seed": task.seed, "model": setup.model}
     try:
         tape = _tape(setup, task)
-        result, parameters = trade(setup, *split_warm_up(tape, setup.warmup_bars))
+        if setup.ticks:
+            result, parameters = trade_ticks(setup, setup.ticks, tape)
+        else:
+            result, parameters = trade(setup, *split_warm_up(tape, setup.warmup_bars))
     except ArtifactError:
         raise
     except (MarketMakerLError, ArithmeticError, ValueError, LookupError, MemoryError) as error:
@@ -86,6 +93,8 @@ def execute(setup: RunSetup, task: RunTask) -> dict[str, Any]:
             "parameters": parameters,
             "metrics": result.metrics.model_dump(),
         }
+        if setup.ticks:
+            line["ticks"] = tick_summary(result, tape)
         _write_tables(Path(task.folder), result)
     # Written last: a folder with this file is a finished run.
     write_json(Path(task.folder) / RESULT_FILE, line)
@@ -100,7 +109,10 @@ def verdict(metrics: Metrics) -> str:
 def _tape(setup: RunSetup, task: RunTask) -> EventTape:
     if not setup.tape_path:
         return synthetic_market(setup.n_bars, task.seed, SyntheticMarket(interval_s=setup.interval_s)).tape
-    return EventTape.load(setup.tape_path, verify=False).slice_rows(task.first_row, task.last_row)
+    tape = EventTape.load(setup.tape_path, verify=False)
+    if tape.is_bars:
+        return tape.slice_rows(task.first_row, task.last_row)
+    return cut(tape, task.first_row, task.last_row)
 
 
 def _write_tables(folder: Path, result: BacktestResult) -> None:

@@ -12,6 +12,7 @@ from marketmakerl.backtesting.orders import answer, end_order, move_to
 from marketmakerl.backtesting.queue import ahead_after
 from marketmakerl.backtesting.records import FILL, OrderType, Status
 from marketmakerl.backtesting.tick_records import (
+    HORIZONS_NS,
     LOTS_MASK,
     NEVER,
     SLOT_BITS,
@@ -142,12 +143,13 @@ def _fill(
     state.n_fills += 1
     later = at_pending(memory.pending)[state.pending_end & state.pending_mask]
     later.ts_ns = ts_ns
-    later.fill = number
+    later.number = number
     state.pending_end += 1
-    if state.markout_ns == NEVER:
-        state.markout_ns = ts_ns  # the true time is worked out when it is handled
-        state.rest_ns = min(state.rest_ns, ts_ns)
-        state.stop_ns = min(state.stop_ns, ts_ns)
+    due_ns = ts_ns + HORIZONS_NS[0]
+    if due_ns < state.markout_ns:
+        state.markout_ns = due_ns
+        state.rest_ns = min(state.rest_ns, due_ns)
+        state.stop_ns = min(state.stop_ns, due_ns)
     whole = order.filled_lots == order.qty_lots
     if whole:
         if maker:

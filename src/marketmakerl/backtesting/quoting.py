@@ -82,7 +82,7 @@ def local_equity(state: Any, mid: float) -> float:
 
 
 @njit()
-def withdraw(state: Any, memory: Any, params: Any, reason: int) -> None:
+def pull_quotes(state: Any, memory: Any, params: Any, reason: int) -> None:
     """Quote nothing: cancel what is out there."""
     for side in range(2):
         state.quote_reason[side] = reason
@@ -105,7 +105,7 @@ def breakers_and_view(state: Any, memory: Any, params: Any, risk: Any, context: 
     if check_breakers(state, risk, local_equity(state, context.mid), state.start_equity):
         state.liquidations += 1
     if state.breaker == HALTED:
-        withdraw(state, memory, params, _HALTED)
+        pull_quotes(state, memory, params, _HALTED)
         # In slices as deep as the book shows: what one market order leaves, the next wake sends again.
         if state.takers == 0 and state.local_lots != 0:
             side = -1 if state.local_lots > 0 else 1

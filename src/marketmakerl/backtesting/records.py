@@ -53,10 +53,10 @@ ORDER = np.dtype(
         ("closed_ns", "i8"),
         ("joined_behind_lots", "f8"),  # market quantity in front of it when it came to rest
         # Narrow, because a run may log millions of orders.
-        ("side", "i1"),  # +1 bid, -1 ask
-        ("status", "i1"),
-        ("reason", "i1"),
-        ("order_type", "i1"),
+        ("side", "i2"),  # +1 bid, -1 ask
+        ("status", "i2"),
+        ("reason", "i2"),
+        ("order_type", "i2"),
     ],
     align=True,
 )

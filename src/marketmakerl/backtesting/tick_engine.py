@@ -35,7 +35,7 @@ from marketmakerl.core.ledger import open_ledger
 from marketmakerl.core.memory import address_of
 from marketmakerl.data.tape import Kind
 from marketmakerl.data.tick_checks import check_ticks
-from marketmakerl.models.contract import new_context
+from marketmakerl.models.contract import CONTEXT, new_context
 from marketmakerl.models.symmetric import Symmetric
 from marketmakerl.risk.limits import RiskLimits
 
@@ -319,7 +319,7 @@ class TickEngine:
     def snapshot(self) -> bytes:
         """Return the whole state; fills, orders, samples and markouts written so far are not part of it."""
         self._empty()
-        parts = [self._state.tobytes()]
+        parts = [self._state.tobytes(), self._context.tobytes()]
         for name, array in self._arrays.items():
             raw = array.tobytes()
             parts += [struct.pack("<16sQ", name.encode(), len(raw)), raw]
@@ -329,6 +329,10 @@ class TickEngine:
         """Go on from a snapshot of an engine that was opened alike."""
         cut = self._state.nbytes
         self._state[:] = np.frombuffer(snapshot[:cut], STATE)
+        seen = np.frombuffer(snapshot[cut : cut + CONTEXT.itemsize], CONTEXT)[0]
+        for name in CONTEXT.names or ():
+            setattr(self._context, name, seen[name])
+        cut += CONTEXT.itemsize
         while cut < len(snapshot):
             name, size = struct.unpack_from("<16sQ", snapshot, cut)
             cut += 24
@@ -353,7 +357,7 @@ class TickEngine:
         """Return float64[n, 8]: the mid at each horizon after each fill, NaN where the data ended before it."""
         raw = self._rows("markouts")
         table = np.full((int(self.state.fills), len(HORIZONS_NS)), np.nan)
-        table[raw["fill"], raw["horizon"]] = raw["mid"]
+        table[raw["number"], raw["horizon"]] = raw["mid"]
         return table
 
     def run_log(self) -> dict[str, int]:

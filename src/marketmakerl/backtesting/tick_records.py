@@ -130,7 +130,7 @@ TOP = np.dtype(
         ("ask_ticks", "i8"),  # signed
         ("bid_lots", "i8"),
         ("ask_lots", "i8"),
-        ("flags", "i8"),  # 1 nothing is known, 2 wakes the model, 4 the top is that of the entry before
+        ("marks", "i8"),  # 1 nothing is known, 2 wakes the model, 4 the top is that of the entry before
     ],
     align=True,
 )
@@ -146,8 +146,8 @@ SCRIPT = np.dtype(
     ],
     align=True,
 )
-PENDING = np.dtype([("ts_ns", "i8"), ("fill", "i8")], align=True)  # a fill whose markouts are still to come
-MARKOUT = np.dtype([("fill", "i8"), ("horizon", "i8"), ("mid", "f8")], align=True)
+PENDING = np.dtype([("ts_ns", "i8"), ("number", "i8")], align=True)  # a fill whose markouts are still to come
+MARKOUT = np.dtype([("number", "i8"), ("horizon", "i8"), ("mid", "f8")], align=True)
 
 STATE = np.dtype(
     [
@@ -156,6 +156,7 @@ STATE = np.dtype(
         # where we are
         ("row", "i8"),  # next row of the columns handed in
         ("now_ns", "i8"),
+        ("decided_ns", "i8"),  # when the model was last asked
         ("first_ns", "i8"),  # start of the session: the first two-sided book
         ("last_ns", "i8"),  # time of the last row
         ("mode", "i8"),

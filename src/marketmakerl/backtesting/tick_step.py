@@ -33,7 +33,7 @@ from marketmakerl.backtesting.orders import (
     submit,
     take_answer,
 )
-from marketmakerl.backtesting.quoting import breakers_and_view, look, place, unchanged, withdraw
+from marketmakerl.backtesting.quoting import breakers_and_view, look, place, pull_quotes, unchanged
 from marketmakerl.backtesting.records import SAMPLE, Status, record_type
 from marketmakerl.backtesting.tick_records import (
     HORIZONS_NS,
@@ -112,7 +112,7 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
     if local_ns == state.last_top_ns and state.top_end - 1 > state.top_seen:
         # What we get at one time is one entry: we see its last state, and wake once.
         top = tops[np.uint64((state.top_end - 1) & state.top_mask)]
-        flags |= top.flags & _WAKE
+        flags |= top.marks & _WAKE
     else:
         top = tops[np.uint64(state.top_end & state.top_mask)]
         state.top_end += 1
@@ -124,7 +124,7 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
     if state.mode == _IN_GAP:
         flags |= _LOST
     bid, ask = state.best[0], state.best[1]
-    top.flags = flags
+    top.marks = flags
     top.bid_ticks = bid
     top.ask_ticks = ask
     top.bid_lots = 0
@@ -150,19 +150,19 @@ def _see(state: Any, memory: Any, now_ns: int) -> None:
         if top.local_ns > now_ns:
             break
         at += 1
-        if top.flags & _SAME == 0:
+        if top.marks & _SAME == 0:
             state.view_bid = top.bid_ticks
             state.view_ask = top.ask_ticks
             state.view_bid_lots = top.bid_lots
             state.view_ask_lots = top.ask_lots
-            state.view_unknown = top.flags & _LOST
+            state.view_unknown = top.marks & _LOST
             state.view_changed = 1
     state.top_seen = at - 1
     if state.wake_ns <= now_ns:
         state.wake_ns = NEVER
         while at < end:
             top = tops[np.uint64(at & mask)]
-            if top.flags & _WAKE:
+            if top.marks & _WAKE:
                 state.wake_ns = top.local_ns
                 return
             at += 1
@@ -278,8 +278,8 @@ def _markouts_are_due(state: Any, memory: Any, params: Any) -> int:
     due = NEVER
     for h in range(_N_HORIZONS):
         while state.pending_first[h] < state.pending_end:
-            fill = pending[state.pending_first[h] & state.pending_mask]
-            when = fill.ts_ns + HORIZONS_NS[h]
+            later = pending[state.pending_first[h] & state.pending_mask]
+            when = later.ts_ns + HORIZONS_NS[h]
             if when > state.now_ns:
                 due = min(due, when)
                 break
@@ -287,7 +287,7 @@ def _markouts_are_due(state: Any, memory: Any, params: Any) -> int:
                 state.need = 1
                 return _ROOM
             row = out[state.n_markouts]
-            row.fill = fill.fill
+            row.number = later.number
             row.horizon = h
             row.mid = mid
             state.n_markouts += 1
@@ -335,7 +335,7 @@ def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: 
     reason = look(state, params, context)
     if reason != 0:
         state.decisions += 1
-        withdraw(state, memory, params, reason)
+        pull_quotes(state, memory, params, reason)
         return False
     return params.risk_on == 0 or breakers_and_view(state, memory, params, risk, context)
 
@@ -446,12 +446,12 @@ def advance(
                 if at >= state.top_end:
                     break
                 top = tops[np.uint64(at & state.top_mask)]
-                if top.local_ns != stop or top.flags != _WAKE | _SAME:
+                if top.local_ns != stop or top.marks != _WAKE | _SAME:
                     break
                 wake = NEVER
                 if at + 1 < state.top_end:
                     top = tops[np.uint64((at + 1) & state.top_mask)]
-                    if top.flags & _WAKE == 0:
+                    if top.marks & _WAKE == 0:
                         break
                     wake = top.local_ns
                 context.ts_ns = stop
@@ -525,7 +525,7 @@ def advance(
                     end = state.top_end
                     joins = int((local_ns == state.last_top_ns) & (end - 1 > state.top_seen))
                     top = tops[np.uint64((end - joins) & state.top_mask)]
-                    top.flags = (top.flags & -joins) | (_SAME & (joins - 1)) | _WAKE
+                    top.marks = (top.marks & -joins) | (_SAME & (joins - 1)) | _WAKE
                     top.local_ns = local_ns
                     state.top_end = end + 1 - joins
                     state.last_top_ns = local_ns
@@ -565,7 +565,8 @@ def advance(
             result = _exchange_is_due(state, memory, params)
         elif state.next_answer_ns == stop:
             take_answer(state, memory, params)
-            if params.wake_on_answers != 0:
+            # Once a time is enough: a model that an order of no duration answered at once would never get any further.
+            if params.wake_on_answers != 0 and state.decided_ns != stop:
                 state.wake_ns = stop
         elif state.script_ns == stop:
             result = _script_is_due(state, memory, params)
@@ -579,6 +580,7 @@ def advance(
                 _set_rest(state, memory, params)
             if params.quoting == 0:
                 continue
+            state.decided_ns = stop
             if not _before_the_model(state, memory, params, risk, context):
                 continue
             if params.python_model != 0:

@@ -9,9 +9,11 @@ import typer
 from marketmakerl.cli import options
 from marketmakerl.cli.campaign import repeated, run_and_show
 
-_EXAMPLE = """Example:
+_EXAMPLE = """Examples:
 
 mml backtest --data ../shared/data --exchange binance --symbol ETH/USDT --model symmetric --param half_spread=2
+
+mml backtest --clock ticks --data ../shared/data --exchange binanceusdm --symbol BTC/USDT --latency-ms 10 --queue log
 """
 
 
@@ -28,29 +30,47 @@ def backtest(
     maker_bps: options.MakerBps = None,
     taker_bps: options.TakerBps = None,
     warmup_bars: Annotated[int, typer.Option(help="Bars that set the model's parameters and are not traded.")] = 240,
+    clock: options.Clock = "",
+    trades: options.Trades = "",
+    latency_ms: options.LatencyMs = None,
+    entry_latency_ms: options.EntryLatencyMs = None,
+    response_latency_ms: options.ResponseLatencyMs = None,
+    queue: options.QueueName = "",
+    quote_interval_ms: options.QuoteIntervalMs = None,
+    quote_on: options.QuoteOn = "",
+    warmup_share: options.WarmupShare = None,
     manifest: options.Manifest = "",
     artifacts: options.Artifacts = None,
     as_json: options.Json = False,
 ) -> int:
-    """Run one model once over all the data asked for."""
+    """Run one model once over all the data asked for: bars, or ticks with queue and latency."""
     from marketmakerl.agents.campaign import CampaignConfig
 
     loaded = options.settings()
     home = artifacts or loaded.artifacts_dir
     repeat_of = None
     if manifest:
-        config, repeat_of = repeated(manifest, home, data, "backtest")
+        config, repeat_of = repeated(manifest, home, data, "backtest", trades)
     else:
         config = CampaignConfig(
             n=1,
             seed=seed,
-            market=options.market_request(loaded, exchange, symbol, data, timeframe, days),
+            market=options.market_request(loaded, exchange, symbol, data, timeframe, days, clock=clock, trades=trades),
             model=model,
             model_params=options.model_params(param),
             budget=budget,
             maker_bps=maker_bps,
             taker_bps=taker_bps,
             warmup_bars=warmup_bars,
+            ticks=options.tick_rules(
+                latency_ms=latency_ms,
+                entry_latency_ms=entry_latency_ms,
+                response_latency_ms=response_latency_ms,
+                queue=queue,
+                quote_interval_ms=quote_interval_ms,
+                quote_on=quote_on,
+                warmup_share=warmup_share,
+            ),
         )
     result = run_and_show(
         config, home, processes=1, resume=False, as_json=as_json, kind="backtest", repeat_of=repeat_of

@@ -34,6 +34,15 @@ def campaign(
     maker_bps: options.MakerBps = None,
     taker_bps: options.TakerBps = None,
     warmup_bars: Annotated[int, typer.Option(help="Bars that set the model's parameters and are not traded.")] = 240,
+    clock: options.Clock = "",
+    trades: options.Trades = "",
+    latency_ms: options.LatencyMs = None,
+    entry_latency_ms: options.EntryLatencyMs = None,
+    response_latency_ms: options.ResponseLatencyMs = None,
+    queue: options.QueueName = "",
+    quote_interval_ms: options.QuoteIntervalMs = None,
+    quote_on: options.QuoteOn = "",
+    warmup_share: options.WarmupShare = None,
     processes: Annotated[int | None, typer.Option(help="Worker processes; default: one a processor.")] = None,
     engine: Annotated[str, typer.Option(help="Where runs are executed: local.")] = "local",
     manifest: options.Manifest = "",
@@ -49,19 +58,28 @@ def campaign(
     _check_engine(engine)
     repeat_of = None
     if manifest:
-        config, repeat_of = repeated(manifest, home, data)
+        config, repeat_of = repeated(manifest, home, data, trades=trades)
         fresh = True
     else:
         config = CampaignConfig(
             n=n,
             seed=seed,
-            market=options.market_request(loaded, exchange, symbol, data, timeframe, days),
+            market=options.market_request(loaded, exchange, symbol, data, timeframe, days, clock=clock, trades=trades),
             model=model,
             model_params=options.model_params(param),
             budget=budget,
             maker_bps=maker_bps,
             taker_bps=taker_bps,
             warmup_bars=warmup_bars,
+            ticks=options.tick_rules(
+                latency_ms=latency_ms,
+                entry_latency_ms=entry_latency_ms,
+                response_latency_ms=response_latency_ms,
+                queue=queue,
+                quote_interval_ms=quote_interval_ms,
+                quote_on=quote_on,
+                warmup_share=warmup_share,
+            ),
         )
     result = run_and_show(config, home, processes=processes, resume=not fresh, as_json=as_json, repeat_of=repeat_of)
     return result.exit_code
@@ -71,15 +89,16 @@ campaign.__doc__ = f"{campaign.__doc__}\n\n{_EXAMPLE}"
 
 
 def repeated(
-    manifest: str, home: Path, data: Path | None, kind: str = "campaign"
+    manifest: str, home: Path, data: Path | None, kind: str = "campaign", trades: str = ""
 ) -> tuple[CampaignConfig, dict[str, Any]]:
-    """Return an earlier run's configuration and manifest; `data` says where its data lie now, if they have moved."""
+    """Return an earlier run's configuration and manifest; `data`, `trades`: where they lie now, if they have moved."""
     from dataclasses import replace
 
     from marketmakerl.agents.campaign import config_from_manifest
 
     config, document = config_from_manifest(manifest, home, kind)
-    return config if data is None else replace(config, market=replace(config.market, data=data)), document
+    market = config.market if data is None else replace(config.market, data=data)
+    return replace(config, market=replace(market, trades=trades) if trades else market), document
 
 
 def _check_engine(engine: str) -> None:
@@ -155,9 +174,14 @@ def _show(result: CampaignResult) -> None:
     from marketmakerl.agents.campaign import SYNTHETIC_NOTE
     from marketmakerl.reporting.summary import summarise
     from marketmakerl.reporting.terminal import campaign_table
+    from marketmakerl.reporting.tick_tables import markout_table, tick_lines
 
     out = Console()
     out.print(campaign_table(result.runs, summarise(result.runs)))
+    for text in tick_lines(result.runs, result.manifest["config"]["setup"].get("ticks")):
+        out.print(text, soft_wrap=True, highlight=False)
+    if len(result.runs) == 1 and (table := markout_table(result.runs[0])):
+        out.print(table)
     idle = sorted({m["no_fills_because"] for run in result.runs if (m := run["metrics"]) and m["no_fills_because"]})
     for reason in idle:
         out.print(f"No fills: {reason}.", soft_wrap=True, highlight=False)

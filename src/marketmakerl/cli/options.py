@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from marketmakerl.backtesting.session import Session
+    from marketmakerl.backtesting.tick_session import TickRules
     from marketmakerl.core.settings import Settings
     from marketmakerl.data.market import MarketRequest
 
@@ -16,7 +17,9 @@ Exchange = Annotated[
     str, typer.Option(help="Exchange of the data, e.g. binanceusdm. Without data: the embedded synthetic market.")
 ]
 Symbol = Annotated[str, typer.Option(help="Symbol, e.g. BTC/USDT.")]
-Data = Annotated[Path | None, typer.Option(help="Folder of recorded data, one klines Parquet file, or a tape.")]
+Data = Annotated[
+    Path | None, typer.Option(help="Folder of recorded data, a Parquet file (klines, or a book), or a tape.")
+]
 Timeframe = Annotated[str, typer.Option(help="Bars to use: 1m, 5m, 15m, 1h ...")]
 Days = Annotated[float | None, typer.Option(help="Only the last so many days.")]
 Model = Annotated[str, typer.Option(help="Quoting model: avellaneda_stoikov, rl_enhanced, symmetric.")]
@@ -27,6 +30,43 @@ TakerBps = Annotated[float | None, typer.Option(help="Taker fee in basis points.
 Params = Annotated[
     list[str] | None,
     typer.Option("--param", metavar="name=value", help="Fix a model parameter, e.g. --param half_spread=20."),
+]
+Clock = Annotated[
+    str,
+    typer.Option(
+        help="bars or ticks (book and trades); default: what a file holds, and bars from a folder.",
+    ),
+]
+Trades = Annotated[
+    str,
+    typer.Option(
+        help="Ticks: trades of the book file, none for a book without; default: those beside it in ../trades.",
+    ),
+]
+LatencyMs = Annotated[
+    float | None,
+    typer.Option(help="Ticks: milliseconds from us to the exchange, and as many back; default 0, which flatters."),
+]
+EntryLatencyMs = Annotated[float | None, typer.Option(help="Ticks: milliseconds to the exchange, if another.")]
+ResponseLatencyMs = Annotated[float | None, typer.Option(help="Ticks: milliseconds back from it, if another.")]
+QueueName = Annotated[
+    str,
+    typer.Option(
+        "--queue",
+        help="Ticks: how orders move up the queue: risk_averse (the default, pessimistic), log, log2, power, power2, "
+        "or front (optimistic).",
+    ),
+]
+QuoteIntervalMs = Annotated[
+    float | None, typer.Option(help="Ticks: ask the model every so many milliseconds; default 100.")
+]
+QuoteOn = Annotated[
+    str,
+    typer.Option(metavar="EVENTS", help="Ticks: ask the model on events: all, or some of depth,bbo,trade,response."),
+]
+WarmupShare = Annotated[
+    float | None,
+    typer.Option(help="Ticks: share of the time that sets the model's parameters and is not traded; default 0.2."),
 ]
 Manifest = Annotated[str, typer.Option("--manifest", help="Repeat an earlier one: a folder, a run id, or latest.")]
 Artifacts = Annotated[Path | None, typer.Option(help="Where results go; default: artifacts/.")]
@@ -44,7 +84,15 @@ def settings() -> Settings:
 
 
 def market_request(
-    loaded: Settings, exchange: str, symbol: str, data: Path | None, timeframe: str, days: float | None
+    loaded: Settings,
+    exchange: str,
+    symbol: str,
+    data: Path | None,
+    timeframe: str,
+    days: float | None,
+    *,
+    clock: str = "",
+    trades: str = "",
 ) -> MarketRequest:
     """Return what the market options ask for."""
     from marketmakerl.data.market import MarketRequest
@@ -58,7 +106,34 @@ def market_request(
         catalog_dir=loaded.data_dir,
         instruments_file=loaded.instruments_overrides,
         fees_file=loaded.fees_file,
+        clock=clock.strip().lower(),
+        trades=trades,
     )
+
+
+def tick_rules(
+    *,
+    latency_ms: float | None,
+    entry_latency_ms: float | None,
+    response_latency_ms: float | None,
+    queue: str,
+    quote_interval_ms: float | None,
+    quote_on: str,
+    warmup_share: float | None,
+) -> TickRules | None:
+    """Return what the options for ticks ask for; None if none was given."""
+    from marketmakerl.backtesting.tick_session import TickRules
+
+    given: dict[str, Any] = {
+        "entry_latency_ms": latency_ms if entry_latency_ms is None else entry_latency_ms,
+        "response_latency_ms": latency_ms if response_latency_ms is None else response_latency_ms,
+        "queue": queue or None,
+        "quote_interval_ms": quote_interval_ms,
+        "quote_on": tuple(name.strip() for name in quote_on.split(",")) if quote_on else None,
+        "warmup_share": warmup_share,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    return TickRules(**given) if given else None
 
 
 def trading_session(

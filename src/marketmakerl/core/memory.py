@@ -9,7 +9,7 @@ A view has no length: what may be touched is up to the counters that travel in t
 
 from __future__ import annotations
 
-import ctypes
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _NUMBA: Any = numba
 _DISABLED: bool = bool(_NUMBA.config.DISABLE_JIT)
 _ROWS = 1 << 32  # more than there can be
+_KNOWN: dict[int, Any] = {}  # by address; without a compiler only
 
 
 def _compiled(dtype: Any) -> Callable[[int], Any]:
@@ -57,8 +58,9 @@ def viewer(dtype: npt.DTypeLike) -> Callable[[int], Any]:
         return _compiled(fixed)
 
     def view(address: int) -> Any:
-        block = (ctypes.c_byte * (_ROWS * fixed.itemsize)).from_address(int(address))
-        array = np.frombuffer(block, fixed)
+        array = _KNOWN[int(address)]()
+        if array is None:
+            raise ValueError(f"nothing lies at {address} any more")
         return array.view(np.recarray) if fixed.names else array
 
     return view
@@ -66,4 +68,7 @@ def viewer(dtype: npt.DTypeLike) -> Callable[[int], Any]:
 
 def address_of(array: npt.NDArray[Any]) -> int:
     """Return where the data of a C-contiguous array lie. The caller keeps the array."""
-    return int(array.ctypes.data)
+    address = int(array.__array_interface__["data"][0])
+    if _DISABLED:
+        _KNOWN[address] = weakref.ref(array)
+    return address

@@ -16,6 +16,8 @@ from marketmakerl.data.catalog import SIMULATED_EXCHANGE, Catalog, DataSet, pars
 from marketmakerl.data.klines import load_klines
 from marketmakerl.data.synthetic import SyntheticMarket, simulate
 from marketmakerl.data.tape import MAGIC, EventTape
+from marketmakerl.data.tick_files import Recording, find_recording, kind_of_file, load_recording, trades_of
+from marketmakerl.data.tick_windows import cut, row_at
 
 if TYPE_CHECKING:
     from marketmakerl.data.quality import QualityReport
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 SYNTHETIC_SYMBOL = "BTC/USDT:USDT"
+CLOCKS = ("bars", "ticks")
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,15 @@ class MarketRequest:
     Args:
         exchange: e.g. "binanceusdm"; "" with no data means the synthetic market.
         symbol: unified ("BTC/USDT") or native ("BTCUSDT").
-        data: a catalog folder, a klines Parquet file or a tape; None looks in `catalog_dir`.
+        data: a catalog folder, a Parquet file (klines, or a book or best quotes with trades beside them) or a tape;
+            None looks in `catalog_dir`.
         timeframe: bars to use, e.g. "1m".
         days: only the last so many days; None for all.
         catalog_dir: the local catalog.
         instruments_file, fees_file: overrides of the shipped tables.
         base_url: where to fetch what is not held (see `fetch_missing`); "" for the exchange itself.
+        clock: "bars" or "ticks"; "" for what a file holds, and bars from a folder.
+        trades: ticks: the trades of a book file, see `trades_of`.
     """
 
     exchange: str = ""
@@ -66,6 +72,8 @@ class MarketRequest:
     instruments_file: Path | None = None
     fees_file: Path | None = None
     base_url: str = ""
+    clock: str = ""
+    trades: str = ""
 
     @property
     def is_synthetic(self) -> bool:
@@ -74,6 +82,8 @@ class MarketRequest:
 
     def check(self) -> None:
         """Raise `ConfigError` for what can be refused before any file is opened."""
+        if self.clock not in {"", *CLOCKS}:
+            raise ConfigError(f"CLOCK {self.clock!r} is not one; say {' or '.join(CLOCKS)}")
         if timeframe_ms(self.timeframe) is None:
             raise ConfigError(f"TIMEFRAME {self.timeframe!r} is not one; say 1m, 5m, 15m, 1h or 1d")
         if self.days is not None and not 0 < self.days < float("inf"):
@@ -85,6 +95,8 @@ class MarketRequest:
 def check_synthetic(request: MarketRequest) -> None:
     """Refuse a symbol or a timeframe that the embedded synthetic market does not have."""
     request.check()
+    if request.clock == "ticks" or request.trades:
+        raise ConfigError("the synthetic market has no ticks; give recorded ones: --data <folder, book file or tape>")
     if request.symbol:
         lookup(SIMULATED_EXCHANGE, request.symbol)
     interval_ms = timeframe_ms(request.timeframe) or 0
@@ -113,6 +125,9 @@ def load_market(request: MarketRequest) -> Market:
     root = request.data or request.catalog_dir
     if not request.exchange:
         raise ConfigError(f"DATA={root} is a folder: say which series, e.g. EXCHANGE=binanceusdm SYMBOL=BTC/USDT")
+    if request.clock == "ticks":
+        return _from_recording(request, find_recording(Catalog(root), request.exchange, request.symbol, request.trades))
+    _refuse_clock(request, "bars", f"DATA={root} without --clock ticks")
     try:
         data_sets = Catalog(root).find(request.exchange, request.symbol, "klines", request.timeframe)
     except DataNotFoundError as error:
@@ -143,6 +158,12 @@ def _from_file(request: MarketRequest, path: Path) -> Market:
         is_tape = file.read(len(MAGIC)) == MAGIC
     if is_tape:
         return _from_tape(request, path)
+    kind = kind_of_file(path)
+    if kind in {"book", "bbo"}:
+        return _from_book_file(request, path, kind)
+    if kind == "trades":
+        raise DataFormatError(f"{path} holds trades alone, no market to quote in; give the book as --data")
+    _refuse_clock(request, "bars", str(path))
     named = parse_name(path, "klines")
     exchange, symbol = request.exchange or (named.exchange if named else ""), request.symbol
     if not exchange or not (symbol or named):
@@ -153,17 +174,48 @@ def _from_file(request: MarketRequest, path: Path) -> Market:
     return _from_klines(replace(request, symbol=symbol or native), [data_set])
 
 
+def _from_book_file(request: MarketRequest, path: Path, kind: str) -> Market:
+    _refuse_clock(request, "ticks", str(path))
+    named = parse_name(path, kind)
+    exchange, native = request.exchange or (named.exchange if named else ""), named.symbol if named else request.symbol
+    if not exchange or not native:
+        raise ConfigError(f"{path.name} does not say what it holds; add EXCHANGE= and SYMBOL=")
+    quotes = DataSet(exchange, native, kind, "", path)
+    return _from_recording(request, Recording(quotes, trades_of(quotes, request.trades)))
+
+
+def _from_recording(request: MarketRequest, recording: Recording) -> Market:
+    tape, provenance = load_recording(recording, request.symbol, request.instruments_file)
+    return Market(recording.quotes.exchange, _last_days(tape, request.days), provenance)
+
+
+def _refuse_clock(request: MarketRequest, held: str, what: str) -> None:
+    """Refuse data that are not of the clock asked for, and trades where there is no book to join them to."""
+    if request.clock not in {"", held}:
+        raise ConfigError(f"--clock {request.clock} was asked for, and {what} holds {held}")
+    if held == "bars" and request.trades:
+        raise ConfigError(f"--trades belongs to a book, and {what} holds bars")
+
+
+def _last_days(tape: EventTape, days: float | None) -> EventTape:
+    """Return the last so many days of a tape that is not empty."""
+    if days is None or len(tape) == 0:
+        return tape
+    end_ns = int(tape.ts_ns[-1])
+    start_ns = end_ns - round(days * NS_PER_DAY)
+    return tape.window(start_ns, end_ns) if tape.is_bars else cut(tape, row_at(tape, start_ns), len(tape))
+
+
 def _from_tape(request: MarketRequest, path: Path) -> Market:
     tape = EventTape.load(path)
+    _refuse_clock(request, "bars" if tape.is_bars else "ticks", str(path))
     symbol = tape.instrument.symbol
     exchange = request.exchange or str(tape.meta.get("exchange", SIMULATED_EXCHANGE if tape.tier == "T2" else ""))
     if not exchange:
         raise ConfigError(f"{path} does not say which exchange it is of, and fees depend on it; add EXCHANGE=")
     if request.symbol and _plain(request.symbol) != _plain(symbol):
         raise ConfigError(f"{path} is a tape of {symbol}, not of {request.symbol}")
-    if request.days is not None and len(tape):
-        end_ns = int(tape.ts_ns[-1])
-        tape = tape.window(end_ns - round(request.days * NS_PER_DAY), end_ns)
+    tape = _last_days(tape, request.days)
     if len(tape) == 0:
         raise DataFormatError(f"{path}: the tape holds no events")
     return Market(exchange, tape, [{"file": path.name, "sha256": sha256_of(path), "tier": tape.tier}])

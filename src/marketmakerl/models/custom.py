@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from marketmakerl.core.errors import ConfigError
-from marketmakerl.models.contract import QUOTE_SIGNATURE, QuotingModel
+from marketmakerl.models.contract import CONTEXT, QUOTE_SIGNATURE, QuotingModel
 from marketmakerl.models.symmetric import quote_symmetric
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class CustomModel(QuotingModel):
         dispatcher: Any = self.function
         try:
             dispatcher.compile(QUOTE_SIGNATURE.args)
+        except KeyError as error:  # what numba raises for a field that a record does not have
+            raise ConfigError(f"the context has no {error}; it has {', '.join(CONTEXT.names or ())}") from error
         except numba.core.errors.NumbaError as error:
             first = str(error).strip().splitlines()
             raise ConfigError(f"the model's function does not compile: {first[-1] if first else error}") from error

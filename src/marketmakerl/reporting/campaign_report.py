@@ -15,6 +15,14 @@ from marketmakerl.reporting import formats
 from marketmakerl.reporting.curves import Curves, across_returns, read_curves
 from marketmakerl.reporting.figures import attribution_figure, time_figures
 from marketmakerl.reporting.summary import has_window, summarise
+from marketmakerl.reporting.tick_tables import (
+    feed_line,
+    log_rows,
+    markout_rows,
+    of_ticks,
+    statistics_rows,
+    warm_up_line,
+)
 from marketmakerl.risk.limits import FAILURE_DRAWDOWN_PCT
 
 if TYPE_CHECKING:
@@ -85,7 +93,7 @@ def _render(folder: Path, manifest: dict[str, Any], runs: list[Run]) -> str:
     if bars:
         figures["attribution"] = attribution_figure(bars, money_unit)
     return _environment().get_template("campaign.html.j2").render(
-        evidence=evidence(manifest),
+        evidence=evidence(manifest, runs),
         manifest=manifest,
         market=_market(manifest),
         model=_option(manifest, "model"),
@@ -108,15 +116,40 @@ def _render(folder: Path, manifest: dict[str, Any], runs: list[Run]) -> str:
         options=_flat_options(manifest["config"]),
         data_columns=_data_columns(manifest["data"]),
         figures=_json_for_html(figures),
+        ticks=_ticks(runs),
     )  # fmt: skip
 
 
-def evidence(manifest: dict[str, Any]) -> str:
+def _ticks(runs: list[Run]) -> dict[str, Any]:
+    """Return what is to be said of runs on ticks; nothing on bars."""
+    runs = across_returns(of_ticks(runs), MOST_DRAWN)
+    if not runs:
+        return {}
+    return {
+        "runs": [
+            {
+                "run_id": run["run_id"],
+                "warm_up": warm_up_line(run),
+                "feed": feed_line(run),
+                "markouts": markout_rows(run),
+                "statistics": statistics_rows(run),
+            }
+            for run in runs
+        ],
+        "log": log_rows(runs),
+    }
+
+
+def evidence(manifest: dict[str, Any], runs: list[Run] | None = None) -> str:
     """Return what a reader must know before any number: what the data are worth, and how fills were decided."""
     tier = str(manifest["tier"])
     sentence = _TIERS.get(tier, f"Tier {tier}.")
-    share = manifest["config"].get("setup", {}).get("bar_volume_share")
-    if share is None:
+    if on_ticks := of_ticks(runs or []):
+        several = f"{on_ticks[0]['run_id']}: " if len(on_ticks) > 1 else ""
+        return f"{sentence} {several}{on_ticks[0]['ticks']['first_line']}"
+    setup = manifest["config"].get("setup", {})
+    share = setup.get("bar_volume_share")
+    if share is None or setup.get("ticks"):
         return sentence
     return (
         f"{sentence} Bars: one decision a bar; a quote fills only where the next bar trades through it, at most "
@@ -228,7 +261,7 @@ def _environment() -> Environment:
     )
     for number_format in (
         *(formats.money, formats.round_money, formats.percent, formats.with_percent_sign, formats.ratio),
-        *(formats.count, formats.quantity, formats.day, formats.minute),
+        *(formats.count, formats.quantity, formats.window, formats.minute),
     ):
         environment.filters[number_format.__name__] = number_format
     environment.filters["data_cell"] = lambda value, name: _data_cell(name, value)

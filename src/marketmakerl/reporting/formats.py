@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from marketmakerl.core.clock import iso_utc
+from marketmakerl.core.clock import NS_PER_DAY, iso_utc
 
 NOTHING: Final = "-"
 
@@ -52,6 +52,14 @@ def quantity(value: float | None) -> str:
 def day(ts_ns: int) -> str:
     """Format nanoseconds UTC as a date."""
     return iso_utc(ts_ns)[:10]
+
+
+def window(first_ns: int, last_ns: int) -> tuple[str, str]:
+    """Format a stretch of time by its two ends: as dates, or to the second if it is shorter than a day."""
+    if last_ns - first_ns >= NS_PER_DAY:
+        return day(first_ns), day(last_ns)
+    first, last = iso_utc(first_ns), iso_utc(last_ns)
+    return f"{first[:10]} {first[11:19]}", last[11:19] if first[:10] == last[:10] else f"{last[:10]} {last[11:19]}"
 
 
 def minute(iso: str) -> str:

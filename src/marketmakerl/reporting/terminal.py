@@ -161,8 +161,8 @@ def _which(run: Run, style: _Style, windows: bool) -> str:
         return str(run.get("seed", formats.NOTHING))
     if not has_window(run):
         return formats.NOTHING
-    first = formats.day(run["first_ns"])
-    return f"{first} → {formats.day(run['last_ns'])}" if style.headings is _LONG else first
+    first, last = formats.window(run["first_ns"], run["last_ns"])
+    return f"{first} → {last}" if style.headings is _LONG else first
 
 
 def _total_cells(summary: dict[str, Any], style: _Style) -> list[str]:

@@ -1,0 +1,167 @@
+"""Custom models: the page about them runs as it stands, and what cannot be a model says so before a run."""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba import njit
+
+import marketmakerl as mml
+from marketmakerl.core.errors import ConfigError
+from marketmakerl.models.contract import CONTEXT, new_context
+from tick_tapes import make_tape
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGE = (ROOT / "docs" / "custom-model.md").read_text(encoding="utf-8")
+TERMS = {
+    "fees": mml.Fees(maker_bps=-0.5, taker_bps=3.0),
+    "order_qty": 0.01,
+    "cash": 10_000.0,
+    "risk": mml.RiskLimits.off(),
+}
+
+
+@pytest.fixture(scope="module")
+def tape():
+    return make_tape(seconds=60)
+
+
+def test_the_page_runs_as_it_stands(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)  # where its ../shared/data may be
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 6
+    names: dict = {}
+    results = []
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"docs/custom-model.md, block {number + 1}", "exec"), names)
+        if "result" in names:
+            results.append(names.pop("result"))
+    assert capsys.readouterr().out.startswith("Ticks: ")
+    by_njit, by_ladder, by_python, by_script = results
+    assert by_njit.metrics.fills > 20
+    assert by_njit.metrics.maker_share == 1.0
+    assert by_ladder.metrics.maker_share < 1.0  # it took
+    assert by_ladder.run_log["orders"] > by_njit.run_log["orders"]
+    assert by_python.metrics.fills > 0
+    assert list(by_script.orders["type"]) == ["post_only", "ioc"]
+    assert set(by_script.orders["status"]) <= {"filled", "cancelled", "expired"}
+
+
+def test_the_page_names_every_field_of_the_context():
+    table = PAGE.partition("| field |")[2].partition("\n\n")[0]
+    rows = "".join(line.split("|")[1] for line in table.splitlines()[2:])
+    assert set(re.findall(r"`(\w+)`", rows)) == set(CONTEXT.names)
+
+
+@njit
+def wide(context, params):
+    return params[0], params[0]
+
+
+def wide_python(context, params):
+    return params[0], params[0]
+
+
+def test_python_and_compiled_agree(tape):
+    compiled = mml.backtest(tape, mml.CustomModel(wide, values=(1.0,)), **TERMS)
+    python = mml.backtest(tape, mml.CustomModel(wide_python, values=(1.0,)), **TERMS)
+    alone = mml.backtest(tape, lambda _: (1.0, 1.0), **TERMS)
+    built_in = mml.backtest(tape, mml.Symmetric(half_spread=1.0), **TERMS)
+    assert compiled.metrics.fills > 0
+    for other in (python, alone, built_in):
+        assert other.fills.equals(compiled.fills)
+        assert other.metrics == compiled.metrics
+
+
+@pytest.mark.parametrize("nothing", [None, math.nan])
+def test_a_side_that_is_not_quoted(tape, nothing):
+    result = mml.backtest(tape, lambda _: (nothing, 1.0), **TERMS)
+    assert result.metrics.fills > 0
+    assert set(result.orders["side"]) == {-1}
+    assert result.metrics.suppressed_pct["withdrawn"] == pytest.approx(0.5, abs=0.02)
+
+
+@njit
+def whole(context, params):
+    return 1, 1
+
+
+@njit
+def lonely(context, params):
+    return 1.0
+
+
+@njit
+def unknown_field(context, params):
+    return context.weather, 1.0
+
+
+@njit
+def uncompilable(context, params):
+    return eval("1.0"), 1.0
+
+
+@njit
+def three(context, params):
+    return 1.0, 1.0, 1.0
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "text"),
+    [
+        (3, (), "needs a function"),
+        (None, (), "needs a function"),
+        (whole, (), "must return two floats"),
+        (lonely, (), "must return two floats"),
+        (three, (), "must return two floats"),
+        (unknown_field, (), "the context has no 'weather'; it has ts_ns, mid"),
+        (uncompilable, (), "does not compile"),
+        (wide, ("a",), "must be numbers"),
+        (wide, (math.nan,), "must be finite"),
+    ],
+)
+def test_what_cannot_be_a_model(function, values, text):
+    with pytest.raises(ConfigError, match=text):
+        mml.CustomModel(function, values=values)
+
+
+@pytest.mark.parametrize("answer", [1.0, (1.0,), (1.0, 1.0, 1.0), ("a", 1.0), None])
+def test_a_python_function_that_answers_nonsense(tape, answer):
+    with pytest.raises(ConfigError, match="must return"):
+        mml.backtest(tape, lambda _: answer, **TERMS)
+
+
+def test_python_takes_ints_and_numpy_numbers(tape):
+    result = mml.backtest(tape, lambda _: (1, np.float32(1.0)), **TERMS)
+    assert result.metrics.fills > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("levels", 0), ("level_step_ticks", -1), ("grid_ticks", 0), ("levels", 1.5)]
+)
+def test_ladders_that_are_none(tape, name, value):
+    with pytest.raises(ConfigError, match=name):
+        mml.backtest(tape, mml.CustomModel(wide, values=(1.0,), **{name: value}), **TERMS)
+
+
+def test_offsets_answer_for_both():
+    for function in (wide, wide_python):
+        assert mml.CustomModel(function, values=(2.0,)).offsets(1.0) == (2.0, 2.0)
+    assert mml.CustomModel(lambda context: (context.q, context.time_left_s), horizon_s=60.0).offsets(3.0) == (3.0, 60.0)
+
+
+def test_the_context_of_python_is_the_same_record():
+    assert set(new_context().dtype.names) == set(CONTEXT.names)
+
+
+def test_bars_refuse_python_and_take_njit():
+    bars = mml.DataProcessor.simulate_market_data(n_bars=200, seed=1)
+    instrument = mml.Instrument("BTC/USDT:USDT", tick_size=0.1, lot_size=0.001, kind="linear")
+    tape = mml.EventTape.from_klines(bars, instrument, tier="T2")
+    with pytest.raises(ConfigError, match="for ticks"):
+        mml.backtest(tape, wide_python, **TERMS)
+    with pytest.raises(ConfigError, match="for ticks"):
+        mml.backtest(tape, mml.OrderScript(), **TERMS)
+    assert mml.backtest(tape, mml.CustomModel(wide, values=(20.0,)), **TERMS).metrics.fills > 0
