@@ -22,7 +22,7 @@ _KNOWN = _PRICED | 1 << int(Kind.GAP) | 1 << int(Kind.SNAPSHOT)
 _MORE = int(MORE)
 _WRONG = (
     "",
-    "its kind is none of a tick tape",
+    "its kind is none of a tick tape (bars and ticks do not mix)",
     "its time goes back",
     "its time of receipt goes back",
     f"its price is not between 1 and {MAX_PRICE_TICKS} ticks",
