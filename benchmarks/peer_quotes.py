@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from work import TICK_SIZE
 
 from marketmakerl.core.jit import njit
 from marketmakerl.models.contract import QUOTE_SIGNATURE, QuotingModel
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
 
 @njit(QUOTE_SIGNATURE)
 def quote_as_peer(context: Any, params: Any) -> tuple[float, float]:
-    """params: half_ticks, skew_ticks, max_lots, gap_ticks."""
+    """params: half_ticks, skew_ticks, max_lots, gap_ticks, ticks_per_price."""
     half, skew, max_lots, gap = params[0], params[1], params[2], params[3]
     tick = context.tick_size
-    best_bid = math.floor(context.best_bid / tick + 0.5)
-    best_ask = math.floor(context.best_ask / tick + 0.5)
+    best_bid = np.rint(context.best_bid * params[4])
+    best_ask = np.rint(context.best_ask * params[4])
     centre = (best_bid + best_ask) * 0.5 - skew * context.q
     # The touch wins over the grid, as in the peer's script: hence no `grid_ticks`, which would move it off the touch.
-    bid = min(math.floor((centre - half) / gap) * gap, best_bid)
-    ask = max(math.ceil((centre + half) / gap) * gap, best_ask)
+    bid = min(np.floor((centre - half) / gap) * gap, best_bid)
+    ask = max(np.ceil((centre + half) / gap) * gap, best_ask)
     # Half a lot of room: the position counts whole lots.
     bid_offset = context.mid - bid * tick if context.q < max_lots - 0.5 else math.nan
     ask_offset = ask * tick - context.mid if context.q > 0.5 - max_lots else math.nan
@@ -57,4 +58,4 @@ class PeerQuotes(QuotingModel):
 
     def params(self) -> npt.NDArray[np.float64]:
         """Return the kernel's parameters."""
-        return np.array([self.half_ticks, self.skew_ticks, self.max_lots, self.level_step_ticks], np.float64)
+        return np.array([self.half_ticks, self.skew_ticks, self.max_lots, self.level_step_ticks, round(1 / TICK_SIZE)], np.float64)

@@ -50,7 +50,9 @@ if TYPE_CHECKING:
 DEFAULT_INTERVAL_NS = 100_000_000
 _EQUITY_INTERVAL_NS = 1_000_000_000
 _WINDOW_TICKS = 1 << 17
-_OUTPUTS = (("fills", FILL, 4096), ("orders", ORDER, 4096), ("samples", SAMPLE, 4096), ("markouts", MARKOUT, 8192))
+# Rows of a chunk: emptying them costs the kernel a way out, and from 4 MB on numpy asks for large pages.
+_CHUNK = 1 << 16
+_OUTPUTS = (("fills", FILL), ("orders", ORDER), ("samples", SAMPLE), ("markouts", MARKOUT))
 _RINGS = (("requests", REQUEST, "request", 256), ("answers", ANSWER, "answer", 256), ("tops", TOP, "top", 4096),
           ("pending", PENDING, "pending", 4096))  # fmt: skip
 _TIMES = ("next_request_ns", "next_answer_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns", "sample_ns")
@@ -185,8 +187,8 @@ class TickEngine:
             "latency": series if series is not None else np.zeros(1, LATENCY),
         }
         self._params.latencies = 0 if series is None else len(series)
-        self._outputs = {name: np.zeros(rows, dtype) for name, dtype, rows in _OUTPUTS}
-        self._kept: dict[str, list[Any]] = {name: [] for name, _, _ in _OUTPUTS}
+        self._outputs = {name: np.empty(_CHUNK, dtype) for name, dtype in _OUTPUTS}
+        self._kept: dict[str, list[Any]] = {name: [] for name, _ in _OUTPUTS}
         self._place()
 
     def _place(self) -> None:
@@ -247,11 +249,16 @@ class TickEngine:
         self._empty()
 
     def _empty(self) -> None:
+        """Put what has been written aside; a buffer that is nearly full goes whole, and a new one takes its place."""
         for name, buffer in self._outputs.items():
-            used = int(getattr(self.state, f"n_{name}"))
-            if used:
+            used = int(self._state[f"n_{name}"][0])
+            if used > len(buffer) // 2:
+                self._kept[name].append(buffer[:used])
+                self._outputs[name] = np.empty(len(buffer), buffer.dtype)
+            elif used:
                 self._kept[name].append(np.array(buffer[:used]))
-                setattr(self.state, f"n_{name}", 0)
+            self._state[f"n_{name}"] = 0
+        self._place()
 
     def _make_room(self) -> None:
         """Empty the outputs, and enlarge what is too small for what comes next.
@@ -266,7 +273,7 @@ class TickEngine:
         need = int(state.need) + int(state.n_live) + 8
         for name, buffer in self._outputs.items():
             if len(buffer) < 2 * need:
-                self._outputs[name] = np.zeros(4 * need, buffer.dtype)
+                self._outputs[name] = np.empty(4 * need, buffer.dtype)
         firsts = {
             "request": int(state.request_first),
             "answer": int(state.answer_first),
