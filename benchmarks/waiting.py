@@ -67,6 +67,7 @@ def _conversion(bench: Bench) -> list[dict[str, Any]]:
     what = "EventTape.from_hftbacktest"
     return [
         *_row(f"{what}, compressed npz", [one.data["sec"][0] for one in ours], goal_s, rows=rows),
+        *_row("loading its code, once a process", [one.data["imports_s"] for one in ours]),
         *_row(f"{what}, events in memory", [one.data["sec"][0] for one in events], goal_s, rows=rows),
         *_row("peer: np.load of the npz alone", [one.data["sec"] for one in peers], rows=rows),
     ]

@@ -220,21 +220,26 @@ def trade(state: Any, memory: Any, params: Any, side: int, tick: int, lots: int,
 
 
 @njit()
+def move_linked(memory: Any, params: Any, first: int, old: int, new: int) -> None:
+    """Move the own orders of one level's list (`first`: slot + 1 of the oldest) after it went from `old` to `new`."""
+    own = at_own(memory.own)
+    while first > 0:
+        order = own[np.uint64(first - 1)]
+        order.ahead_lots = ahead_after(params, order.ahead_lots, old, new, order.traded_lots)
+        order.traded_lots = 0
+        first = order.next
+
+
+@njit()
 def move_queue(state: Any, memory: Any, params: Any, side: int, tick: int, old: int, new: int) -> None:
     """Move own orders at a level up the queue after the level went from `old` to `new` lots."""
     if state.live_side[side] == 0:
         return
-    own = at_own(memory.own)
     if 0 <= tick - state.low_ticks < (1 << state.window_bits):
         size = 1 << state.window_bits
-        slot = (at_int(memory.book)[side * size + (tick & (size - 1))] & SLOT_MASK) - 1
-        while slot >= 0:
-            order = own[slot]
-            order.ahead_lots = ahead_after(params, order.ahead_lots, old, new, order.traded_lots)
-            order.traded_lots = 0
-            slot = order.next - 1
+        move_linked(memory, params, at_int(memory.book)[side * size + (tick & (size - 1))] & SLOT_MASK, old, new)
         return
-    live = at_int(memory.live)
+    own, live = at_own(memory.own), at_int(memory.live)
     for i in range(state.n_live):
         order = own[live[i]]
         if order.price_ticks == tick and order.side == 1 - 2 * side:

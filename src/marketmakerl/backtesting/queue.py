@@ -117,7 +117,11 @@ def ahead_after(params: Any, ahead: float, old: float, new: float, traded: float
     cancelled = old - new - traded
     if ahead > old or cancelled <= 0.0 or params.queue == 0:
         return min(ahead, new)
+    if ahead <= 0.0:
+        return 0.0  # what the formula below comes to, without its logarithms
     back = max(0.0, old - traded - ahead)
+    if back == 0.0:
+        return max(0.0, min(ahead - cancelled, new))  # likewise
     weight_back = _weight(params, back)
     total = _weight(params, back + ahead) if params.queue_variant == 2 else weight_back + _weight(params, ahead)
     behind = weight_back / total if total > 0.0 else 1.0

@@ -21,7 +21,7 @@ from marketmakerl.backtesting.matching import (
     handle_request,
     levels_to_take,
     mark,
-    move_queue,
+    move_linked,
     open_session,
     trade,
 )
@@ -500,7 +500,7 @@ def advance(
                     elif signed < worst[side] and lots > 0:
                         worst[side] = signed
                     if old & SLOT_MASK != 0:
-                        move_queue(state, memory, params, side, tick, old >> SLOT_BITS, lots)
+                        move_linked(memory, params, old & SLOT_MASK, old >> SLOT_BITS, lots)
             elif pair == _TRADE_PAIR and k != _TRADE and own_best[side] < signed:
                 state.trades += 1
             else:
