@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from marketmakerl.backtesting.engine import BAR_VOLUME_SHARE, Engine
@@ -18,30 +19,31 @@ from marketmakerl.models.contract import QuotingModel
 from marketmakerl.models.custom import CustomModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Sequence
 
     from marketmakerl.backtesting.queue import Queue
+    from marketmakerl.backtesting.tick_engine import TickEngine
     from marketmakerl.core.fees import Fees
     from marketmakerl.risk.limits import RiskLimits
 
+Model = QuotingModel | OrderScript | Callable[..., tuple[float, float]]
 TICK_INTERVAL_NS = 60 * NS_PER_S
-_PROBE_ROWS = 4096
 
 
 def backtest(
-    tape: EventTape,
-    model: QuotingModel | OrderScript | Callable[..., tuple[float, float]],
+    tape: EventTape | Sequence[EventTape],
+    model: Model | Sequence[Model],
     *,
-    fees: Fees,
-    order_qty: float,
+    fees: Fees | Sequence[Fees],
+    order_qty: float | Sequence[float],
     cash: float,
-    latency: Latency | None = None,
-    queue: Queue | str | None = None,
+    latency: Latency | Sequence[Latency] | None = None,
+    queue: Queue | str | Sequence[Queue | str] | None = None,
     quote_interval_ns: int | None = None,
     quote_on: str | Iterable[str] | None = None,
     risk: RiskLimits | None = None,
-    initial_inventory: float | None = None,
-    target_inventory: float | None = None,
+    initial_inventory: float | Sequence[float | None] | None = None,
+    target_inventory: float | Sequence[float | None] | None = None,
     post_only: bool = True,
     requote_threshold_ticks: int = 0,
     equity_interval_ns: int = NS_PER_S,
@@ -49,15 +51,20 @@ def backtest(
     bar_volume_share: float = BAR_VOLUME_SHARE,
     seed: int = 0,
 ) -> BacktestResult:
-    """Run one quoting model over one tape.
+    """Run one quoting model over one tape, or over several that share one account.
 
     Args:
-        tape: market events (`EventTape.from_book`, `.from_klines`, `.from_hftbacktest`, `.load`).
+        tape: market events (`EventTape.from_book`, `.from_klines`, `.from_hftbacktest`, `.load`). A list of tick tapes
+            runs them in one order of time on one account: the cash, the budget of the limits and the breakers are
+            common, and a model may read the others' best prices (`context.bids`, `.asks`). `model`, `fees`,
+            `order_qty`, `latency`, `queue` and the inventories may then be lists too, one entry a tape. The result
+            is a `PortfolioResult`.
         model: a quoting model, a function that is one (see `CustomModel`), or an `OrderScript` (ticks only).
         fees: maker and taker rates.
         order_qty: size of each quote, in base units (inverse: contracts); at least one lot.
         cash: opening balance in settlement currency (quote; base for inverse), > 0. On spot with no
-            `initial_inventory` it is the whole budget, and half of it is turned into inventory at the first price.
+            `initial_inventory` it is the whole budget, and half of it is turned into inventory at the first price
+            (of several such instruments in equal parts).
         latency: None: none. On bars anything shorter than a bar changes nothing (rule 8), a longer one is refused.
         queue: ticks: how orders move up the queue, `Queue` or its name; None is the pessimistic "risk_averse".
         quote_interval_ns: ticks: the model is asked every so often, > 0; default 100 ms if `quote_on` says nothing.
@@ -79,18 +86,6 @@ def backtest(
             are no ground for a backtest).
     """
     check_seed(seed)
-    if isinstance(tape, (list, tuple)):
-        raise ConfigError("backtest takes one EventTape; several instruments in one run are not there yet")
-    if not isinstance(tape, EventTape):
-        raise ConfigError(f"backtest needs an EventTape, got {type(tape).__name__}; see EventTape.from_klines")
-    if not isinstance(model, (QuotingModel, OrderScript)):
-        if not callable(model):
-            raise ConfigError(f"backtest needs a quoting model (see marketmakerl.models.contract), got {model!r}")
-        model = CustomModel(model)
-    if len(tape) == 0:
-        raise DataFormatError("the tape holds no events")
-    if tape.tier == "T0":
-        raise DataFormatError("the tape is of tier T0: indicative prices choose a universe, they are never backtested")
     shared: dict[str, Any] = {
         "fees": fees,
         "order_qty": order_qty,
@@ -99,34 +94,57 @@ def backtest(
         "initial_inventory": initial_inventory,
         "target_inventory": target_inventory,
     }
-    if tape.is_bars:
-        return _on_bars(tape, model, latency, bar_volume_share, shared)
-    return _on_ticks(
-        tape,
-        model,
-        shared
-        | {
-            "latency": latency,
-            "queue": queue,
-            "quote_interval_ns": quote_interval_ns,
-            "quote_on": quote_on,
-            "post_only": post_only,
-            "requote_threshold_ticks": requote_threshold_ticks,
-            "equity_interval_ns": equity_interval_ns,
-            "log_orders": log_orders,
-        },
-    )
+    on_ticks: dict[str, Any] = shared | {
+        "latency": latency,
+        "queue": queue,
+        "quote_interval_ns": quote_interval_ns,
+        "quote_on": quote_on,
+        "post_only": post_only,
+        "requote_threshold_ticks": requote_threshold_ticks,
+        "equity_interval_ns": equity_interval_ns,
+        "log_orders": log_orders,
+    }
+    if isinstance(tape, (list, tuple)):
+        from marketmakerl.backtesting.portfolio import backtest_together  # noqa: PLC0415  (loads the ticks' kernel)
+
+        return backtest_together(tape, model, on_ticks)
+    one, quoting = check_tape(tape), as_model(model)
+    if one.is_bars:
+        return _on_bars(one, quoting, latency, bar_volume_share, shared)
+    return _on_ticks(one, quoting, on_ticks)
+
+
+def check_tape(tape: object) -> EventTape:
+    """Return a tape that can be backtested; errors as in `backtest`."""
+    if not isinstance(tape, EventTape):
+        raise ConfigError(f"backtest needs an EventTape, got {type(tape).__name__}; see EventTape.from_klines")
+    if len(tape) == 0:
+        raise DataFormatError("the tape holds no events")
+    if tape.tier == "T0":
+        raise DataFormatError("the tape is of tier T0: indicative prices choose a universe, they are never backtested")
+    return tape
+
+
+def as_model(model: object) -> QuotingModel | OrderScript:
+    """Return a model as the engines take it; a function becomes a `CustomModel`."""
+    if isinstance(model, (QuotingModel, OrderScript)):
+        return model
+    if not callable(model):
+        raise ConfigError(f"backtest needs a quoting model (see marketmakerl.models.contract), got {model!r}")
+    return CustomModel(model)
 
 
 def _on_bars(
     tape: EventTape,
     model: QuotingModel | OrderScript,
-    latency: Latency | None,
+    latency: Any,
     bar_volume_share: float,
     shared: dict[str, Any],
 ) -> BacktestResult:
     if isinstance(model, OrderScript) or getattr(model, "is_python", False):
         raise ConfigError("bars take a compiled quoting model; order scripts and Python functions are for ticks")
+    if latency is not None and not isinstance(latency, Latency):
+        raise ConfigError(f"latency must be a Latency, got {latency!r}")
     delay_ns = latency.entry_ns + latency.response_ns if latency else 0
     if delay_ns >= tape.interval_ns:
         raise ConfigError(f"latency {delay_ns} ns is not shorter than a bar")
@@ -154,15 +172,32 @@ def _on_bars(
 
 def _on_ticks(tape: EventTape, model: QuotingModel | OrderScript, options: dict[str, Any]) -> BacktestResult:
     from marketmakerl.backtesting.tick_engine import TickEngine  # noqa: PLC0415  (its kernel takes time to load)
+    from marketmakerl.backtesting.tick_probe import first_mid  # noqa: PLC0415
 
     first_price = 0.0
     if tape.instrument.kind == "spot" and options["initial_inventory"] is None:
-        first_price = _first_mid(tape, options["fees"])
+        first_price = first_mid(tape)
     engine = TickEngine(tape.instrument, model, first_price=first_price, **options)
     engine.feed(tape)
     engine.finish()
+    return tick_result(engine, tape)
+
+
+def tick_result(engine: TickEngine, tape: EventTape, budget: float | None = None) -> BacktestResult:
+    """Return the outcome of an engine that has finished its tape.
+
+    Args:
+        engine: the engine.
+        tape: what it was fed.
+        budget: what profits and losses are shares of; None: its own opening equity.
+
+    Raises:
+        DataFormatError: the tape never showed a two-sided book.
+    """
+    from marketmakerl.backtesting.tick_probe import NO_BOOK  # noqa: PLC0415
+
     if engine.state.start_mark == 0.0:
-        raise DataFormatError("the tape never shows a bid and an ask at once: there was nothing to quote against")
+        raise DataFormatError(NO_BOOK)
     fills, samples, mids = engine.fills(), engine.samples(), engine.markouts()
     session_ns = max(1, int(engine.state.last_ns - engine.state.first_ns))
     return BacktestResult(
@@ -174,10 +209,11 @@ def _on_ticks(tape: EventTape, model: QuotingModel | OrderScript, options: dict[
             TICK_INTERVAL_NS,
             uptime_pct=float(engine.state.two_sided_ns) / session_ns,
             markout_bps=markout_bps(tape.instrument, fills, mids),
+            budget=budget,
         ),
         instrument=tape.instrument,
         tier=tape.tier,
-        first_line=_first_line(tape, engine.queue, options["latency"] or Latency()),
+        first_line=_first_line(tape, engine.queue, engine.latency),
         raw_fills=fills,
         raw_orders=engine.orders(),
         raw_samples=samples,
@@ -192,19 +228,3 @@ def _first_line(tape: EventTape, queue: Queue, latency: Latency) -> str:
         f"Ticks: {len(tape)} rows of tier {tape.tier}; queue {queue} (an assumption: nobody publishes it), "
         f"order latency {way}; own orders move nobody else's."
     )
-
-
-def _first_mid(tape: EventTape, fees: Fees) -> float:
-    """Return the first mid of a tape: what a spot budget is split at."""
-    from marketmakerl.backtesting.tick_engine import TickEngine  # noqa: PLC0415
-
-    # What it would be traded with is of no matter here: nothing is.
-    probe = TickEngine(
-        tape.instrument, OrderScript(), fees=fees, order_qty=tape.instrument.lot_size, cash=1.0, first_price=1.0,
-        initial_inventory=0.0,
-    )  # fmt: skip
-    for row in range(0, len(tape), _PROBE_ROWS):
-        probe.feed(tape.slice_rows(row, min(row + _PROBE_ROWS, len(tape))))
-        if probe.state.start_mark > 0.0:
-            return float(probe.state.start_mark)
-    raise DataFormatError("the tape never shows a bid and an ask at once: there was nothing to quote against")

@@ -51,8 +51,8 @@ class Metrics(BaseModel):
     turnover: float
     quoted_uptime_pct: float
     suppressed_pct: dict[str, float]
-    max_abs_inventory: float
-    final_inventory: float
+    max_abs_inventory: float | None  # None for a portfolio: its instruments have units of their own
+    final_inventory: float | None
     markout_bps: dict[str, float | None]
     breaker_events: int
     liquidations: int
@@ -77,6 +77,7 @@ def compute_metrics(
     *,
     uptime_pct: float | None = None,
     markout_bps: dict[str, float | None] | None = None,
+    budget: float | None = None,
 ) -> Metrics:
     """Compute the metrics of one finished run.
 
@@ -89,9 +90,13 @@ def compute_metrics(
             since they depend on it).
         uptime_pct: share of the time through which both sides rested; None counts bars.
         markout_bps: by horizon; None works them out from the samples.
+        budget: of the account that the run is part of, settlement currency; None: its own opening equity.
     """
     equity, ts = samples["equity"], samples["ts_ns"]
-    budget = float(state.start_equity)
+    if budget is None:
+        budget = float(state.start_equity)
+    else:
+        equity = equity - float(state.start_equity) + budget
     # An inverse contract settles in coin: one rate, the last mark, turns every coin amount into quote currency.
     to_quote = float(state.mark) if instrument.kind == "inverse" else 1.0
     pnl = float(equity[-1] - budget)
@@ -115,7 +120,7 @@ def compute_metrics(
         return_pct=pnl / budget,
         max_drawdown_pct=drawdown,
         sharpe=sharpe_ratio(changes, interval_ns),
-        sortino=_sortino(changes, interval_ns),
+        sortino=sortino_ratio(changes, interval_ns),
         calmar=pnl / budget * _DAYS_PER_YEAR / elapsed_days / drawdown if drawdown > 0 and elapsed_days > 0 else None,
         excess_pnl=(pnl - float(state.start_lots) * lot * moved) * to_quote,
         # Without a fill there is nothing but rounding in the difference.
@@ -162,7 +167,7 @@ def sharpe_ratio(changes: Array, interval_ns: int) -> float | None:
     return float(np.mean(changes)) / std * _annualise(interval_ns) if std > 0 else None
 
 
-def _sortino(changes: Array, interval_ns: int) -> float | None:
+def sortino_ratio(changes: Array, interval_ns: int) -> float | None:
     """As Sharpe, over the downside deviation sqrt(mean(min(x, 0)^2))."""
     if len(changes) < 2:
         return None

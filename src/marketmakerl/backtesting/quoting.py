@@ -43,6 +43,8 @@ def look(state: Any, params: Any, context: Any) -> int:
 
 @njit()
 def _write_view(state: Any, params: Any, context: Any) -> int:
+    context.bids[context.instrument] = np.nan
+    context.asks[context.instrument] = np.nan
     if state.view_unknown:
         return _GAP
     bid, ask = state.view_bid, -state.view_ask
@@ -52,6 +54,8 @@ def _write_view(state: Any, params: Any, context: Any) -> int:
     context.mid = mid
     context.best_bid = bid * params.tick_size
     context.best_ask = ask * params.tick_size
+    context.bids[context.instrument] = context.best_bid
+    context.asks[context.instrument] = context.best_ask
     context.best_bid_qty = state.view_bid_lots * params.lot_size
     context.best_ask_qty = state.view_ask_lots * params.lot_size
     if state.fill_reported != 0:
@@ -102,7 +106,8 @@ def _cancel_all(state: Any, memory: Any, params: Any, side: int, reason: int) ->
 @njit()
 def breakers_and_view(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> bool:
     """Check the breakers and note the market; return whether the model is to be asked."""
-    if check_breakers(state, risk, local_equity(state, context.mid), state.start_equity):
+    account = local_equity(state, context.mid) + state.other_local_equity
+    if check_breakers(state, risk, account, state.start_equity + state.other_budget):
         state.liquidations += 1
     if state.breaker == HALTED:
         pull_quotes(state, memory, params, _HALTED)
@@ -143,7 +148,7 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
     if params.risk_on != 0:
         lot_value = params.lot_size * abs(unit_value(state, context.mid))
         excess_lots = state.local_lots - params.target_lots
-        apply_overlays(state, risk, state.now_ns, excess_lots, lot_value, state.start_equity)
+        apply_overlays(state, risk, state.now_ns, excess_lots, lot_value, state.start_equity + state.other_budget)
     sent = state.request_end
     new_bids = _reconcile(state, memory, params, risk, context, 0)
     new_asks = _reconcile(state, memory, params, risk, context, 1)
@@ -231,7 +236,8 @@ def _may_quote(
         if side == 1:
             lots = min(lots, max(state.local_lots - int(used), 0))
         else:
-            lots = min(lots, int(max(np.floor((state.local_cash - used) / _unit_cost(params, tick) + _EPS), 0.0)))
+            free = state.local_cash + state.other_local_cash - used
+            lots = min(lots, int(max(np.floor(free / _unit_cost(params, tick) + _EPS), 0.0)))
     if params.min_notional > 0.0:
         unit = 1.0 if params.inverse else price
         if lots * params.lot_size * params.contract_size * unit < params.min_notional * (1.0 - 1e-9):

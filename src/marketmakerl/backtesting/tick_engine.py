@@ -33,7 +33,7 @@ from marketmakerl.backtesting.tick_step import advance, finish
 from marketmakerl.core.errors import ConfigError, DataFormatError
 from marketmakerl.core.ledger import open_ledger
 from marketmakerl.core.memory import address_of
-from marketmakerl.data.tape import Kind
+from marketmakerl.data.tape import COLUMNS, Kind
 from marketmakerl.data.tick_checks import check_ticks
 from marketmakerl.models.contract import CONTEXT, new_context
 from marketmakerl.models.symmetric import Symmetric
@@ -55,7 +55,8 @@ _CHUNK = 1 << 16
 _OUTPUTS = (("fills", FILL), ("orders", ORDER), ("samples", SAMPLE), ("markouts", MARKOUT))
 _RINGS = (("requests", REQUEST, "request", 256), ("answers", ANSWER, "answer", 256), ("tops", TOP, "top", 4096),
           ("pending", PENDING, "pending", 4096))  # fmt: skip
-_TIMES = ("next_request_ns", "next_answer_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns", "sample_ns")
+_TIMES = ("limit_ns", "next_request_ns", "next_answer_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns",
+          "sample_ns")  # fmt: skip
 _WAKES = {
     "depth": (Kind.DEPTH_BID, Kind.DEPTH_ASK, Kind.SNAPSHOT),
     "bbo": (Kind.BBO_BID, Kind.BBO_ASK),
@@ -69,6 +70,7 @@ class TickEngine:
 
     Attributes:
         state: the engine's STATE record.
+        latency, queue: what it assumes of them.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class TickEngine:
             ConfigError: an argument out of range, or one that does not fit the instrument.
         """
         check_fees(fees)
-        self._latency = latency or Latency()
+        self.latency = latency or Latency()
         limits = risk or RiskLimits()
         cash, position_lots = opening_balance(instrument, cash, initial_inventory, first_price)
         self._script = model.rows() if isinstance(model, OrderScript) else np.zeros(0, SCRIPT)
@@ -125,9 +127,9 @@ class TickEngine:
         params.risk_on = int(limits != RiskLimits.off())
         params.plain = int(not params.risk_on and not params.spot and params.min_notional == 0.0)
         params.equity_interval_ns = _whole("equity_interval_ns", equity_interval_ns, 1)
-        params.feed_offset_ns = self._latency.feed_offset_ns
-        params.entry_ns = self._latency.entry_ns
-        params.response_ns = self._latency.response_ns
+        params.feed_offset_ns = self.latency.feed_offset_ns
+        params.entry_ns = self.latency.entry_ns
+        params.response_ns = self.latency.response_ns
         params.script_rows = len(self._script)
         params.log_orders = int(log_orders)
         _set_clock(params, quote_interval_ns, quote_on, quotes is not None)
@@ -150,6 +152,7 @@ class TickEngine:
         bits = _whole("book_window_ticks", book_window_ticks, 64).bit_length() - 1
         if 1 << bits != book_window_ticks:
             raise ConfigError(f"book_window_ticks must be a power of two, got {book_window_ticks}")
+        self._memory = new_record(MEMORY)
         self._state = np.zeros(1, STATE).view(np.recarray)
         self.state = state = self._state[0]
         levels = int(self._params.levels)
@@ -181,7 +184,7 @@ class TickEngine:
         for name, dtype, field, rows in _RINGS:
             self._arrays[name] = np.zeros(rows, dtype)
             setattr(state, f"{field}_mask", rows - 1)
-        series = self._latency.series
+        series = self.latency.series
         self._fixed = {
             "script": self._script if len(self._script) else np.zeros(1, SCRIPT),
             "latency": series if series is not None else np.zeros(1, LATENCY),
@@ -189,16 +192,16 @@ class TickEngine:
         self._params.latencies = 0 if series is None else len(series)
         self._outputs = {name: np.empty(_CHUNK, dtype) for name, dtype in _OUTPUTS}
         self._kept: dict[str, list[Any]] = {name: [] for name, _ in _OUTPUTS}
-        self._place()
+        self._hand_in(None)
 
     def _place(self) -> None:
         """Write down where the arrays lie."""
-        memory = new_record(MEMORY)
-        for name, array in (self._arrays | self._fixed | self._outputs).items():
+        memory = self._memory
+        for name, array in (self._arrays | self._fixed | self._outputs | self._columns).items():
             setattr(memory, name, address_of(array))
+        memory.rows = self._rows_in
         for name, array in self._outputs.items():
             setattr(memory, f"{name}_cap", len(array))
-        self._memory = memory
 
     def feed(self, events: EventTape) -> None:
         """Go on through `events`, which follow those fed before.
@@ -211,39 +214,98 @@ class TickEngine:
         """
         if len(events) == 0:
             return
+        self.begin(events)
+        self._run(int(self.state.last_ns) - 1)
+        self.end()
+
+    def begin(self, events: EventTape) -> None:
+        """Hand in events for somebody else to drive the kernel through; `end` must follow. Errors as in `feed`."""
         check_ticks(events)
         if int(events.ts_ns[0]) < int(self.state.last_ns):
             raise DataFormatError(f"events at {int(events.ts_ns[0])} come after those of {int(self.state.last_ns)}")
-        columns = [
-            np.asarray(column)
-            for column in (events.ts_ns, events.local_ts_ns, events.price_ticks, events.qty_lots, events.kind)
-        ]
-        self.state.row = 0
-        self.state.last_ns = int(events.ts_ns[-1])
-        self._run(columns, int(self.state.last_ns) - 1)
-        self.state.rows += len(events)
-        self.state.row = 0
+        self._hand_in(events)
+        if self.state.rows == 0 and self._params.interval_ns > 0:
+            self.state.clock_ns = int(events.ts_ns[0]) + int(self._params.interval_ns)
 
-    def _run(self, columns: list[Any], until_ns: int) -> None:
+    def end(self) -> None:
+        """Take back the events handed in: all of them have been gone through."""
+        self.state.rows += self._rows_in
+        self._hand_in(None)
+
+    def move_to(self, homes: list[Any], number: int) -> None:
+        """Move the records that the kernel works on into somebody else's arrays.
+
+        Args:
+            homes: one row each for STATE, MEMORY, PARAMS, RISK and CONTEXT.
+            number: which of several instruments this one is.
+        """
+        own = (self._state[0], self._memory, self._params, self._risk, self._context)
+        for home, record in zip(homes, own, strict=True):
+            home[0] = record
+        rows = [home.view(np.recarray) for home in homes]
+        self._state = rows[0]
+        self.state, self._memory, self._params, self._risk, self._context = (row[0] for row in rows)
+        self._context.instrument = number
+
+    @property
+    def kernel(self) -> Any:
+        """Return the model's quote function."""
+        return self._model.kernel
+
+    @property
+    def model_params(self) -> Any:
+        """Return the quote function's parameters, float64[n]."""
+        return self._model_params
+
+    @property
+    def wakes_on_events(self) -> bool:
+        """Return whether rows or answers wake the model, and not the clock alone."""
+        return bool(self._params.wake_kinds or self._params.wake_on_answers)
+
+    @property
+    def decisions_read_account(self) -> bool:
+        """Return whether a decision depends on more than this instrument: limits, a balance, a model that looks."""
+        return bool(self._params.risk_on or self._params.spot or self._model.reads_others)
+
+    @property
+    def sends_need_cash(self) -> bool:
+        """Return whether what is sent may be refused for want of cash."""
+        return bool(self._params.spot)
+
+    def _hand_in(self, events: EventTape | None) -> None:
+        """Set the columns that the kernel reads from, from their first row on."""
+        if events is not None:
+            self._columns = {name: np.ascontiguousarray(getattr(events, name)) for name in COLUMNS}
+            self.state.last_ns = int(events.ts_ns[-1])
+        else:
+            self._columns = {name: np.zeros(1, dtype) for name, dtype in COLUMNS.items()}
+        self._rows_in = 0 if events is None else len(events)
+        self.state.row = 0
+        self._place()
+
+    def _run(self, until_ns: int) -> None:
         go_on: Any = advance
         while True:
             stop = go_on(
                 self.state, self._memory, self._params, self._risk, self._context, self._model.kernel,
-                self._model_params, *columns, until_ns,
+                self._model_params, until_ns,
             )  # fmt: skip
-            if stop == Stop.ASK:
-                quote: Callable[[Any], tuple[float, float]] = self._model.ask  # type: ignore[attr-defined]
-                self.state.quote_offset[0], self.state.quote_offset[1] = quote(self._context)
-                self.state.answered = 1
-                continue
             if stop == Stop.DONE:
                 return
+            self.carry_on(stop)
+
+    def carry_on(self, stop: int) -> None:
+        """Do what the kernel came out for, so that it can be called again."""
+        if stop == Stop.ASK:
+            quote: Callable[[Any], tuple[float, float]] = self._model.ask  # type: ignore[attr-defined]
+            self.state.quote_offset[0], self.state.quote_offset[1] = quote(self._context)
+            self.state.answered = 1
+        else:
             self._make_room()
 
     def finish(self) -> None:
         """End the session: handle what is due at the last row, then let everything open expire."""
-        nothing = [np.zeros(0, np.int64)] * 4 + [np.zeros(0, np.int8)]
-        self._run(nothing, int(self.state.last_ns))
+        self._run(int(self.state.last_ns))
         while finish(self.state, self._memory, self._params) != Stop.DONE:
             self._make_room()
         self._empty()

@@ -71,6 +71,7 @@ class Stop(enum.IntEnum):
     DONE = 0
     ROOM = 1  # some array is too small for what comes next: empty the outputs, enlarge, call again
     ASK = 2  # the model is plain Python: write `quote_offset`, set `answered`, call again
+    LIMIT = 3  # `limit_ns` is reached: others of the same account go first
 
 
 OWN = np.dtype(
@@ -206,6 +207,8 @@ STATE = np.dtype(
         ("response_cursor", "i8"),
         # times
         ("stop_ns", "i8"),
+        ("limit_ns", "i8"),  # rows up to it, and what is due before it; NEVER: nobody shares the account
+        ("may_act", "i8"),  # 1: also what is due at it
         ("wake_ns", "i8"),  # the feed or an answer wakes the model
         ("rest_ns", "i8"),  # the earliest of the four below
         ("script_ns", "i8"),
@@ -226,6 +229,10 @@ STATE = np.dtype(
         ("settled", "i8"),  # the last decision left everything as it was, and nothing has happened to our orders since
         ("local_lots", "i8"),
         ("local_cash", "f8"),  # so that local equity is local_cash + position at the local mid
+        # the rest of the account, as far as we know: what the other instruments of a portfolio hold, else 0
+        ("other_local_equity", "f8"),
+        ("other_local_cash", "f8"),
+        ("other_budget", "f8"),
         ("quote_offset", "f8", (2,)),
         ("answered", "i8"),
         ("quote_reason", "i8", (2,)),
@@ -299,7 +306,7 @@ PARAMS = np.dtype(
     ],
     align=True,
 )
-# Addresses of the arrays, and how many rows the output buffers hold.
+# Addresses of the arrays, and how many rows those have whose length matters.
 MEMORY = np.dtype(
     [
         (name, "i8")
@@ -307,12 +314,15 @@ MEMORY = np.dtype(
             "own", "free", "live", "work", "want", "book", "far_ticks", "far_lots", "requests", "answers", "tops",
             "pending", "script", "latency", "fills", "orders", "samples", "markouts",
             "fills_cap", "orders_cap", "samples_cap", "markouts_cap",
+            # the columns handed in, and how many rows they have
+            "ts_ns", "local_ts_ns", "price_ticks", "qty_lots", "kind", "rows",
         )
     ],
     align=True,
 )  # fmt: skip
 
 at_int = viewer(np.int64)
+at_kind = viewer(np.int8)
 at_own = viewer(OWN)
 at_requests = viewer(REQUEST)
 at_answers = viewer(ANSWER)

@@ -10,31 +10,25 @@ import numpy as np
 
 from marketmakerl.backtesting.backtest_engine import backtest
 from marketmakerl.backtesting.latency import Latency
-from marketmakerl.backtesting.order_script import OrderScript
 from marketmakerl.backtesting.queue import Queue
 from marketmakerl.backtesting.session import sized
 from marketmakerl.core.clock import NS_PER_MS, NS_PER_S
-from marketmakerl.core.errors import ConfigError, DataFormatError, DataQualityError
-from marketmakerl.core.fees import Fees
+from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.data.tape import MORE, EventTape, Kind
 from marketmakerl.data.tick_windows import cut, row_at
 from marketmakerl.models.bar_calibration import MIN_BARS, BarEstimate
 from marketmakerl.models.registry import calibrated_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy.typing as npt
 
     from marketmakerl.backtesting.result import BacktestResult
     from marketmakerl.backtesting.session import Session
-    from marketmakerl.backtesting.tick_engine import TickEngine
     from marketmakerl.models.contract import QuotingModel
 
 # What a model can be woken on; the tick engine's own list (a test compares them) would take its kernel to load.
 WAKES: Final = ("all", "depth", "bbo", "trade", "response")
 _TRADES: Final = (Kind.TRADE_SELL, Kind.TRADE_BUY, Kind.TRADE)
-_PROBE_ROWS: Final = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +91,8 @@ def trade_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[Ba
         DataFormatError: the tape never shows a two-sided book.
         ConfigError: a setting that does not fit the instrument.
     """
+    from marketmakerl.backtesting.tick_probe import first_mid  # noqa: PLC0415  (the engine's kernel takes time to load)
+
     rules.check()
     first_ns, last_ns = int(tape.ts_ns[0]), int(tape.ts_ns[-1])
     estimate, row = None, 0
@@ -105,7 +101,7 @@ def trade_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[Ba
         estimate = estimate_from_ticks(tape.slice_rows(0, row))
     model = _model(session, estimate or BarEstimate(sigma=1.0, k=1.0, bars=0))
     traded = cut(tape, row, len(tape))
-    order_qty, cash = sized(session, tape.instrument, _first_mid(traded))
+    order_qty, cash = sized(session, tape.instrument, first_mid(traded))
     result = backtest(
         traded,
         model,
@@ -169,8 +165,10 @@ def estimate_from_ticks(tape: EventTape) -> BarEstimate:
     Raises:
         DataQualityError: fewer than 30 seconds with a book, or a market in which nothing moved or traded.
     """
+    from marketmakerl.backtesting.tick_probe import probes  # noqa: PLC0415  (the engine's kernel takes time to load)
+
     samples: Any = ()
-    for engine in _probes(tape):
+    for engine in probes(tape):
         samples = engine.samples()
     source = tape.meta.get("source", "tape")
     advice = "; take a longer tape, a larger --warmup-share, or set every parameter of the model with --param"
@@ -198,23 +196,3 @@ def _excursions(tape: EventTape, ends_ns: Any, mids: Any) -> npt.NDArray[np.floa
     np.maximum.at(reach[0], step, away)
     np.maximum.at(reach[1], step, -away)
     return reach.ravel()
-
-
-def _probes(tape: EventTape) -> Iterator[TickEngine]:
-    """Yield an engine that trades nothing after every few thousand rows of the tape."""
-    from marketmakerl.backtesting.tick_engine import TickEngine  # noqa: PLC0415  (its kernel takes time to load)
-
-    engine = TickEngine(
-        tape.instrument, OrderScript(), fees=Fees(0.0, 0.0), order_qty=tape.instrument.lot_size, cash=1.0,
-        first_price=1.0, initial_inventory=0.0,
-    )  # fmt: skip
-    for row in range(0, len(tape), _PROBE_ROWS):
-        engine.feed(tape.slice_rows(row, min(row + _PROBE_ROWS, len(tape))))
-        yield engine
-
-
-def _first_mid(tape: EventTape) -> float:
-    for engine in _probes(tape):
-        if engine.state.start_mark > 0.0:
-            return float(engine.state.start_mark)
-    raise DataFormatError("the tape never shows a bid and an ask at once: there was nothing to quote against")

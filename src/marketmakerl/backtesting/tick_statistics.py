@@ -67,14 +67,19 @@ def markout_frame(instrument: Instrument, fills: Any, mids: Any) -> pd.DataFrame
 
 def markout_bps(instrument: Instrument, fills: Any, mids: Any) -> dict[str, float | None]:
     """Return markouts over both sides by horizon, as in the metrics; None where no fill has one."""
+    sums = markout_sums(instrument, fills, mids)
+    return {horizon: 1e4 * gain / total if total > 0 else None for horizon, (gain, total) in sums.items()}
+
+
+def markout_sums(instrument: Instrument, fills: Any, mids: Any) -> dict[str, tuple[float, float]]:
+    """Return by horizon what the fills have gained by then, and their value, settlement currency."""
     price = values(instrument, fills["price_ticks"] * instrument.tick_size)
     qty = fills["qty_lots"] * instrument.lot_size
-    result: dict[str, float | None] = {}
+    result = {}
     for horizon, horizon_ns in enumerate(HORIZONS_NS):
         known = np.isfinite(mids[:, horizon])
-        total = float((qty[known] * np.abs(price[known])).sum())
         gain = fills["side"][known] * qty[known] * (values(instrument, mids[known, horizon]) - price[known])
-        result[f"{horizon_ns / 1e9:g}s"] = 1e4 * float(gain.sum()) / total if total > 0 else None
+        result[f"{horizon_ns / 1e9:g}s"] = float(gain.sum()), float((qty[known] * np.abs(price[known])).sum())
     return result
 
 

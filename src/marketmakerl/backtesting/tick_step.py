@@ -48,6 +48,7 @@ from marketmakerl.backtesting.tick_records import (
     Mode,
     Stop,
     at_int,
+    at_kind,
     at_markouts,
     at_own,
     at_pending,
@@ -69,7 +70,7 @@ _GAP, _SNAPSHOT, _TRADE, _BBO_BID = int(Kind.GAP), int(Kind.SNAPSHOT), int(Kind.
 _DEPTH_PAIR, _BBO_PAIR, _TRADE_PAIR = int(Kind.DEPTH_BID) >> 1, int(Kind.BBO_BID) >> 1, int(Kind.TRADE_SELL) >> 1
 _MORE = int(MORE)
 _NORMAL, _OPENING, _IN_SNAPSHOT, _IN_GAP = (int(mode) for mode in Mode)
-_DONE, _ROOM, _ASK = (int(stop) for stop in Stop)
+_DONE, _ROOM, _ASK, _LIMIT = (int(stop) for stop in Stop)
 _SUBMIT, _CANCEL, _REPLACE = (int(action) for action in Action)
 _FREE = int(Local.FREE)
 _NEW, _LIVE, _PARTIAL, _EXPIRED = (
@@ -141,8 +142,8 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
 
 
 @njit()
-def _see(state: Any, memory: Any, now_ns: int) -> None:
-    """Bring our view of the book up to `now_ns`, and find the next entry that wakes the model."""
+def see_top(state: Any, memory: Any, now_ns: int) -> None:
+    """Bring our view of the book up to `now_ns`."""
     tops = at_tops(memory.tops)
     at, end, mask = state.top_seen + 1, state.top_end, state.top_mask
     while at < end:
@@ -158,7 +159,15 @@ def _see(state: Any, memory: Any, now_ns: int) -> None:
             state.view_unknown = top.marks & _LOST
             state.view_changed = 1
     state.top_seen = at - 1
+
+
+@njit()
+def _see(state: Any, memory: Any, now_ns: int) -> None:
+    """Bring our view of the book up to `now_ns`, and find the next entry that wakes the model."""
+    see_top(state, memory, now_ns)
     if state.wake_ns <= now_ns:
+        tops = at_tops(memory.tops)
+        at, end, mask = state.top_seen + 1, state.top_end, state.top_mask
         state.wake_ns = NEVER
         while at < end:
             top = tops[np.uint64(at & mask)]
@@ -233,6 +242,12 @@ def _set_rest(state: Any, memory: Any, params: Any) -> None:
     if state.script_next < params.script_rows:
         state.script_ns = at_script(memory.script)[state.script_next].ts_ns
     state.rest_ns = min(min(state.script_ns, state.clock_ns), min(state.markout_ns, state.sample_ns))
+
+
+@njit()
+def next_due(state: Any) -> int:
+    """Return when the next thing is due that is no row."""
+    return int(min(min(state.next_request_ns, state.next_answer_ns), min(state.rest_ns, state.wake_ns)))
 
 
 @njit()
@@ -355,11 +370,6 @@ ADVANCE_SIGNATURE = types.int64(
     CONTEXT_TYPE,
     QUOTE_TYPE,
     types.float64[::1],
-    types.Array(types.int64, 1, "C", readonly=True),
-    types.Array(types.int64, 1, "C", readonly=True),
-    types.Array(types.int64, 1, "C", readonly=True),
-    types.Array(types.int64, 1, "C", readonly=True),
-    types.Array(types.int8, 1, "C", readonly=True),
     types.int64,
 )
 
@@ -373,28 +383,18 @@ def advance(
     context: Any,
     model: Any,
     model_params: Any,
-    ts_ns: Any,
-    local_ts_ns: Any,
-    price_ticks: Any,
-    qty_lots: Any,
-    kind: Any,
     until_ns: int,
 ) -> int:
     """Go on from `state.row` to the end of the columns, then through what is due up to `until_ns`.
 
     Args:
-        state: STATE record, carried from call to call.
-        memory: MEMORY record, the addresses of the arrays.
+        state: STATE record, carried from call to call. Nothing later than its `limit_ns` happens.
+        memory: MEMORY record, the addresses of the arrays, the columns among them.
         params: PARAMS record.
         risk: RISK record.
         context: CONTEXT record, scratch.
         model: the model's compiled quote function.
         model_params: float64[n], its parameters.
-        ts_ns: int64[n] exchange times.
-        local_ts_ns: int64[n] times of receipt.
-        price_ticks: int64[n].
-        qty_lots: int64[n].
-        kind: int8[n], a `Kind` with or without `MORE`.
         until_ns: the caller promises that no row before or at this time will follow.
 
     Returns:
@@ -403,10 +403,11 @@ def advance(
     Raises:
         AssertionError: an order took an illegal step, which is a bug.
     """
-    n = len(ts_ns)
+    n = memory.rows
+    ts_ns, local_ts_ns = at_int(memory.ts_ns), at_int(memory.local_ts_ns)
+    price_ticks, qty_lots, kind = at_int(memory.price_ticks), at_int(memory.qty_lots), at_kind(memory.kind)
+    limit_ns = state.limit_ns
     i = state.row
-    if i == 0 and n > 0 and state.clock_ns == NEVER and params.interval_ns > 0:
-        state.clock_ns = ts_ns[0] + params.interval_ns
     _set_rest(state, memory, params)
     book = at_int(memory.book)
     tops = at_tops(memory.tops)
@@ -425,7 +426,7 @@ def advance(
         state.dirty = 0
     low_mid, high_mid = _still_mids(state)
     while True:
-        others = min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns)
+        others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
         stop = min(others, state.wake_ns)
         state.stop_ns = stop
         calm = may_stay and state.settled != 0 and state.view_changed == 0
@@ -485,7 +486,7 @@ def advance(
                     change_level(state, memory, params, side, tick, lots, now)
                     dirty = state.dirty
                     stop = state.stop_ns
-                    others = min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns)
+                    others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
                 else:
                     book[at] = (lots << SLOT_BITS) | (old & SLOT_MASK)
                     if signed >= best[side]:
@@ -510,7 +511,7 @@ def advance(
                     break
                 dirty = state.dirty
                 stop = state.stop_ns
-                others = min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns)
+                others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
                 low = state.low_ticks if state.mode == _NORMAL else NEVER
             dirty |= ((wake_kinds >> k) & 1) << 1
             i += 1
@@ -559,6 +560,8 @@ def advance(
             return _ROOM
         if i == n and stop > until_ns:
             return _DONE
+        if stop >= limit_ns and (state.may_act == 0 or next_due(state) > limit_ns):
+            return _LIMIT
         state.now_ns = stop
         result = _DONE
         if state.next_request_ns == stop:

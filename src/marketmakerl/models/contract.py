@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numba
 import numpy as np
@@ -24,6 +24,7 @@ from numba import types
 
 from marketmakerl.core.errors import ConfigError
 
+MAX_INSTRUMENTS: Final = 8  # in one portfolio
 CONTEXT = np.dtype(
     [
         ("ts_ns", "i8"),  # decision time
@@ -37,6 +38,9 @@ CONTEXT = np.dtype(
         ("maker_fee", "f8"),  # maker fee per unit at the mid, price units; negative is a rebate
         ("best_bid_qty", "f8"),  # displayed at the local best prices, units of quantity (bars: 0)
         ("best_ask_qty", "f8"),
+        ("instrument", "i8"),  # which of a portfolio's instruments is quoted, 0 if there is one only
+        ("bids", "f8", (MAX_INSTRUMENTS,)),  # local best prices of all of them (ticks); NaN: none is known
+        ("asks", "f8", (MAX_INSTRUMENTS,)),
         # On ticks a model may change these three before it returns:
         ("bid_qty", "f8"),  # size of a quote, units of quantity; comes in as the order size
         ("ask_qty", "f8"),
@@ -50,8 +54,10 @@ QUOTE_TYPE = types.FunctionType(QUOTE_SIGNATURE)
 
 
 def new_context() -> Any:
-    """Return one zeroed context record."""
-    return np.zeros(1, CONTEXT).view(np.recarray)[0]
+    """Return one zeroed context record; nothing is known of any instrument's best prices."""
+    context = np.zeros(1, CONTEXT).view(np.recarray)[0]
+    context.bids[:] = context.asks[:] = np.nan
+    return context
 
 
 @dataclass(frozen=True)
@@ -89,9 +95,12 @@ class QuotingModel(ABC):
         id: the name on the command line.
         horizon_s: (where a model has it) length of the trading session in seconds, None for no end. In a backtest
             sessions follow one another: time left runs from horizon_s down to 0 and starts again.
+        reads_others: whether the quote function reads `bids` and `asks` of a portfolio's other instruments. They are
+            NaN for one that does not, which spares the engine to keep them.
     """
 
     id: ClassVar[str]
+    reads_others: ClassVar[bool] = False
 
     @property
     @abstractmethod

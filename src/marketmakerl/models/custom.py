@@ -48,6 +48,7 @@ class CustomModel(QuotingModel):
     level_step_ticks: int = 1
     grid_ticks: int = 1
     id: ClassVar[str] = "custom"
+    reads_others: ClassVar[bool] = True  # nobody knows what a function looks at
 
     def __post_init__(self) -> None:
         if not callable(self.function):

@@ -1,0 +1,230 @@
+"""Several instruments on one account, in one order of time: which of them goes on, how far, and what it sees of others.
+
+Each instrument has its own state and goes through its own rows with `advance`. They meet only where one reads what
+belongs to all, when its model is asked or a request of its needs cash that all share. So at each such time everybody
+else is first brought there: rows up to that time, and what is due before it. At equal times the order is that of the
+list. What an instrument does between meetings nobody else can notice, so it is done in one go.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from marketmakerl.backtesting.quoting import local_equity
+from marketmakerl.backtesting.records import record_type
+from marketmakerl.backtesting.tick_records import MEMORY, NEVER, PARAMS, STATE, Stop, at_int
+from marketmakerl.backtesting.tick_step import advance, next_due, see_top
+from marketmakerl.core.jit import njit
+from marketmakerl.models.contract import CONTEXT_TYPE, MAX_INSTRUMENTS, QUOTE_TYPE
+from marketmakerl.risk.limits import RISK
+
+_DONE, _ROOM, _ASK = int(Stop.DONE), int(Stop.ROOM), int(Stop.ASK)
+_CHOOSE, _BRING, _ACT, _END = range(4)
+
+# One instrument of the account.
+MEMBER = np.dtype(
+    [
+        ("until_ns", "i8"),  # end of its data: nothing later happens to it
+        ("decisions_meet", "i8"),  # its decisions read what belongs to all
+        ("on_events", "i8"),  # its model is woken by rows or answers
+        ("requests_meet", "i8"),  # what it sends may need cash that all share
+        ("acts", "i8"),  # it does something at the meeting under way
+        ("opening_equity", "f8"),  # until its first two-sided book
+        ("params_first", "i8"),  # its model's parameters among those of all
+        ("params_end", "i8"),
+    ],
+    align=True,
+)
+# Where the account stands. It survives a way out to Python, which enlarges arrays or asks a model.
+ACCOUNT = np.dtype(
+    [
+        ("n", "i8"),
+        ("phase", "i8"),
+        ("at", "i8"),  # the member under way
+        ("begun", "i8"),  # it has been told where it stands
+        ("now_ns", "i8"),  # time of the meeting
+        ("actors", "i8"),
+        ("meetings", "i8"),
+        ("peak_equity", "f8"),  # of the account, as far as the breakers know
+        ("breaker", "i8"),
+        ("mids", "f8", (MAX_INSTRUMENTS,)),  # last local mids; 0: none so far
+    ],
+    align=True,
+)
+
+
+@njit()
+def _next_thing(state: Any, memory: Any, member: Any) -> int:
+    """Return when anything happens to an instrument next."""
+    when = next_due(state)
+    if state.row < memory.rows:
+        when = min(when, at_int(memory.ts_ns)[np.uint64(state.row)])
+    return int(when) if when <= member.until_ns else NEVER
+
+
+@njit()
+def _next_meeting(state: Any, memory: Any, member: Any) -> int:
+    """Return when an instrument next may read what belongs to all."""
+    if member.decisions_meet != 0 and member.on_events != 0:
+        return _next_thing(state, memory, member)
+    when: Any = state.clock_ns if member.decisions_meet != 0 else np.int64(NEVER)
+    if member.requests_meet != 0:
+        when = min(when, state.next_request_ns)
+    return int(when) if when <= member.until_ns else NEVER
+
+
+@njit()
+def _local_mid(account: Any, state: Any, params: Any, k: int) -> float:
+    if state.view_unknown == 0 and state.view_bid > -NEVER and state.view_ask > -NEVER:
+        account.mids[k] = (state.view_bid - state.view_ask) * 0.5 * params.tick_size
+    return float(account.mids[k])
+
+
+@njit()
+def _tell(account: Any, states: Any, memories: Any, params: Any, contexts: Any, members: Any, k: int) -> None:
+    """Write into member `k` what it can know of the others now."""
+    held, cash, budget = 0.0, 0.0, 0.0
+    context = contexts[k]
+    for j in range(account.n):
+        other = states[j]
+        if j == k:
+            continue
+        see_top(other, memories[j], account.now_ns)
+        mid = _local_mid(account, other, params[j], j)
+        held += local_equity(other, mid) if mid > 0.0 else members[j].opening_equity
+        cash += other.local_cash
+        budget += other.start_equity if other.start_mark > 0.0 else members[j].opening_equity
+        known = other.view_unknown == 0
+        context.bids[j] = other.view_bid * params[j].tick_size if known and other.view_bid > -NEVER else np.nan
+        context.asks[j] = -other.view_ask * params[j].tick_size if known and other.view_ask > -NEVER else np.nan
+    state = states[k]
+    state.other_local_equity = held
+    state.other_local_cash = cash
+    state.other_budget = budget
+    own_start = state.start_equity if state.start_mark > 0.0 else members[k].opening_equity
+    account.peak_equity = max(account.peak_equity, own_start + budget)
+    state.peak_equity = account.peak_equity
+    state.breaker = max(state.breaker, account.breaker)
+
+
+@njit()
+def _hear(account: Any, state: Any) -> None:
+    """Take over what an instrument has found out about the account."""
+    account.peak_equity = max(account.peak_equity, state.peak_equity)
+    account.breaker = max(account.breaker, state.breaker)
+
+
+@njit()
+def _choose(account: Any, states: Any, memories: Any, members: Any) -> None:
+    """Set the time of the next meeting, and who acts at it."""
+    now_ns: Any = np.int64(NEVER)
+    for j in range(account.n):
+        now_ns = min(now_ns, _next_meeting(states[j], memories[j], members[j]))
+    account.now_ns = now_ns
+    account.actors = 0
+    for j in range(account.n):
+        acts = now_ns < NEVER and _next_meeting(states[j], memories[j], members[j]) == now_ns
+        members[j].acts = int(acts)
+        account.actors += int(acts)
+    account.at = 0
+    account.begun = 0
+    account.phase = _BRING if now_ns < NEVER else _END
+    account.meetings += 1
+
+
+@njit()
+def _limit_of(account: Any, states: Any, memories: Any, members: Any, k: int) -> int:
+    """Return how far the acting member may go on: to just before anything happens to anybody else."""
+    limit: Any = np.int64(NEVER)
+    for j in range(account.n):
+        if j != k:
+            limit = min(limit, _next_thing(states[j], memories[j], members[j]))
+    return int(max(limit - 1, account.now_ns))
+
+
+@njit()
+def _takes_part(account: Any, state: Any, memory: Any, member: Any) -> bool:
+    """Return whether a member has anything to do in the phase under way."""
+    if account.phase == _ACT:
+        return bool(member.acts != 0)
+    if account.phase == _END:
+        return True
+    # Who alone acts needs not be brought: it gets there by itself.
+    alone = member.acts != 0 and account.actors == 1
+    return not alone and _next_thing(state, memory, member) <= account.now_ns
+
+
+_RECORDS = [types.Array(record_type(dtype), 1, "C") for dtype in (STATE, MEMORY, PARAMS, RISK)]
+
+ADVANCE_TOGETHER_SIGNATURE = types.int64(
+    record_type(ACCOUNT),
+    *_RECORDS,
+    types.Array(CONTEXT_TYPE, 1, "C"),
+    types.Array(record_type(MEMBER), 1, "C"),
+    types.UniTuple(QUOTE_TYPE, MAX_INSTRUMENTS),
+    types.float64[::1],
+)
+
+
+@njit(ADVANCE_TOGETHER_SIGNATURE)
+def advance_together(
+    account: Any,
+    states: Any,
+    memories: Any,
+    params: Any,
+    risks: Any,
+    contexts: Any,
+    members: Any,
+    models: Any,
+    model_params: Any,
+) -> int:
+    """Go on to the end of everybody's data.
+
+    Args:
+        account: ACCOUNT record.
+        states: STATE[n]; these and the next four as in `advance`, one record a member.
+        memories: MEMORY[n].
+        params: PARAMS[n].
+        risks: RISK[n].
+        contexts: CONTEXT[n].
+        members: MEMBER[n].
+        models: the quote functions, filled up to `MAX_INSTRUMENTS` with any.
+        model_params: float64[m], the parameters of all models one after another.
+
+    Returns:
+        A `Stop`; ROOM and ASK concern the member `account.at`.
+    """
+    while True:
+        if account.phase == _CHOOSE:
+            _choose(account, states, memories, members)
+        while account.at < account.n:
+            k = account.at
+            state, memory, member = states[k], memories[k], members[k]
+            if not _takes_part(account, state, memory, member):
+                account.at += 1
+                continue
+            if account.begun == 0:
+                account.begun = 1
+                state.limit_ns = account.now_ns
+                state.may_act = 0
+                if account.phase == _ACT:
+                    _tell(account, states, memories, params, contexts, members, k)
+                    state.limit_ns = _limit_of(account, states, memories, members, k)
+                    state.may_act = 1
+            stop = advance(
+                state, memory, params[k], risks[k], contexts[k], models[k],
+                model_params[member.params_first : member.params_end], member.until_ns,
+            )  # fmt: skip
+            if stop in (_ROOM, _ASK):
+                return stop
+            if account.phase == _ACT:
+                _hear(account, state)
+            account.begun = 0
+            account.at += 1
+        if account.phase == _END:
+            return _DONE
+        account.at = 0
+        account.phase = _ACT if account.phase == _BRING else _CHOOSE

@@ -1,0 +1,253 @@
+"""Several instruments on one account: alone they do the same, and what they share binds all of them."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numba import njit
+
+import marketmakerl as mml
+from marketmakerl.backtesting import tick_engine
+from marketmakerl.core.errors import ConfigError
+from marketmakerl.models.custom import CustomModel
+from tick_tapes import INSTRUMENT, START_NS, make_tape
+
+OTHER = replace(INSTRUMENT, symbol="ETH/USDT:USDT")
+THIRD = replace(INSTRUMENT, symbol="SOL/USDT:USDT")
+INSTRUMENTS = (INSTRUMENT, OTHER, THIRD)
+CASH = 50_000.0
+COMMON = {"fees": mml.Fees(1, 4), "order_qty": 0.1, "cash": CASH, "risk": mml.RiskLimits.off()}
+
+
+def tapes(n=2, seconds=20, shift_ns=7_000_001):
+    """Tapes of different markets whose times never fall together, unless there is no shift."""
+    made = []
+    for j in range(n):
+        tape = make_tape(seconds, seed=j)
+        moved = {name: getattr(tape, name) + j * shift_ns for name in ("ts_ns", "local_ts_ns")}
+        made.append(replace(tape, instrument=INSTRUMENTS[j], **moved))
+    return made
+
+
+def same(one, other):
+    return one.fills.equals(other.fills) and one.orders.equals(other.orders)
+
+
+class TestAlone:
+    """Where nothing that is shared binds, two together are two apart."""
+
+    @pytest.mark.parametrize("shift_ns", [0, 7_000_001])
+    @pytest.mark.parametrize("risk", [mml.RiskLimits.off(), mml.RiskLimits(min_edge_bps=None)], ids=["off", "on"])
+    @pytest.mark.parametrize("clock", [{"quote_interval_ns": 100_000_000}, {"quote_on": "all"}], ids=["clock", "event"])
+    def test_two_together_are_two_apart(self, clock, risk, shift_ns):
+        market = tapes(shift_ns=shift_ns)
+        models = [mml.Symmetric(half_spread=0.5), mml.Symmetric(half_spread=0.8)]
+        options = COMMON | clock | {"risk": risk, "latency": mml.Latency(0, 3_000_000, 2_000_000), "queue": "log"}
+        both = mml.backtest(market, models, **options)
+        assert list(both.parts) == ["BTC/USDT:USDT", "ETH/USDT:USDT"]
+        for tape, model, part in zip(market, models, both.parts.values(), strict=True):
+            alone = mml.backtest(tape, model, **options)
+            assert len(alone.fills) > 5
+            assert same(alone, part)
+            assert alone.run_log == part.run_log
+            assert part.metrics.pnl == pytest.approx(alone.metrics.pnl, abs=1e-9 * alone.metrics.turnover)
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(data=st.data())
+    def test_whatever_the_clocks_and_latencies(self, data):
+        n = data.draw(st.integers(2, 3))
+        market = tapes(n, seconds=5, shift_ns=data.draw(st.sampled_from([0, 1, 20_000_000, 1_700_000_000])))
+        latencies = [
+            mml.Latency(*(data.draw(st.sampled_from([0, 1, 1_000_000, 60_000_000])) for _ in range(3)))
+            for _ in range(n)
+        ]
+        queues = [data.draw(st.sampled_from(["risk_averse", "log", "front"])) for _ in range(n)]
+        quantities = [data.draw(st.sampled_from([0.001, 0.1, 1.0])) for _ in range(n)]
+        when = data.draw(st.sampled_from([
+            {"quote_interval_ns": 50_000_000}, {"quote_interval_ns": 333_333_333}, {"quote_on": "trade"},
+            {"quote_on": ("all", "response"), "quote_interval_ns": 70_000_000}]))  # fmt: skip
+        # A function might look at the others, so that everybody meets at every decision.
+        models = [CustomModel(quote_near, values=[0.2 + 0.1 * j]) for j in range(n)]
+        options = COMMON | when
+        both = mml.backtest(
+            market, models, **options | {"latency": latencies, "queue": queues, "order_qty": quantities}
+        )
+        for j, part in enumerate(both.parts.values()):
+            own = {"latency": latencies[j], "queue": queues[j], "order_qty": quantities[j]}
+            assert same(mml.backtest(market[j], models[j], **options | own), part)
+
+    def test_however_small_the_chunks(self, monkeypatch):
+        market, model = tapes(seconds=30), mml.Symmetric(half_spread=0.4)
+        options = COMMON | {"risk": mml.RiskLimits(min_edge_bps=None)}
+        whole = mml.backtest(market, model, **options)
+        monkeypatch.setattr(tick_engine, "_CHUNK", 64)
+        small = mml.backtest(market, model, **options)
+        assert len(whole.orders) > 200
+        assert same(whole, small)
+        assert whole.metrics == small.metrics
+
+    def test_a_python_function_is_the_compiled_one(self):
+        market = tapes()
+        compiled = mml.backtest(market, CustomModel(quote_near, values=[0.4]), **COMMON)
+        python = mml.backtest(market, CustomModel(quote_near.py_func, values=[0.4]), **COMMON)
+        assert len(compiled.fills) > 5
+        assert same(compiled, python)
+
+
+@njit
+def quote_near(context, params):
+    return params[0], params[0]
+
+
+@njit
+def quote_at_the_others_bid(context, params):
+    """Buy where the other instrument's best bid stands, far below; one more offset says whose turn it is."""
+    other = context.bids[1 - context.instrument]
+    return context.mid - (other - params[0]), np.nan
+
+
+class TestOthers:
+    def test_a_model_reads_the_others_local_best_price(self):
+        """Prices of own orders say what was seen: they must be the other's best bid that had arrived by then."""
+        market = tapes(seconds=10, shift_ns=11_000_003)
+        interval_ns = 130_000_000
+        result = mml.backtest(
+            market, CustomModel(quote_at_the_others_bid, values=[1000.0]), quote_interval_ns=interval_ns, **COMMON
+        )
+        for j, part in enumerate(result.parts.values()):
+            orders = part.orders
+            assert len(orders) > 30
+            known = _bids_by_arrival(market[1 - j])
+            for sent_ns, price in zip(orders["submitted_ns"], orders["price"], strict=True):
+                assert (sent_ns - int(market[j].ts_ns[0])) % interval_ns == 0
+                expected = known[np.searchsorted([when for when, _ in known], sent_ns, side="right") - 1][1]
+                assert price == pytest.approx(expected / 10 - 1000.0)
+
+    def test_nothing_later_is_seen(self):
+        """What the other market does from a time on changes nothing before it."""
+        market = tapes(seconds=10, shift_ns=11_000_003)
+        cut_ns = START_NS + 5_000_000_000
+        later = market[1].ts_ns >= cut_ns
+        changed = replace(market[1], price_ticks=np.where(later, market[1].price_ticks + 50, market[1].price_ticks))
+        model = CustomModel(quote_at_the_others_bid, values=[1000.0])
+        runs = [mml.backtest([market[0], second], model, quote_on="all", **COMMON) for second in (market[1], changed)]
+        first, second = (run.parts["BTC/USDT:USDT"].orders.sort_values("order_id") for run in runs)
+        before = first["submitted_ns"] < cut_ns
+        assert before.sum() > 20
+        assert first[before]["price"].tolist() == second[second["submitted_ns"] < cut_ns]["price"].tolist()
+        assert first["price"].tolist() != second["price"].tolist()
+
+
+def _bids_by_arrival(tape):
+    """Replay a tape the slow way: (time of receipt, best bid in ticks) after every message."""
+    bids, seen = {}, []
+    for local, tick, lots, kind in zip(tape.local_ts_ns, tape.price_ticks, tape.qty_lots, tape.kind, strict=True):
+        if kind & ~64 == 6:
+            bids = {}
+        elif kind & ~64 == 8:
+            bids[int(tick)] = int(lots)
+        best = max((tick for tick, held in bids.items() if held), default=None)
+        if kind < 64 and best is not None:
+            seen.append((int(local), best))
+    return seen
+
+
+class TestShared:
+    def test_a_loss_of_one_halts_all(self):
+        """The breakers watch the account: what one instrument loses stops the other, at its next decision."""
+        market = tapes(seconds=30)
+        limits = replace(mml.RiskLimits.off(), hard_drawdown_pct=0.002)
+        options = COMMON | {"risk": limits, "cash": 20_000.0}
+        # The first holds a position into a market that goes against it, the second quotes far away and loses nothing.
+        holding = -10.0 if market[0].price_ticks[-1] > market[0].price_ticks[0] else 10.0
+        result = mml.backtest(
+            market, [mml.Symmetric(half_spread=500.0)] * 2, initial_inventory=[holding, 0.0], **options
+        )
+        assert result.metrics.max_drawdown_pct >= 0.002
+        assert result.metrics.liquidations == 1
+        halted = {
+            name: part.orders["closed_ns"][part.orders["reason"] == "halted"] for name, part in result.parts.items()
+        }
+        assert all(len(times) for times in halted.values())
+        stopped = halted["BTC/USDT:USDT"].min()
+        for part in result.parts.values():
+            later = part.orders[part.orders["submitted_ns"] > stopped + 100_000_000]
+            assert set(later["type"]) <= {"market"}  # slices of the way home
+        alone = mml.backtest(market[1], mml.Symmetric(half_spread=500.0), **options)
+        assert "halted" not in set(alone.orders["reason"])
+
+    def test_a_loss_that_one_would_not_bear_two_do(self):
+        """The budget is the account's: half of it lost by one instrument is a quarter of what two would have."""
+        market = tapes(seconds=30)
+        holding = -10.0 if market[0].price_ticks[-1] > market[0].price_ticks[0] else 10.0
+        quiet = {"risk": mml.RiskLimits.off(), "cash": 20_000.0}
+        run = mml.backtest(market, mml.Symmetric(half_spread=500.0), initial_inventory=[holding, 0.0], **COMMON | quiet)
+        parts = list(run.parts.values())
+        assert run.metrics.initial_budget == 20_000.0
+        assert parts[0].metrics.return_pct == pytest.approx(run.metrics.return_pct)
+        assert parts[1].metrics.return_pct == 0.0
+
+    def test_the_account_is_the_sum_of_its_parts(self):
+        run = mml.backtest(tapes(3), mml.Symmetric(half_spread=0.5), **COMMON)
+        metrics, parts = run.metrics, [part.metrics for part in run.parts.values()]
+        for name in ("pnl", "fees_paid", "gross_spread_pnl", "inventory_pnl", "turnover", "excess_pnl"):
+            assert getattr(metrics, name) == pytest.approx(sum(getattr(part, name) for part in parts))
+        identity = metrics.gross_spread_pnl + metrics.inventory_pnl + metrics.funding_pnl - metrics.fees_paid
+        assert abs(metrics.pnl - identity) <= 1e-9 * max(1.0, metrics.turnover)
+        equity = run.equity
+        assert equity["equity"].iloc[-1] == pytest.approx(CASH + metrics.pnl)
+        assert equity["ts_ns"].is_monotonic_increasing
+        spread = equity["equity"] - CASH - equity[[f"pnl {name}" for name in run.parts]].sum(axis=1)
+        assert np.abs(spread).max() < 1e-6
+        assert len(run.fills) == metrics.fills == sum(part.fills for part in parts)
+        assert set(run.fills["instrument"]) == set(run.parts)
+        assert run.fills["ts_ns"].is_monotonic_increasing
+        table = run.attribution.set_index("instrument")
+        assert table.loc["SOL/USDT:USDT", "pnl"] == parts[2].pnl
+        for horizon, mean in metrics.markout_bps.items():
+            known = [
+                (part.markout_bps[horizon], len(r.fills)) for part, r in zip(parts, run.parts.values(), strict=True)
+            ]
+            values = [value for value, _ in known if value is not None]
+            assert mean is None if not values else min(values) <= mean <= max(values)
+
+    def test_spot_shares_the_budget_in_equal_parts(self):
+        spot = [
+            replace(t, instrument=mml.Instrument(f"{c}/USDT", 0.1, 0.001)) for t, c in zip(tapes(), "AB", strict=True)
+        ]
+        run = mml.backtest(spot, mml.Symmetric(half_spread=0.5), **COMMON | {"cash": 400_000.0})
+        for part in run.parts.values():
+            assert part.equity["inventory"][0] * part.equity["mid"][0] == pytest.approx(100_000.0, rel=1e-3)
+        assert run.metrics.initial_budget == pytest.approx(400_000.0, rel=1e-3)
+
+
+class TestRefused:
+    def test_different_currencies(self):
+        one, two = tapes()
+        inverse = replace(two, instrument=mml.Instrument("BTC/USD:BTC", 0.1, 1.0, kind="inverse", contract_size=100.0))
+        with pytest.raises(ConfigError, match="one currency"):
+            mml.backtest([one, inverse], mml.Symmetric(half_spread=1.0), **COMMON)
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"tape": []}, "empty list"),
+            ({"model": [mml.Symmetric(half_spread=1.0)]}, "model: 1 values for 2 tapes"),
+            ({"fees": [mml.Fees(1, 2)] * 3}, "fees: 3 values for 2 tapes"),
+            ({"cash": math.nan}, "cash must be"),
+            ({"cash": -1.0}, "cash must be"),
+            ({"tape": "text"}, "EventTape"),
+            ({"order_qty": [0.1, 0.0]}, "below one lot"),
+        ],
+    )
+    def test_bad_arguments(self, changes, words):
+        arguments = {"tape": tapes(seconds=5), "model": mml.Symmetric(half_spread=1.0), **COMMON} | changes
+        with pytest.raises(ConfigError, match=words):
+            mml.backtest(**arguments)
+
+    def test_more_than_there_is_room_for(self):
+        with pytest.raises(ConfigError, match="1 to 8 instruments"):
+            mml.backtest(tapes(seconds=5)[:1] * 9, mml.Symmetric(half_spread=1.0), **COMMON)
