@@ -23,6 +23,7 @@ import parity
 import rules
 import scaling
 import speed
+import together
 import waiting
 from bench import Bench
 from machine import machine, versions
@@ -32,7 +33,7 @@ from processes import BenchError, Processes
 from rich.console import Console
 from work import WORKS
 
-SECTIONS = (*WORKS, "risk", "rules", "parity", "scaling", "waiting", "floor", "nautilus")
+SECTIONS = (*WORKS, "risk", "rules", "together", "parity", "scaling", "waiting", "floor", "nautilus")
 ROWS, QUICK_ROWS = 6_000_000, 600_000
 SIZES, QUICK_SIZES = (1_000_000, 6_000_000, 24_000_000), (200_000, 600_000)
 WIDTH = 140  # of the tables in a file or a pipe
@@ -99,6 +100,7 @@ def measure(options: argparse.Namespace, bench: Bench, results: dict[str, Any]) 
     sections = {
         "speed": (bool(modes) or risk, lambda: speed.measure(bench, modes, risk=risk), speed.show),
         "rules": ("rules" in options.only, lambda: rules.measure(bench), rules.show),
+        "together": ("together" in options.only, lambda: together.measure(bench), together.show),
         "parity": ("parity" in options.only, lambda: parity.measure(bench), parity.show),
         "waiting": ("waiting" in options.only, lambda: waiting.measure(bench), waiting.show),
         "scaling": ("scaling" in options.only, lambda: scaling.measure(bench), scaling.show),
