@@ -31,7 +31,7 @@ def tape():
 def test_the_page_runs_as_it_stands(capsys, monkeypatch):
     monkeypatch.chdir(ROOT)  # where its ../shared/data may be
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     names: dict = {}
     results = []
     for number, block in enumerate(blocks):
@@ -45,6 +45,7 @@ def test_the_page_runs_as_it_stands(capsys, monkeypatch):
     assert by_ladder.metrics.maker_share < 1.0  # it took
     assert by_ladder.run_log["orders"] > by_njit.run_log["orders"]
     assert by_python.metrics.fills > 0
+    assert names["both"].metrics.fills == sum(part.metrics.fills for part in names["both"].parts.values()) > 20
     assert list(by_script.orders["type"]) == ["post_only", "ioc"]
     assert set(by_script.orders["status"]) <= {"filled", "cancelled", "expired"}
 
