@@ -10,6 +10,7 @@ from marketmakerl.backtesting.metrics import compute_metrics
 from marketmakerl.backtesting.order_script import OrderScript
 from marketmakerl.backtesting.result import BacktestResult
 from marketmakerl.backtesting.tick_statistics import markout_bps
+from marketmakerl.backtesting.venue import VenueRules
 from marketmakerl.core.clock import NS_PER_S
 from marketmakerl.core.errors import ConfigError, DataFormatError
 from marketmakerl.core.rng import check_seed
@@ -47,6 +48,8 @@ def backtest(
     equity_interval_ns: int = NS_PER_S,
     log_orders: bool = True,
     bar_volume_share: float = BAR_VOLUME_SHARE,
+    venue: VenueRules | None = None,
+    funding: Any = None,
     seed: int = 0,
 ) -> BacktestResult:
     """Run one quoting model over one tape.
@@ -71,12 +74,18 @@ def backtest(
         equity_interval_ns: ticks: spacing of `result.equity`; Sharpe and its kin use 60 s.
         log_orders: ticks: False keeps no order log, so that memory does not grow with the number of orders.
         bar_volume_share: bars only: how much of a bar's volume our orders can get, in (0, 1].
+        venue: rules of the venue besides matching (order checks, fee tiers, margin; see `VenueRules`); None: none.
+            On bars its price bands and self-trade prevention are refused, and margin is looked at at every price of a
+            bar: a liquidation happens at that price, less the slippage that `risk` declares.
+        funding: perpetuals: funding times and rates, a DataFrame (`ts_ns` or `ts_ms`, `funding_rate`) or pairs. At each
+            time the position pays value x rate at the mid (bars: the last close), and we know of it at once.
         seed: names the run; nothing random happens here.
 
     Raises:
         ConfigError: an argument out of range, or one that does not fit the instrument.
         DataFormatError: the tape is empty, malformed, never shows a two-sided book, or of tier T0 (indicative prices
-            are no ground for a backtest).
+            are no ground for a backtest); a funding series that is none.
+        DataQualityError: funding rates or times that cannot be.
     """
     check_seed(seed)
     if isinstance(tape, (list, tuple)):
@@ -91,7 +100,11 @@ def backtest(
         raise DataFormatError("the tape holds no events")
     if tape.tier == "T0":
         raise DataFormatError("the tape is of tier T0: indicative prices choose a universe, they are never backtested")
+    if venue is not None and not isinstance(venue, VenueRules):
+        raise ConfigError(f"venue must be VenueRules(...), got {venue!r}")
     shared: dict[str, Any] = {
+        "venue": venue,
+        "funding": funding,
         "fees": fees,
         "order_qty": order_qty,
         "cash": cash,
@@ -145,7 +158,8 @@ def _on_bars(
         instrument=tape.instrument,
         tier=tape.tier,
         first_line=f"Bars: one decision a bar; a quote fills only where the next bar trades through it, "
-        f"at most {bar_volume_share:.0%} of the bar's volume. The poorest evidence there is.",
+        f"at most {bar_volume_share:.0%} of the bar's volume. The poorest evidence there is."
+        f"{_rules_line(shared)}",
         raw_fills=fills,
         raw_orders=orders,
         raw_samples=samples,
@@ -177,7 +191,7 @@ def _on_ticks(tape: EventTape, model: QuotingModel | OrderScript, options: dict[
         ),
         instrument=tape.instrument,
         tier=tape.tier,
-        first_line=_first_line(tape, engine.queue, options["latency"] or Latency()),
+        first_line=_first_line(tape, engine.queue, options["latency"] or Latency()) + _rules_line(options),
         raw_fills=fills,
         raw_orders=engine.orders(),
         raw_samples=samples,
@@ -192,6 +206,14 @@ def _first_line(tape: EventTape, queue: Queue, latency: Latency) -> str:
         f"Ticks: {len(tape)} rows of tier {tape.tier}; queue {queue} (an assumption: nobody publishes it), "
         f"order latency {way}; own orders move nobody else's."
     )
+
+
+def _rules_line(options: dict[str, Any]) -> str:
+    """Return what of the venue's rules is on, as a sentence; empty if nothing is."""
+    on = [options["venue"].describe()] if options["venue"] else []
+    on += ["funding"] if options["funding"] is not None else []
+    on = [name for name in on if name]
+    return f" Venue rules: {', '.join(on)}." if on else ""
 
 
 def _first_mid(tape: EventTape, fees: Fees) -> float:
