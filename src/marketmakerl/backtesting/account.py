@@ -226,7 +226,10 @@ def find_triggers(state: Any, params: Any) -> None:
     """
     state.liquidate_low = -NEVER
     state.liquidate_high = NEVER
-    if params.leverage == 0.0 or state.position_lots == 0 or state.last_mid <= 0.0:
+    if params.leverage == 0.0 or state.position_lots == 0:
+        return
+    if state.last_mid <= 0.0:
+        state.liquidate_low = NEVER  # there has been no mid yet: any will do
         return
     mids = max(1, int(round(2.0 * state.last_mid * params.ticks_per_price)))
     if state.position_lots > 0:
