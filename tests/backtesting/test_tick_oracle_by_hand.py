@@ -140,8 +140,8 @@ def venue_of(params: VenueParams) -> dict:
                                    for cap, rate, less in params.brackets),
         liquidation_fee_bps=float(params.liquidation_fee * 10**4),
     )  # fmt: skip
-    funding = [(ts, float(rate)) for ts, rate in params.funding] or None
-    return {"venue": rules, "funding": funding}
+    funding = np.array([(ts, float(rate)) for ts, rate in params.funding], [("ts_ns", "i8"), ("rate", "f8")])
+    return {"venue": rules, "funding": funding if len(funding) else None}
 
 
 def tape_of(rows, params: Params):

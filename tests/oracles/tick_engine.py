@@ -471,7 +471,7 @@ class TickOracle:
         return self.p.maker if maker else self.p.taker
 
     def bid_cost(self, price: int, lots: int) -> Fraction:
-        return lots * self.unit(price) * (1 + max(self.p.maker, Fraction(0)))
+        return lots * self.unit(price) * (1 + max(self.rate(True), Fraction(0)))
 
     def free_cash(self) -> Fraction:
         return self.cash - sum(self.bid_cost(o.price, o.left) for o in self.resting if o.side == 1)
@@ -492,4 +492,4 @@ class TickOracle:
             return math.inf
         if side == -1:
             return max(0, self.free_lots())
-        return max(0, math.floor(self.free_cash() / (self.unit(price) * (1 + self.p.taker)) + Fraction(1, 10**9)))
+        return max(0, math.floor(self.free_cash() / (self.unit(price) * (1 + self.rate(False))) + Fraction(1, 10**9)))

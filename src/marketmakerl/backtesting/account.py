@@ -222,14 +222,15 @@ def _falls_at(state: Any, params: Any, mids: int) -> bool:
 def find_triggers(state: Any, params: Any) -> None:
     """Set the mids (half ticks) at which the account is liquidated, so that a row only compares with them.
 
-    To be called when anything but the mid has changed: a fill, a funding payment, the rest of the account.
+    To be called when anything but the mid has changed: a fill, a funding payment, the rest of the account (and then
+    `look_at_margin`, which does not wait for the mid to move).
     """
     state.liquidate_low = -NEVER
     state.liquidate_high = NEVER
     if params.leverage == 0.0 or state.position_lots == 0:
         return
-    if state.last_mid <= 0.0:
-        state.liquidate_low = NEVER  # there has been no mid yet: any will do
+    if state.last_mid <= 0.0 or must_liquidate(state, params, state.last_mid):
+        state.liquidate_low = NEVER  # there has been no mid yet, or it is there already: the next will do
         return
     mids = max(1, int(round(2.0 * state.last_mid * params.ticks_per_price)))
     if state.position_lots > 0:
