@@ -39,13 +39,13 @@ def funding_rows(series: Any) -> Any:
     ts, rates, unit_ns = _columns(series)
     try:
         raw = np.asarray(ts)
-        times = raw.astype(np.int64)
         rate = np.asarray(rates).astype(np.float64)
-        exact = raw.ndim == 1 == rate.ndim and raw.dtype.kind in "iuf" and len(raw) == len(rate)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError) as error:
         raise DataFormatError(f"funding: times and rates must be numbers ({error})") from None
-    if not exact or (raw.dtype.kind == "f" and not np.all(np.isfinite(raw) & (raw == np.floor(raw)))):
+    fits = raw.ndim == rate.ndim == 1 and len(raw) == len(rate) and (len(raw) == 0 or raw.dtype.kind in "iuf")
+    if not fits or (raw.dtype.kind == "f" and not np.all(np.isfinite(raw) & (raw == np.floor(raw)))):
         raise DataFormatError("funding: times must be whole milliseconds or nanoseconds, one rate to each")
+    times = raw.astype(np.int64)
     rows = np.zeros(len(times), FUNDING)
     if unit_ns == 0:
         unit_ns = NS_PER_MS if len(times) and bool((np.abs(times) < _FIRST_NS).all()) else 1

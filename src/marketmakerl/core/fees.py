@@ -66,7 +66,7 @@ class Fees:
 
     @classmethod
     def volume_tiers(cls, exchange: str, overrides: Path | None = None) -> tuple[tuple[float, float, float], ...]:
-        """Return a venue's tiers as (30-day volume in quote currency, maker_bps, taker_bps), for `VenueRules.fee_tiers`.
+        """Return a venue's tiers for `VenueRules.fee_tiers`: (30-day volume in quote currency, maker_bps, taker_bps).
 
         Args:
             exchange: as in `for_exchange`.
