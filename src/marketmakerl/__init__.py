@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from marketmakerl.backtesting.order_script import OrderScript
     from marketmakerl.backtesting.queue import Queue
     from marketmakerl.backtesting.result import BacktestResult
+    from marketmakerl.backtesting.venue import VenueRules
     from marketmakerl.core.errors import LiveTradingBlocked, MarketMakerLError
     from marketmakerl.core.fees import Fees
     from marketmakerl.core.instrument import Instrument
@@ -56,6 +57,7 @@ _HOME = {
     "RLEnhanced": "models.rl_enhanced_model",
     "RiskLimits": "risk.limits",
     "Symmetric": "models.symmetric",
+    "VenueRules": "backtesting.venue",
     "backtest": "backtesting.backtest_engine",
 }
 
@@ -78,6 +80,7 @@ __all__ = [
     "RLEnhanced",
     "RiskLimits",
     "Symmetric",
+    "VenueRules",
     "__version__",
     "backtest",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from oracles.tick_engine import Params, run
+from oracles.tick_engine import Params, TickOracle, run
+from oracles.tick_venue import VenueOracle, VenueParams
 
 GAP, SNAPSHOT, DEPTH_BID, DEPTH_ASK, BBO_BID, BBO_ASK, TRADE_SELL, TRADE_BUY, TRADE = 5, 6, 8, 9, 10, 11, 12, 13, 14
 MORE = 64
@@ -22,6 +24,8 @@ COUNTERS = {
     "too_late": "late_cancels",
     "replace_rejected": "replace_rejected",
     "script_ignored": "script_ignored",
+    "self_trades": "self_trades",
+    "prevented": "self_trades_prevented",
 }
 
 
@@ -34,6 +38,7 @@ class Played:
     counts: dict[str, int]
     fees: list[float]  # of each fill
     cash: float
+    funding: float
 
     def brief(self) -> list[tuple]:
         return [(ts, number, price, lots) for ts, number, _, price, lots, *_ in self.fills]
@@ -43,7 +48,7 @@ class Played:
 
 
 def by_oracle(rows, script, params: Params) -> Played:
-    it = run(rows, script, params)
+    it = run(rows, script, params, VenueOracle if isinstance(params, VenueParams) else TickOracle)
     return Played(
         [(*f[:5], float(f.mid * params.tick), f.maker, f.position_lots) for f in it.fills],
         _end_sorted(
@@ -52,6 +57,7 @@ def by_oracle(rows, script, params: Params) -> Played:
         {theirs: it.count[ours] for ours, theirs in COUNTERS.items()},
         [float(f.fee) for f in it.fills],
         float(it.cash),
+        float(getattr(it, "funded", 0)),
     )  # fmt: skip
 
 
@@ -90,6 +96,8 @@ def open_engine(script, params: Params, **options):
         "front": Queue.front,
         "risk_averse": Queue.risk_averse,
     }[params.queue.rstrip("2")]()
+    if isinstance(params, VenueParams):
+        options |= venue_of(params)
     return TickEngine(
         instrument_of(params),
         orders,
@@ -108,8 +116,32 @@ def open_engine(script, params: Params, **options):
 def instrument_of(params: Params):
     from marketmakerl import Instrument
 
-    symbol = "X/USDT" if params.kind == "spot" else "X/USDT:USDT"
-    return Instrument(symbol, float(params.tick), float(params.lot), params.kind, float(params.contract))
+    symbol = {"spot": "X/USDT", "linear": "X/USDT:USDT", "inverse": "X/USD:X"}[params.kind]
+    least = float(getattr(params, "min_notional", 0))
+    return Instrument(symbol, float(params.tick), float(params.lot), params.kind, float(params.contract), least)
+
+
+def venue_of(params: VenueParams) -> dict:
+    """Return the engine's own arguments for a venue's rules."""
+    from marketmakerl import VenueRules
+
+    down, up = params.band or (None, None)
+    rules = VenueRules(
+        min_notional=params.min_notional > 0,
+        stp=params.stp,
+        price_band_up=None if up is None else float(up),
+        price_band_down=None if down is None else float(down),
+        fee_tiers=tuple((float(volume), float(maker * 10**4), float(taker * 10**4))
+                        for volume, maker, taker in params.tiers),
+        volume_start=float(params.volume_start),
+        fee_update="day" if params.by_day else "fill",
+        leverage=float(params.leverage) or None,
+        maintenance_brackets=tuple((math.inf if cap is None else float(cap), float(rate), float(less))
+                                   for cap, rate, less in params.brackets),
+        liquidation_fee_bps=float(params.liquidation_fee * 10**4),
+    )  # fmt: skip
+    funding = np.array([(ts, float(rate)) for ts, rate in params.funding], [("ts_ns", "i8"), ("rate", "f8")])
+    return {"venue": rules, "funding": funding if len(funding) else None}
 
 
 def tape_of(rows, params: Params):
@@ -142,6 +174,7 @@ def played(engine, fills=None, orders=None) -> Played:
         {name: int(log[name]) for name in COUNTERS.values()},
         [float(f["fee"]) for f in fills],
         float(engine.state.cash),
+        float(engine.state.funding_pnl),
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from backtesting.test_tick_oracle_by_hand import by_engine, by_oracle, open_engine, played, tape_of
 from marketmakerl.data.tape import MORE, Kind
 from oracles.tick_engine import Params
+from oracles.tick_venue import VenueParams
 
 T0 = 1_700_000_000_000_000_000
 TICK, LOT = Fraction(1, 2), Fraction(1, 4)
@@ -177,6 +178,7 @@ def same(got, wanted) -> None:
     assert got.counts == wanted.counts
     np.testing.assert_allclose(got.fees, wanted.fees, rtol=1e-9)
     assert got.cash == pytest.approx(wanted.cash, rel=1e-9, abs=1e-9)
+    assert got.funding == pytest.approx(wanted.funding, rel=1e-9, abs=1e-9)
 
 
 @settings(max_examples=2_500, deadline=None)
@@ -185,6 +187,57 @@ def test_they_agree(seed, shape, kind, queue, latency):
     rows, script, params = draw(seed, shape, kind, queue, latency)
     wanted = by_oracle(rows, script, params)
     event(f"fills: {min(len(wanted.fills), 10) // 5 * 5}+")
+    same(by_engine(rows, script, params, book_window_ticks=WINDOW), wanted)
+
+
+def draw_rules(rng: random.Random, params: Params, last_ns: int) -> VenueParams:
+    """Return the same parameters under a venue's rules, any of them; money so scarce that they matter."""
+    perpetual, rules = params.kind != "spot", {}
+    if params.kind == "inverse":
+        rules["contract"] = Fraction(2_500)  # a lot is worth a dozen coins, as one of the others is of quote
+    if rng.random() < 0.3:
+        rules["min_notional"] = Fraction(rng.choice((20, 30, 45)))
+        if params.kind == "inverse":
+            rules["min_notional"] *= 50
+    if rng.random() < 0.6:
+        rules["stp"] = rng.choice(("none", "expire_taker", "expire_maker", "expire_both", "decrement"))
+    if rng.random() < 0.3:
+        rules["band"] = Fraction(rng.choice((90, 96, 99)), 100), Fraction(rng.choice((101, 104, 110)), 100)
+    if rng.random() < 0.4:
+        least = sorted(rng.sample((0, 30, 100, 250, 600), rng.randint(1, 3)))
+        rules["tiers"] = [(Fraction(n), Fraction(3 - i, 10**4), Fraction(7 - i, 10**4)) for i, n in enumerate(least)]
+        rules["volume_start"] = Fraction(rng.choice((0, 0, 60)))
+        rules["by_day"] = rng.random() < 0.2
+    if perpetual and rng.random() < 0.5:
+        times = sorted(rng.sample(range(T0 - 3, max(last_ns, T0 + 20) + 5), rng.randint(1, 5)))
+        rules["funding"] = [(ts, Fraction(rng.randint(-40, 60), 1_000)) for ts in times]
+    if perpetual and rng.random() < 0.7:
+        leverage, rate = rng.choice(((2, 10), (5, 5), (10, 4), (20, 2)))
+        first, second = Fraction(rate, 100), Fraction(2 * rate, 100)
+        rules["leverage"], rules["cash"] = Fraction(leverage), Fraction(rng.choice((5, 10, 20, 40, 80)))
+        rules["brackets"] = [(None, first, Fraction(0))]
+        if rng.random() < 0.4:
+            rules["brackets"] = [(Fraction(60), first, Fraction(0)), (None, second, 60 * (second - first))]
+        rules["liquidation_fee"] = Fraction(rng.choice((0, 50)), 10**4)
+    return VenueParams(**(vars(params) | rules))
+
+
+venue_kinds = st.sampled_from(["linear", "linear", "inverse", "spot"])
+
+
+def draw_with_rules(seed: int, shape: Shape, kind: str, queue: str, latency: str):
+    rows, script, params = draw(seed, shape, kind, queue, latency)
+    return rows, script, draw_rules(random.Random(seed + 1), params, rows[-1][0])
+
+
+@settings(max_examples=1_200, deadline=None)
+@given(seed=seeds, shape=shapes, kind=venue_kinds, queue=st.sampled_from(QUEUES), latency=latencies)
+def test_they_agree_under_the_rules_of_a_venue(seed, shape, kind, queue, latency):
+    rows, script, params = draw_with_rules(seed, shape, kind, queue, latency)
+    wanted = by_oracle(rows, script, params)
+    for reason in {order[2] for order in wanted.orders}:
+        event(f"ended by {reason}")
+    event(f"self-trades: {min(wanted.counts['self_trades'], 1)}")
     same(by_engine(rows, script, params, book_window_ticks=WINDOW), wanted)
 
 
@@ -242,9 +295,9 @@ def test_they_agree_on_little(tape, acts, queue, kind, entry, response):
 
 
 @settings(max_examples=250, deadline=None)
-@given(seed=seeds, shape=shapes, kind=kinds, queue=st.sampled_from(QUEUES), latency=latencies)
+@given(seed=seeds, shape=shapes, kind=venue_kinds, queue=st.sampled_from(QUEUES), latency=latencies)
 def test_pieces_of_a_tape_give_the_bytes_of_the_whole(seed, shape, kind, queue, latency):
-    rows, script, params = draw(seed, shape, kind, queue, latency)
+    rows, script, params = (draw_with_rules if seed % 2 else draw)(seed, shape, kind, queue, latency)
     tape = tape_of(rows, params)
     whole, pieces = (open_engine(script, params, book_window_ticks=WINDOW) for _ in range(2))
     whole.feed(tape)
@@ -258,9 +311,9 @@ def test_pieces_of_a_tape_give_the_bytes_of_the_whole(seed, shape, kind, queue, 
 
 
 @settings(max_examples=250, deadline=None)
-@given(seed=seeds, shape=shapes, kind=kinds, queue=st.sampled_from(QUEUES), latency=latencies)
+@given(seed=seeds, shape=shapes, kind=venue_kinds, queue=st.sampled_from(QUEUES), latency=latencies)
 def test_a_restored_engine_goes_on_as_if_nothing_had_happened(seed, shape, kind, queue, latency):
-    rows, script, params = draw(seed, shape, kind, queue, latency)
+    rows, script, params = (draw_with_rules if seed % 2 else draw)(seed, shape, kind, queue, latency)
     tape = tape_of(rows, params)
     cut = random.Random(seed).randint(1, len(rows))
     whole, before, after = (open_engine(script, params, book_window_ticks=WINDOW) for _ in range(3))

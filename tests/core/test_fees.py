@@ -69,7 +69,7 @@ def test_the_table_is_complete_dated_sorted_and_without_doubles():
     assert keys == sorted(set(keys))
     for row in rows:
         assert tuple(row) == FIELDS
-        assert all(row.values())
+        assert all(value for name, value in row.items() if name != "volume_quote")  # not every venue's is known
         assert date.fromisoformat(row["as_of"])
 
 
@@ -82,6 +82,30 @@ def test_tiers_count_from_zero_and_never_get_dearer(exchange):
     for (_, lower), (_, higher) in pairwise(tiers):
         assert higher.fees.maker_bps <= lower.fees.maker_bps
         assert higher.fees.taker_bps <= lower.fees.taker_bps
+
+
+def test_volumes_rise_with_the_tier():
+    assert Fees.volume_tiers("bybitlinear") == ((0.0, 2.0, 5.5), (10e6, 1.8, 4.0))
+    for exchange in fee_exchanges():
+        volumes = [row.volume_quote for _, row in sorted(fee_tiers(exchange).items()) if row.volume_quote is not None]
+        assert volumes == sorted(set(volumes))
+        assert volumes[0] == 0.0
+
+
+def test_volumes_of_ones_own(tmp_path):
+    path = overrides_of(
+        tmp_path,
+        {"exchange": "okxswap", "tier": 1, "maker_bps": 1.5, "taker_bps": 4.0, "volume_quote": 7e6},
+        {"exchange": "okx", "tier": 1, "maker_bps": 1.5, "taker_bps": 4.0},
+    )
+    assert Fees.volume_tiers("okxswap", path)[1] == (7e6, 1.5, 4.0)
+    with pytest.raises(ConfigError, match="okx: the fee table has no volume_quote for tier 1"):
+        Fees.volume_tiers("okx", path)
+    path = overrides_of(
+        tmp_path, {"exchange": "okx", "tier": 1, "maker_bps": 1.5, "taker_bps": 4.0, "volume_quote": -1}
+    )
+    with pytest.raises(ConfigError, match="'volume_quote' must be >= 0"):
+        Fees.volume_tiers("okx", path)
 
 
 def test_every_venue_with_an_instrument_has_fees():

@@ -27,6 +27,7 @@ fills = st.tuples(
     st.integers(-100, 1000),
 )
 marks = st.tuples(st.just("mark"), st.integers(100, 10_000_000))
+fundings = st.tuples(st.just("fund"), st.integers(-300, 300))
 
 
 @settings(max_examples=300, deadline=None)
@@ -34,7 +35,7 @@ marks = st.tuples(st.just("mark"), st.integers(100, 10_000_000))
     kind=st.sampled_from(KINDS),
     contract=st.sampled_from([1, 100]),
     lots0=st.integers(-500, 500),
-    events=st.lists(st.one_of(fills, marks), max_size=40),
+    events=st.lists(st.one_of(fills, marks, fundings), max_size=40),
 )
 def test_agrees_with_exact_fractions(kind, contract, lots0, events):
     lot, tick = 2**-10, 2**-6  # exact in binary, so that the oracle gets the very same inputs
@@ -48,14 +49,20 @@ def test_agrees_with_exact_fractions(kind, contract, lots0, events):
             oracle.events.append(
                 ("fill", side, Fraction(lots) * Fraction(lot), Fraction(ticks) * Fraction(tick), Fraction(rate, 2**16))
             )
+        elif event[0] == "fund":
+            if kind == "spot":
+                continue
+            book.pay_funding(record, event[1] * 2.0**-16)
+            oracle.events.append(("fund", Fraction(event[1], 2**16)))
         else:
             book.mark_to(record, event[1] * tick)
             oracle.events.append(("mark", Fraction(event[1]) * Fraction(tick)))
     wanted = oracle.totals()
     scale = 1e-9 * max(1.0, float(wanted["turnover"]), cash, abs(float(wanted["inventory_pnl"])))
-    for name in ("gross_spread_pnl", "inventory_pnl", "fees_paid", "turnover"):
+    for name in ("gross_spread_pnl", "inventory_pnl", "funding_pnl", "fees_paid", "turnover"):
         assert getattr(record, name) == pytest.approx(float(wanted[name]), rel=1e-12, abs=scale), name
     assert book.equity(record) == pytest.approx(float(wanted["equity"]), rel=1e-12, abs=scale)
+    assert book.equity_at(record, record.mark) == book.equity(record)
     assert book.position_qty(record) == float(wanted["qty"])
     identity = record.gross_spread_pnl + record.inventory_pnl + record.funding_pnl - record.fees_paid
     assert book.equity(record) - record.start_equity == pytest.approx(identity, abs=scale)

@@ -15,14 +15,16 @@ class OracleLedger:
     cash0: Fraction
     qty0: Fraction
     mark0: Fraction
-    events: list[tuple] = field(default_factory=list)  # ("fill", side, qty, price, rate) | ("mark", price)
+    events: list[tuple] = field(
+        default_factory=list
+    )  # ("fill", side, qty, price, rate) | ("mark", price) | ("fund", rate)
 
     def value(self, price: Fraction) -> Fraction:
         return -self.contract / price if self.kind == "inverse" else self.contract * price
 
     def totals(self) -> dict[str, Fraction]:
         qty, mark = self.qty0, self.mark0
-        spread = inventory = fees = turnover = flows = Fraction(0)
+        spread = inventory = fees = turnover = flows = funding = Fraction(0)
         for event in self.events:
             if event[0] == "fill":
                 _, side, amount, price, rate = event
@@ -32,6 +34,8 @@ class OracleLedger:
                 turnover += amount * abs(self.value(price))
                 flows -= side * amount * self.value(price) + fee
                 qty += side * amount
+            elif event[0] == "fund":
+                funding -= qty * abs(self.value(mark)) * event[1]
             else:
                 inventory += qty * (self.value(event[1]) - self.value(mark))
                 mark = event[1]
@@ -39,9 +43,10 @@ class OracleLedger:
         if self.kind != "spot":  # a perpetual opens flat in value: only what its price did since counts
             worth -= self.qty0 * self.value(self.mark0)
         return {
-            "equity": self.cash0 + flows + worth,
+            "equity": self.cash0 + flows + funding + worth,
             "gross_spread_pnl": spread,
             "inventory_pnl": inventory,
+            "funding_pnl": funding,
             "fees_paid": fees,
             "turnover": turnover,
             "qty": qty,
@@ -50,8 +55,12 @@ class OracleLedger:
     def wallet(self) -> Fraction:
         """Cash of a perpetual: the opening balance, realised profit at average cost, less fees."""
         qty, cost = self.qty0, self.qty0 * self.value(self.mark0)
-        cash = self.cash0
+        cash, mark = self.cash0, self.mark0
         for event in self.events:
+            if event[0] == "mark":
+                mark = event[1]
+            if event[0] == "fund":
+                cash -= qty * abs(self.value(mark)) * event[1]
             if event[0] != "fill":
                 continue
             _, side, amount, price, rate = event

@@ -59,7 +59,7 @@ class Order:
 
 @dataclass
 class Params:
-    kind: str = "linear"  # or "spot"
+    kind: str = "linear"  # or "spot", "inverse"
     tick: Fraction = Fraction(1)
     lot: Fraction = Fraction(1)
     contract: Fraction = Fraction(1)
@@ -74,17 +74,22 @@ class Params:
     feed_offset: int = 0
 
 
-def run(rows: list[tuple[int, int, int, int, int]], script: list[tuple], params: Params) -> TickOracle:
+def run(
+    rows: list[tuple[int, int, int, int, int]],
+    script: list[tuple],
+    params: Params,
+    engine: type[TickOracle] | None = None,
+) -> TickOracle:
     """Rows are (ts, local_ts, price, qty, kind); actions ("submit", ts, side, price, qty, type),
     ("cancel", ts, order_id) and ("replace", ts, order_id, price, qty), in order of time.
     """  # fmt: skip
-    engine = TickOracle(params, script)
+    it = (engine or TickOracle)(params, script)
     for row in rows:
-        engine.until(row[0] - 1)
-        engine.row(*row)
-    engine.until(rows[-1][0])
-    engine.finish(rows[-1][0])
-    return engine
+        it.until(row[0] - 1)
+        it.row(*row)
+    it.until(rows[-1][0])
+    it.finish(rows[-1][0])
+    return it
 
 
 class TickOracle:
@@ -115,24 +120,30 @@ class TickOracle:
 
     def until(self, last_ns: int) -> None:
         """Do what is due up to and including `last_ns`: the earliest first; requests, answers, script on a tie."""
-        while True:
-            heads = [
-                (queue[0][0 if order < 2 else 1], order)
-                for order, queue in enumerate((self.requests, self.answers, self.script))
-                if queue
-            ]
-            if not heads or min(heads)[0] > last_ns:
+        while heads := self.heads():
+            if min(heads)[0] > last_ns:
                 return
             self.now, which = min(heads)
-            if which == 0:
-                _, action, order = self.requests.popleft()
-                self.arrive(action, order)
-            elif which == 1:
-                _, order_id, last = self.answers.popleft()
-                if last:
-                    self.ended_for_us.add(order_id)
-            else:
-                self.send(self.script.popleft())
+            self.handle(which)
+
+    def heads(self) -> list[tuple[int, int]]:
+        """What comes next of each kind: when, and its rank among those of one time."""
+        return [
+            (queue[0][0 if order < 2 else 1], order)
+            for order, queue in enumerate((self.requests, self.answers, self.script))
+            if queue
+        ]
+
+    def handle(self, which: int) -> None:
+        if which == 0:
+            _, action, order = self.requests.popleft()
+            self.arrive(action, order)
+        elif which == 1:
+            _, order_id, last = self.answers.popleft()
+            if last:
+                self.ended_for_us.add(order_id)
+        else:
+            self.send(self.script.popleft())
 
     def delay(self, at_ns: int, column: int) -> int:
         """Column 1: entry, 2: response. A straight line between points, rounded down, flat outside them."""
@@ -314,7 +325,7 @@ class TickOracle:
 
     def fill(self, order: Order, lots: int, price: int, *, maker: bool) -> int:
         value = lots * self.unit(price)
-        fee = value * (self.p.maker if maker else self.p.taker)
+        fee = abs(value) * self.rate(maker)
         side, held = order.side, self.position
         if self.p.kind == "spot":
             self.cash -= side * value
@@ -332,7 +343,7 @@ class TickOracle:
         mid = Fraction(price) if self.mid is None else self.mid
         self.fills.append(Fill(self.now, order.order_id, side, price, lots, mid, maker, self.position, fee))
         if order.left == 0:
-            self.end(order, "FILLED", "NONE")
+            self.end(order, "FILLED", order.reason)
         else:
             order.status = "PARTIALLY_FILLED"
             self.answer(order)
@@ -363,15 +374,15 @@ class TickOracle:
             refused = "GAP"
         elif order.qty < 1 or (order.type != "market" and order.price < 1):
             refused = "PRICE"
-        elif order.type in ("limit", "post_only"):
-            refused = self.cannot_afford(order.side, order.price, order.left)
+        else:
+            refused = self.refusal(order, self.margin())
         if not refused and order.type == "post_only" and self.crosses(order):
             refused = "POST_ONLY"
         if refused:
             self.end(order, "REJECTED", refused)
             return
         self.take(order)
-        if order.left == 0:
+        if order.left == 0 or order.status == "EXPIRED":
             return
         if order.type in ("ioc", "market"):
             self.end(order, "EXPIRED", "NO_LIQUIDITY")
@@ -383,23 +394,39 @@ class TickOracle:
             self.end(order, "CANCELLED", "REQUOTE")
             return
         if price == order.price and qty <= order.qty:
-            order.qty = qty
+            if self.too_small(order, qty):
+                self.count["replace_rejected"] += 1
+            else:
+                order.qty = qty
             self.answer(order)
             return
+        held = self.margin()
         place = self.resting.index(order)
         before = order.price, order.qty
         self.resting.remove(order)  # so that what it reserves is free
         order.price, order.qty = price, qty
         blocked = order.type == "post_only" and self.crosses(order)
-        if self.gap or blocked or self.cannot_afford(order.side, price, order.left):
+        if self.gap or blocked or self.refusal(order, held):
             order.price, order.qty = before
             self.resting.insert(place, order)
             self.count["replace_rejected"] += 1
             self.answer(order)
             return
         self.take(order)
-        if order.left:
+        if order.left and order.status != "EXPIRED":
             self.rest(order)
+
+    def refusal(self, order: Order, held: Fraction) -> str | None:  # noqa: ARG002  (margin, in `tick_venue`)
+        """Why the account does not carry an order, `held` being the margin that was needed before it came."""
+        if order.type not in ("limit", "post_only"):
+            return None
+        return self.cannot_afford(order.side, order.price, order.left)
+
+    def too_small(self, order: Order, qty: int) -> bool:  # noqa: ARG002  (likewise)
+        return False
+
+    def margin(self) -> Fraction:
+        return Fraction(0)
 
     def crosses(self, order: Order) -> bool:
         best = self.best(-order.side)
@@ -434,11 +461,17 @@ class TickOracle:
 
     # -- money
 
-    def unit(self, price: int) -> Fraction:
+    def unit(self, price: int | Fraction) -> Fraction:
+        """The value of a lot; of an inverse contract it is negative, and only differences mean anything."""
+        if self.p.kind == "inverse":
+            return -self.p.contract * self.p.lot / (price * self.p.tick)
         return price * self.p.tick * self.p.contract * self.p.lot
 
+    def rate(self, maker: bool) -> Fraction:
+        return self.p.maker if maker else self.p.taker
+
     def bid_cost(self, price: int, lots: int) -> Fraction:
-        return lots * self.unit(price) * (1 + max(self.p.maker, Fraction(0)))
+        return lots * self.unit(price) * (1 + max(self.rate(True), Fraction(0)))
 
     def free_cash(self) -> Fraction:
         return self.cash - sum(self.bid_cost(o.price, o.left) for o in self.resting if o.side == 1)
@@ -459,4 +492,4 @@ class TickOracle:
             return math.inf
         if side == -1:
             return max(0, self.free_lots())
-        return max(0, math.floor(self.free_cash() / (self.unit(price) * (1 + self.p.taker)) + Fraction(1, 10**9)))
+        return max(0, math.floor(self.free_cash() / (self.unit(price) * (1 + self.rate(False))) + Fraction(1, 10**9)))

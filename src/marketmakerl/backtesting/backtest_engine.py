@@ -11,6 +11,7 @@ from marketmakerl.backtesting.metrics import compute_metrics
 from marketmakerl.backtesting.order_script import OrderScript
 from marketmakerl.backtesting.result import BacktestResult
 from marketmakerl.backtesting.tick_statistics import markout_bps
+from marketmakerl.backtesting.venue import VenueRules
 from marketmakerl.core.clock import NS_PER_S
 from marketmakerl.core.errors import ConfigError, DataFormatError
 from marketmakerl.core.rng import check_seed
@@ -49,6 +50,8 @@ def backtest(
     equity_interval_ns: int = NS_PER_S,
     log_orders: bool = True,
     bar_volume_share: float = BAR_VOLUME_SHARE,
+    venue: VenueRules | Sequence[VenueRules | None] | None = None,
+    funding: Any = None,
     seed: int = 0,
 ) -> BacktestResult:
     """Run one quoting model over one tape, or over several that share one account.
@@ -57,8 +60,8 @@ def backtest(
         tape: market events (`EventTape.from_book`, `.from_klines`, `.from_hftbacktest`, `.load`). A list of tick tapes
             runs them in one order of time on one account: the cash, the budget of the limits and the breakers are
             common, and a model may read the others' best prices (`context.bids`, `.asks`). `model`, `fees`,
-            `order_qty`, `latency`, `queue` and the inventories may then be lists too, one entry a tape. The result
-            is a `PortfolioResult`.
+            `order_qty`, `latency`, `queue`, `venue`, `funding` and the inventories may then be lists too, one entry a
+            tape. The result is a `PortfolioResult`.
         model: a quoting model, a function that is one (see `CustomModel`), or an `OrderScript` (ticks only).
         fees: maker and taker rates.
         order_qty: size of each quote, in base units (inverse: contracts); at least one lot.
@@ -78,15 +81,27 @@ def backtest(
         equity_interval_ns: ticks: spacing of `result.equity`; Sharpe and its kin use 60 s.
         log_orders: ticks: False keeps no order log, so that memory does not grow with the number of orders.
         bar_volume_share: bars only: how much of a bar's volume our orders can get, in (0, 1].
+        venue: rules of the venue besides matching (order checks, fee tiers, margin; see `VenueRules`); None: none.
+            On bars its price bands and self-trade prevention are refused, and margin is looked at at every price of a
+            bar: a liquidation happens at that price, less the slippage that `risk` declares.
+        funding: perpetuals: funding times and rates, a DataFrame (`ts_ns` or `ts_ms`, `funding_rate`) or pairs. At each
+            time the position pays value x rate at the mid (bars: the last close), and we know of it at once.
         seed: names the run; nothing random happens here.
 
     Raises:
         ConfigError: an argument out of range, or one that does not fit the instrument.
         DataFormatError: the tape is empty, malformed, never shows a two-sided book, or of tier T0 (indicative prices
-            are no ground for a backtest).
+            are no ground for a backtest); a funding series that is none.
+        DataQualityError: funding rates or times that cannot be.
     """
     check_seed(seed)
+    each: Any = venue if isinstance(venue, (list, tuple)) else (venue,)
+    for rules in each:
+        if rules is not None and not isinstance(rules, VenueRules):
+            raise ConfigError(f"venue must be VenueRules(...), got {rules!r}")
     shared: dict[str, Any] = {
+        "venue": venue,
+        "funding": funding,
         "fees": fees,
         "order_qty": order_qty,
         "cash": cash,
@@ -163,7 +178,8 @@ def _on_bars(
         instrument=tape.instrument,
         tier=tape.tier,
         first_line=f"Bars: one decision a bar; a quote fills only where the next bar trades through it, "
-        f"at most {bar_volume_share:.0%} of the bar's volume. The poorest evidence there is.",
+        f"at most {bar_volume_share:.0%} of the bar's volume. The poorest evidence there is."
+        f"{_rules_line(shared['venue'], funded=shared['funding'] is not None)}",
         raw_fills=fills,
         raw_orders=orders,
         raw_samples=samples,
@@ -213,7 +229,7 @@ def tick_result(engine: TickEngine, tape: EventTape, budget: float | None = None
         ),
         instrument=tape.instrument,
         tier=tape.tier,
-        first_line=_first_line(tape, engine.queue, engine.latency),
+        first_line=_first_line(tape, engine.queue, engine.latency) + _rules_line(engine.rules, funded=engine.is_funded),
         raw_fills=fills,
         raw_orders=engine.orders(),
         raw_samples=samples,
@@ -228,3 +244,10 @@ def _first_line(tape: EventTape, queue: Queue, latency: Latency) -> str:
         f"Ticks: {len(tape)} rows of tier {tape.tier}; queue {queue} (an assumption: nobody publishes it), "
         f"order latency {way}; own orders move nobody else's."
     )
+
+
+def _rules_line(rules: VenueRules | None, *, funded: bool) -> str:
+    """Return what of the venue's rules is on, as a sentence; empty if nothing is."""
+    on = [rules.describe() if rules else "", "funding" if funded else ""]
+    named = [name for name in on if name]
+    return f" Venue rules: {', '.join(named)}." if named else ""

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from marketmakerl.backtesting.funding import FUNDING, funding_rows
 from marketmakerl.backtesting.records import FILL, ORDER, PARAMS, SAMPLE, STATE, new_record
 from marketmakerl.backtesting.step import advance, finish
+from marketmakerl.backtesting.venue import VenueRules
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.fees import Fees
 from marketmakerl.core.ledger import open_ledger
+from marketmakerl.core.memory import address_of
 from marketmakerl.models.contract import new_context
 from marketmakerl.risk.limits import RiskLimits
 
@@ -48,13 +51,19 @@ class Engine:
         initial_inventory: float | None = None,
         target_inventory: float | None = None,
         bar_volume_share: float = BAR_VOLUME_SHARE,
+        venue: VenueRules | None = None,
+        funding: Any = None,
     ) -> None:
         """Open the books; arguments as in `backtest`, and `first_price`, at which a spot budget is split.
 
         Raises:
-            ConfigError: an argument out of range, or one that does not fit the instrument.
+            ConfigError: an argument out of range, or one that does not fit the instrument or bars.
+            DataError: a funding series that cannot be used.
         """
         check_fees(fees)
+        rules = venue or VenueRules()
+        rules.check(instrument, bars=True, funding=funding is not None)
+        rates = funding_rows(funding)
         if not 0 < _number("bar_volume_share", bar_volume_share) <= 1:
             raise ConfigError(f"bar_volume_share must be in (0, 1], got {bar_volume_share!r}")
         order_lots = order_size(instrument, order_qty)
@@ -72,12 +81,14 @@ class Engine:
         params.inverse = int(instrument.kind == "inverse")
         params.spot = int(instrument.kind == "spot")
         params.min_notional = instrument.min_notional
-        params.maker_rate = fees.maker_rate
-        params.taker_rate = fees.taker_rate
         params.order_lots = order_lots
         params.target_lots = target_lots(instrument, target_inventory, position_lots)
         params.session_s = model.session_s
         params.bar_volume_share = bar_volume_share
+        rules.write(params, self.state, fees)
+        params.funding_rows = len(rates)
+        self._funding = rates if len(rates) else np.zeros(1, FUNDING)
+        params.funding_at = address_of(self._funding)
         self._inputs = (
             self.own,
             params,

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from marketmakerl.backtesting.account import free_cash, initial_margin, margin_carries, unit_cost
 from marketmakerl.backtesting.book import keep_mid, level_lots, link, unlink, write_level
+from marketmakerl.backtesting.fills import best_own, fill, go_live, leave
 from marketmakerl.backtesting.orders import answer, end_order, move_to
 from marketmakerl.backtesting.queue import ahead_after
-from marketmakerl.backtesting.records import FILL, OrderType, Status
+from marketmakerl.backtesting.records import OrderType, Status
+from marketmakerl.backtesting.self_trade import affordable_lots, free_lots, meet_own, meets_own
 from marketmakerl.backtesting.tick_records import (
-    HORIZONS_NS,
     LOTS_MASK,
     NEVER,
     SLOT_BITS,
@@ -24,165 +26,33 @@ from marketmakerl.backtesting.tick_records import (
     Mode,
     at_int,
     at_own,
-    at_pending,
     at_requests,
 )
 from marketmakerl.core.jit import njit
-from marketmakerl.core.ledger import book_fill, equity, mark_to, start, unit_value
-from marketmakerl.core.memory import viewer
 from marketmakerl.risk.reasons import Reason
-
-at_fills = viewer(FILL)
 
 _LIVE, _PARTIAL, _FILLED = int(Status.LIVE), int(Status.PARTIALLY_FILLED), int(Status.FILLED)
 _CANCELLED, _REJECTED, _EXPIRED = int(Status.CANCELLED), int(Status.REJECTED), int(Status.EXPIRED)
 _LIMIT, _POST_ONLY, _IOC, _MARKET = (int(kind) for kind in OrderType)
 _SUBMIT, _CANCEL = int(Action.SUBMIT), int(Action.CANCEL)
-_ACCEPTED, _FILL, _LAST_FILL, _ENDED, _REFUSED = (int(what) for what in Answer)
+_ACCEPTED, _ENDED, _REFUSED = int(Answer.ACCEPTED), int(Answer.ENDED), int(Answer.REFUSED)
 _GAP_MODE = int(Mode.GAP)
 _NONE, _REQUOTE, _GAP, _PRICE = int(Reason.NONE), int(Reason.REQUOTE), int(Reason.GAP), int(Reason.PRICE)
 _NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
 _WOULD_TAKE, _NO_LIQUIDITY = int(Reason.POST_ONLY), int(Reason.NO_LIQUIDITY)
+_MIN_NOTIONAL, _PRICE_BAND = int(Reason.MIN_NOTIONAL), int(Reason.PRICE_BAND)
+_MARGIN, _LIQUIDATED = int(Reason.MARGIN), int(Reason.LIQUIDATED)
 _EPS = 1e-9
-
-
-@njit()
-def open_session(state: Any, mid: float, ts_ns: int) -> None:
-    """Fix where the run starts from, at the first mid."""
-    start(state, mid)
-    state.first_ns = ts_ns
-    state.sample_ns = ts_ns
-    state.rest_ns = min(state.rest_ns, ts_ns)
-    state.stop_ns = min(state.stop_ns, ts_ns)
-    state.peak_equity = state.start_equity
-    # Local equity is local_cash + local position x value at the local mid, whatever the kind of instrument.
-    state.local_cash = equity(state) - state.position_lots * state.lot_size * unit_value(state, mid)
-
-
-@njit()
-def mark(state: Any, mid: float) -> None:
-    """Move the ledger's mark to a mid, if there is one and it has moved."""
-    if mid > 0.0 and mid != state.mark:
-        mark_to(state, mid)
-
-
-@njit()
-def _set_own_best(state: Any, side: int, signed: int) -> None:
-    state.own_best[side] = signed
-    state.meets[1 - side] = -signed
-
-
-@njit()
-def _go_live(state: Any, memory: Any, slot: int, ts_ns: int) -> None:
-    """Enter a resting order into the list of live ones and into its level."""
-    order = at_own(memory.own)[np.uint64(slot)]
-    side = 0 if order.side > 0 else 1
-    order.live_at = state.n_live
-    at_int(memory.live)[state.n_live] = slot
-    state.n_live += 1
-    state.live_side[side] += 1
-    order.rest_seq = state.next_seq
-    state.next_seq += 1
-    link(state, memory, slot)
-    _set_own_best(state, side, max(state.own_best[side], order.side * order.price_ticks))
-    if state.live_side[0] > 0 and state.live_side[1] > 0 and state.two_sided_since < 0:
-        state.two_sided_since = ts_ns
-
-
-@njit()
-def _leave(state: Any, memory: Any, slot: int, ts_ns: int) -> None:
-    """Take an order out of the list of live ones and out of its level."""
-    own, live = at_own(memory.own), at_int(memory.live)
-    order = own[slot]
-    side = 0 if order.side > 0 else 1
-    unlink(state, memory, slot)
-    state.n_live -= 1
-    last = live[state.n_live]
-    live[order.live_at] = last
-    own[last].live_at = order.live_at
-    state.live_side[side] -= 1
-    if order.side * order.price_ticks == state.own_best[side]:
-        best = -NEVER
-        for i in range(state.n_live):
-            other = own[live[i]]
-            if other.side == order.side:
-                best = max(best, other.side * other.price_ticks)
-        _set_own_best(state, side, best)
-    if state.two_sided_since >= 0 and (state.live_side[0] == 0 or state.live_side[1] == 0):
-        state.two_sided_ns += ts_ns - state.two_sided_since
-        state.two_sided_since = -1
-
-
-@njit()
-def _fill(
-    state: Any, memory: Any, params: Any, slot: int, ts_ns: int, lots: int, price_ticks: int, maker: bool
-) -> None:
-    """Fill `lots` of an order, against the mid that stood before the row or request that caused it."""
-    order = at_own(memory.own)[np.uint64(slot)]
-    price = price_ticks * params.tick_size
-    mid = state.row_mid if state.row_mid > 0.0 else price
-    if state.start_mark == 0.0:
-        open_session(state, mid, ts_ns)
-    mark(state, mid)
-    fee = book_fill(state, order.side, lots, price, params.maker_rate if maker else params.taker_rate, maker)
-    order.filled_lots += lots
-    state.filled_lots += lots
-    number = state.fills - 1
-    row = at_fills(memory.fills)[state.n_fills]
-    row.ts_ns = ts_ns
-    row.order_id = order.order_id
-    row.side = order.side
-    row.price_ticks = price_ticks
-    row.qty_lots = lots
-    row.fee = fee
-    row.mid = mid
-    row.maker = int(maker)
-    row.position_lots = state.position_lots
-    row.rested_ns = ts_ns - order.live_ns if order.live_ns > 0 else 0
-    row.joined_behind_lots = order.joined_behind_lots
-    state.n_fills += 1
-    later = at_pending(memory.pending)[state.pending_end & state.pending_mask]
-    later.ts_ns = ts_ns
-    later.number = number
-    state.pending_end += 1
-    due_ns = ts_ns + HORIZONS_NS[0]
-    if due_ns < state.markout_ns:
-        state.markout_ns = due_ns
-        state.rest_ns = min(state.rest_ns, due_ns)
-        state.stop_ns = min(state.stop_ns, due_ns)
-    whole = order.filled_lots == order.qty_lots
-    if whole:
-        if maker:
-            _leave(state, memory, slot, ts_ns)
-        end_order(state, memory, params, slot, ts_ns, _FILLED, _NONE)
-    else:
-        move_to(order, _PARTIAL)
-    answer(state, memory, params, slot, ts_ns, _LAST_FILL if whole else _FILL, lots, price_ticks, fee)
-
-
-@njit()
-def _best_own(state: Any, memory: Any, side: int, limit: int) -> int:
-    """Return the slot of the side's own order with the best price at or above `limit` (signed), the oldest of those."""
-    own, live = at_own(memory.own), at_int(memory.live)
-    found, best, seq = -1, limit, np.int64(NEVER)
-    sign = 1 - 2 * side
-    for i in range(state.n_live):
-        order = own[live[i]]
-        if order.side == sign:
-            signed = sign * order.price_ticks
-            if signed > best or (signed == best and order.rest_seq < seq):
-                found, best, seq = live[i], signed, order.rest_seq
-    return found
 
 
 @njit()
 def fill_through(state: Any, memory: Any, params: Any, side: int, limit: int, lots: int, ts_ns: int) -> int:
     """Fill own orders at `limit` (signed) or better at their own prices; return what is left of `lots`."""
     while lots > 0 and state.own_best[side] >= limit:
-        slot = _best_own(state, memory, side, limit)
+        slot = best_own(state, memory, side, limit)
         order = at_own(memory.own)[np.uint64(slot)]
         take = min(order.qty_lots - order.filled_lots, lots)
-        _fill(state, memory, params, slot, ts_ns, take, order.price_ticks, True)
+        fill(state, memory, params, slot, ts_ns, take, order.price_ticks, True)
         lots -= take
     return lots
 
@@ -216,7 +86,7 @@ def trade(state: Any, memory: Any, params: Any, side: int, tick: int, lots: int,
         if can > 0:
             take = min(order.qty_lots - order.filled_lots, can)
             used += take
-            _fill(state, memory, params, slot, ts_ns, take, tick, True)
+            fill(state, memory, params, slot, ts_ns, take, tick, True)
 
 
 @njit()
@@ -342,7 +212,7 @@ def handle_request(state: Any, memory: Any, params: Any) -> None:
         state.too_late += 1
         answer(state, memory, params, slot, ts_ns, _REFUSED, 0, 0, 0.0)
     elif row.action == _CANCEL or row.qty_lots <= order.filled_lots:
-        _leave(state, memory, slot, ts_ns)
+        leave(state, memory, slot, ts_ns)
         end_order(state, memory, params, slot, ts_ns, _CANCELLED, row.reason if row.action == _CANCEL else _REQUOTE)
         answer(state, memory, params, slot, ts_ns, _ENDED, 0, 0, 0.0)
     else:
@@ -357,44 +227,86 @@ def _crosses(state: Any, side: int, price_ticks: int) -> bool:
 
 
 @njit()
-def _unit(params: Any, price_ticks: int) -> float:
-    return price_ticks * params.tick_size * params.contract_size * params.lot_size
-
-
-@njit()
-def _reserved_cash(state: Any, memory: Any, params: Any) -> float:
-    """Return the cash that own live bids hold."""
-    own, live = at_own(memory.own), at_int(memory.live)
-    total = 0.0
-    for i in range(state.n_live):
-        order = own[live[i]]
-        if order.side > 0:
-            total += (order.qty_lots - order.filled_lots) * _unit(params, order.price_ticks)
-    return total * (1.0 + max(params.maker_rate, 0.0))
-
-
-@njit()
-def _free_lots(state: Any, memory: Any) -> int:
-    """Return the lots held that no own live ask offers."""
-    own, live = at_own(memory.own), at_int(memory.live)
-    free = state.position_lots
-    for i in range(state.n_live):
-        order = own[live[i]]
-        if order.side < 0:
-            free -= order.qty_lots - order.filled_lots
-    return free
-
-
-@njit()
 def _balance_reason(state: Any, memory: Any, params: Any, side: int, price_ticks: int, lots: int) -> int:
     """Return why a spot account cannot carry a resting order, 0 if it can."""
     if params.spot == 0:
         return _NONE
     if side < 0:
-        return _NONE if lots <= _free_lots(state, memory) else _NO_INVENTORY
-    cost = lots * _unit(params, price_ticks) * (1.0 + max(params.maker_rate, 0.0))
-    free = state.cash - _reserved_cash(state, memory, params)
+        return _NONE if lots <= free_lots(state, memory) else _NO_INVENTORY
+    cost = lots * unit_cost(params, price_ticks) * (1.0 + max(state.maker_rate, 0.0))
+    free = free_cash(state, memory, params)
     return _NONE if cost <= free + _EPS * max(1.0, state.cash) else _NO_CASH
+
+
+@njit()
+def _judged_price(state: Any, params: Any, side: int, order_type: int, price_ticks: int) -> float:
+    """Return the price the venue's checks take: the limit; for a market order the best it meets, or else the mid."""
+    if order_type != _MARKET:
+        return float(price_ticks * params.tick_size)
+    best = state.best[1 if side > 0 else 0]
+    return float(abs(best) * params.tick_size if best > -NEVER else state.row_mid)
+
+
+@njit()
+def _below_minimum(state: Any, params: Any, side: int, order_type: int, price: float, lots: int) -> bool:
+    """Return whether the exchange finds an order too small. What only closes a perpetual position never is."""
+    if params.check_notional == 0 or (price <= 0.0 and params.inverse == 0):
+        return False
+    if order_type == _MARKET and params.spot == 0 and 0 < lots <= -side * state.position_lots:
+        return False
+    unit = 1.0 if params.inverse else price
+    return lots * params.lot_size * params.contract_size * unit < params.min_notional * (1.0 - _EPS)
+
+
+@njit()
+def _outside_band(state: Any, params: Any, price: float) -> bool:
+    """Return whether a limit price is too far from the last mid; without one, none is."""
+    mid = state.row_mid
+    return mid > 0.0 and (price > mid * params.band_up * (1.0 + _EPS) or price < mid * params.band_down * (1.0 - _EPS))
+
+
+@njit()
+def _refusal(
+    state: Any,
+    memory: Any,
+    params: Any,
+    side: int,
+    order_type: int,
+    price_ticks: int,
+    qty_lots: int,
+    lots: int,
+    held_margin: float,
+) -> int:
+    """Return why the account or the venue does not take an order, 0 if both do.
+
+    Args:
+        state: STATE record.
+        memory: MEMORY record.
+        params: PARAMS record.
+        side: +1 or -1.
+        order_type: an `OrderType`.
+        price_ticks: its limit.
+        qty_lots: its whole quantity, which the minimum is about.
+        lots: what of it is still to be filled.
+        held_margin: the initial margin before it came; a replace has taken the old order out since.
+    """
+    price = _judged_price(state, params, side, order_type, price_ticks)
+    if _below_minimum(state, params, side, order_type, price, qty_lots):
+        return _MIN_NOTIONAL
+    if order_type != _MARKET and _outside_band(state, params, price):
+        return _PRICE_BAND
+    if order_type == _LIMIT or order_type == _POST_ONLY:
+        reason = _balance_reason(state, memory, params, side, price_ticks, lots)
+        if reason != _NONE:
+            return reason
+    if params.leverage > 0.0 and not margin_carries(state, memory, params, side, price, lots, held_margin):
+        return _MARGIN
+    return _NONE
+
+
+@njit()
+def _margin_now(state: Any, memory: Any, params: Any) -> float:
+    return initial_margin(state, memory, params, state.row_mid, 1, 0.0, 0)
 
 
 @njit()
@@ -410,13 +322,18 @@ def _arrive(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None
     order = at_own(memory.own)[np.uint64(slot)]
     kind = order.order_type
     reason = _NONE
-    if state.mode == _GAP_MODE:
+    if state.liquidated != 0:
+        reason = _LIQUIDATED
+    elif state.mode == _GAP_MODE:
         reason = _GAP
     elif order.qty_lots < 1 or (kind != _MARKET and order.price_ticks < 1):
         reason = _PRICE
-    elif kind == _LIMIT or kind == _POST_ONLY:
-        reason = _balance_reason(state, memory, params, order.side, order.price_ticks, order.qty_lots)
+    else:
+        held = _margin_now(state, memory, params)
+        lots = order.qty_lots
+        reason = _refusal(state, memory, params, order.side, kind, order.price_ticks, lots, lots, held)
     crosses = kind == _MARKET or _crosses(state, order.side, order.price_ticks)
+    crosses = crosses or meets_own(state, params, order.side, order.price_ticks)
     if reason == _NONE and crosses and kind == _POST_ONLY:
         reason = _WOULD_TAKE
     if reason != _NONE:
@@ -424,7 +341,7 @@ def _arrive(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None
         return
     if crosses:
         _take(state, memory, params, slot, ts_ns)
-    if order.status == _FILLED:
+    if order.status >= _FILLED:
         return
     if kind == _IOC or kind == _MARKET:
         end_order(state, memory, params, slot, ts_ns, _EXPIRED, _NO_LIQUIDITY)
@@ -454,11 +371,11 @@ def _rest(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
             move_to(order, _LIVE)
     elif order.status != _PARTIAL:
         move_to(order, _PARTIAL)
-    _go_live(state, memory, slot, ts_ns)
+    go_live(state, memory, slot, ts_ns)
 
 
 @njit()
-def _next_level(state: Any, memory: Any, side: int, signed: int) -> int:
+def next_level(state: Any, memory: Any, side: int, signed: int) -> int:
     """Return the signed price of a side's best known level at or below `signed`, -NEVER if there is none."""
     book = at_int(memory.book)
     size = 1 << state.window_bits
@@ -478,76 +395,90 @@ def _next_level(state: Any, memory: Any, side: int, signed: int) -> int:
 
 @njit()
 def levels_to_take(state: Any, memory: Any, params: Any, slot: int, price_ticks: int, lots: int) -> int:
-    """Return how many levels an order would take from: what room it needs in the outputs."""
+    """Return how many rows an order may need in the outputs: one a level it takes from, two an own order it meets."""
     order = at_own(memory.own)[np.uint64(slot)]
     other = 1 if order.side > 0 else 0
+    n = 2 * state.n_live if params.stp != 0 else 0
     if order.order_type == _POST_ONLY or not (order.order_type == _MARKET or _crosses(state, order.side, price_ticks)):
-        return 0
-    n = 0
-    signed = _next_level(state, memory, other, state.best[other])
+        return n
+    signed = next_level(state, memory, other, state.best[other])
     while lots > 0 and signed > -NEVER and (order.order_type == _MARKET or order.side * price_ticks >= -signed):
         lots -= level_lots(state, memory, other, abs(signed))
         n += 1
-        signed = _next_level(state, memory, other, signed - 1)
+        signed = next_level(state, memory, other, signed - 1)
     return n
 
 
 @njit()
 def _take(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
-    """Take displayed liquidity level by level, as far as the limit, the known book and a spot balance reach."""
+    """Take displayed liquidity level by level, as far as the limit, the known book and a spot balance reach.
+
+    Where the venue looks out for self-trades, own orders in the way are met too, each after what its level shows.
+    """
     order = at_own(memory.own)[np.uint64(slot)]
     other = 1 if order.side > 0 else 0
-    signed = _next_level(state, memory, other, state.best[other])
-    while signed > -NEVER and order.filled_lots < order.qty_lots:
-        if order.order_type != _MARKET and order.side * order.price_ticks < -signed:
+    signed = next_level(state, memory, other, state.best[other])
+    while order.filled_lots < order.qty_lots:
+        own = state.own_best[other] if params.stp != 0 else -NEVER
+        best = max(own, signed)
+        if best == -NEVER or (order.order_type != _MARKET and order.side * order.price_ticks < -best):
             return
+        if own > signed:
+            if not meet_own(state, memory, params, slot, other, ts_ns):
+                return
+            continue
         price_ticks = abs(signed)
         wanted = min(order.qty_lots - order.filled_lots, level_lots(state, memory, other, price_ticks))
-        lots = wanted
-        if params.spot != 0:
-            if order.side < 0:
-                lots = min(lots, _free_lots(state, memory))
-            else:
-                free = state.cash - _reserved_cash(state, memory, params)
-                unit = _unit(params, price_ticks) * (1.0 + params.taker_rate)
-                lots = min(lots, int(math.floor(free / unit + _EPS)))
+        lots = affordable_lots(state, memory, params, order.side, price_ticks, wanted)
         if lots > 0:
-            _fill(state, memory, params, slot, ts_ns, lots, price_ticks, False)
+            fill(state, memory, params, slot, ts_ns, lots, price_ticks, False)
         if lots < wanted:
             return
-        signed = _next_level(state, memory, other, signed - 1)
+        signed = next_level(state, memory, other, signed - 1)
 
 
 @njit()
 def _change(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, price_ticks: int, qty_lots: int) -> None:
     """Change a live order's price and total quantity; only less quantity at the same price keeps its place."""
     order = at_own(memory.own)[np.uint64(slot)]
+    side, kind = order.side, order.order_type
     if price_ticks == order.price_ticks and qty_lots <= order.qty_lots:
+        if _below_minimum(state, params, side, kind, price_ticks * params.tick_size, qty_lots):
+            _refuse_replace(state, memory, params, slot, ts_ns)
+            return
         state.submitted_lots -= order.qty_lots - qty_lots
         order.qty_lots = qty_lots
         answer(state, memory, params, slot, ts_ns, _ACCEPTED, 0, 0, 0.0)
         return
-    crosses = _crosses(state, order.side, price_ticks)
-    refused = price_ticks < 1 or state.mode == _GAP_MODE or (crosses and order.order_type == _POST_ONLY)
+    crosses = _crosses(state, side, price_ticks) or meets_own(state, params, side, price_ticks)
+    refused = price_ticks < 1 or state.mode == _GAP_MODE or (crosses and kind == _POST_ONLY)
     if not refused:
-        _leave(state, memory, slot, ts_ns)
+        held = _margin_now(state, memory, params)
+        leave(state, memory, slot, ts_ns)
         lots = qty_lots - order.filled_lots
-        refused = _balance_reason(state, memory, params, order.side, price_ticks, lots) != _NONE
+        refused = _refusal(state, memory, params, side, kind, price_ticks, qty_lots, lots, held) != _NONE
         if refused:
             seq = order.rest_seq
-            _go_live(state, memory, slot, ts_ns)
+            go_live(state, memory, slot, ts_ns)
             unlink(state, memory, slot)
             order.rest_seq = seq
             link(state, memory, slot)
     if refused:
-        state.replace_rejected += 1
-        answer(state, memory, params, slot, ts_ns, _REFUSED, order.qty_lots, order.price_ticks, 0.0)
+        _refuse_replace(state, memory, params, slot, ts_ns)
         return
     state.submitted_lots += qty_lots - order.qty_lots
     order.price_ticks = price_ticks
     order.qty_lots = qty_lots
     if crosses:
         _take(state, memory, params, slot, ts_ns)
-    if order.status != _FILLED:
+    if order.status < _FILLED:
         _rest(state, memory, params, slot, ts_ns)
         answer(state, memory, params, slot, ts_ns, _ACCEPTED, 0, 0, 0.0)
+
+
+@njit()
+def _refuse_replace(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
+    """Leave an order as it is, and say so."""
+    order = at_own(memory.own)[np.uint64(slot)]
+    state.replace_rejected += 1
+    answer(state, memory, params, slot, ts_ns, _REFUSED, order.qty_lots, order.price_ticks, 0.0)

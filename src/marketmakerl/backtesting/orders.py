@@ -21,13 +21,16 @@ from marketmakerl.backtesting.tick_records import (
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import unit_value
 from marketmakerl.core.memory import viewer
+from marketmakerl.risk.overlays import HALTED
+from marketmakerl.risk.reasons import Reason
 
 at_orders = viewer(ORDER)
 
 _NEW, _LIVE, _PARTIAL, _FILLED, _CANCELLED, _REJECTED, _EXPIRED = (int(status) for status in Status)
 _FREE, _SENT, _WORKING, _CANCELLING, _CLOSED = (int(local) for local in Local)
 _SUBMIT, _CANCEL, _REPLACE = (int(action) for action in Action)
-_ACCEPTED, _FILL, _LAST_FILL, _ENDED, _REFUSED = (int(answer) for answer in Answer)
+_ACCEPTED, _FILL, _LAST_FILL, _ENDED, _REFUSED, _REDUCED = (int(answer) for answer in Answer)
+_LIQUIDATED = int(Reason.LIQUIDATED)
 _IOC, _MARKET = int(OrderType.IOC), int(OrderType.MARKET)
 
 # From a status, to which others an order may go. Everything else is a bug, and stops the run.
@@ -227,8 +230,13 @@ def take_answer(state: Any, memory: Any, params: Any) -> None:
         state.local_cash -= order.side * row.lots * params.lot_size * unit_value(state, price) + row.fee
         state.filled_qty[side] += row.lots
         state.filled_value[side] += row.lots * price
+    elif what == _REDUCED:
+        order.local_qty_lots -= row.lots
     if what == _LAST_FILL or what == _ENDED:
         order.local = _CLOSED
+        if order.reason == _LIQUIDATED and state.breaker != HALTED:
+            state.breaker = HALTED
+            state.breaker_events += 1
         if order.taker:
             state.takers -= 1
         else:

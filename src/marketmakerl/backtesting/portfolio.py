@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from marketmakerl.data.tape import EventTape
 
 # What may differ from instrument to instrument; the rest is the account's.
-EACH = ("fees", "order_qty", "latency", "queue", "initial_inventory", "target_inventory")
+EACH = ("fees", "order_qty", "latency", "queue", "initial_inventory", "target_inventory", "venue", "funding")
 _SUMMED = ("pnl", "gross_spread_pnl", "inventory_pnl", "funding_pnl", "fees_paid", "excess_pnl", "turnover")
 
 

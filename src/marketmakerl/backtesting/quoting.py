@@ -62,7 +62,7 @@ def _write_view(state: Any, params: Any, context: Any) -> int:
         state.fill_reported = 0
         context.inventory = state.local_lots * params.lot_size
         context.q = (state.local_lots - params.target_lots) / params.order_lots
-    context.maker_fee = params.maker_rate * mid
+    context.maker_fee = state.maker_rate * mid
     return _NONE
 
 
@@ -112,12 +112,21 @@ def breakers_and_view(state: Any, memory: Any, params: Any, risk: Any, context: 
     if state.breaker == HALTED:
         pull_quotes(state, memory, params, _HALTED)
         # In slices as deep as the book shows: what one market order leaves, the next wake sends again.
-        if state.takers == 0 and state.local_lots != 0:
+        if state.takers == 0 and state.local_lots != 0 and not _is_dust(state, params, context):
             side = -1 if state.local_lots > 0 else 1
             submit(state, memory, params, side, 0, abs(state.local_lots), _MARKET)
         return False
     observe(state, risk, state.now_ns, context.mid)
     return True
+
+
+@njit()
+def _is_dust(state: Any, params: Any, context: Any) -> bool:
+    """Return whether the venue would refuse to take what is left of a spot position."""
+    if params.check_notional == 0 or params.spot == 0:
+        return False
+    value = abs(state.local_lots) * params.lot_size * params.contract_size * context.best_bid
+    return value < params.min_notional * (1.0 - 1e-9)
 
 
 @njit()
@@ -212,10 +221,10 @@ def _first_price(params: Any, context: Any, side: int, offset: float) -> int:
 
 
 @njit()
-def _unit_cost(params: Any, tick: int) -> float:
+def _unit_cost(state: Any, params: Any, tick: int) -> float:
     """Return the cash that a spot bid for one lot holds."""
     price = tick * params.tick_size
-    return float(price * params.contract_size * params.lot_size * (1.0 + max(params.maker_rate, 0.0)))
+    return float(price * params.contract_size * params.lot_size * (1.0 + max(state.maker_rate, 0.0)))
 
 
 @njit()
@@ -237,7 +246,7 @@ def _may_quote(
             lots = min(lots, max(state.local_lots - int(used), 0))
         else:
             free = state.local_cash + state.other_local_cash - used
-            lots = min(lots, int(max(np.floor(free / _unit_cost(params, tick) + _EPS), 0.0)))
+            lots = min(lots, int(max(np.floor(free / _unit_cost(state, params, tick) + _EPS), 0.0)))
     if params.min_notional > 0.0:
         unit = 1.0 if params.inverse else price
         if lots * params.lot_size * params.contract_size * unit < params.min_notional * (1.0 - 1e-9):
@@ -284,7 +293,7 @@ def _reconcile(state: Any, memory: Any, params: Any, risk: Any, context: Any, si
         quoted += 1
         left -= lots
         if params.spot != 0:
-            used += lots * _unit_cost(params, tick) if side == 0 else lots
+            used += lots * _unit_cost(state, params, tick) if side == 0 else lots
         # Orders out there that are better than this level and near no level are not wanted.
         matched = False
         while i < n_work:

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from marketmakerl.backtesting.venue import VENUE_PARAM_FIELDS, VENUE_STATE_FIELDS
 from marketmakerl.core.ledger import LEDGER_FIELDS
 from marketmakerl.risk.overlays import RISK_STATE_FIELDS
 from marketmakerl.risk.reasons import Reason
@@ -83,6 +84,7 @@ STATE = np.dtype(
     [
         *LEDGER_FIELDS,
         *RISK_STATE_FIELDS,
+        *VENUE_STATE_FIELDS,
         ("row", "i8"),  # next tape row
         ("first_ns", "i8"),  # time of the first event
         ("next_order_id", "i8"),
@@ -111,12 +113,11 @@ PARAMS = np.dtype(
         ("inverse", "i8"),
         ("spot", "i8"),
         ("min_notional", "f8"),
-        ("maker_rate", "f8"),
-        ("taker_rate", "f8"),
         ("order_lots", "i8"),
         ("target_lots", "i8"),
         ("session_s", "f8"),  # length of the model's session; inf for none
         ("bar_volume_share", "f8"),  # of what a bar traded on our side, what our order can get
+        *VENUE_PARAM_FIELDS,
     ],
     align=True,
 )

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from marketmakerl.backtesting.account import add_volume, allowed_lots, move_tier, must_liquidate
+from marketmakerl.backtesting.funding import at_funding
 from marketmakerl.backtesting.records import (
     FILL,
     ORDER,
@@ -24,12 +26,12 @@ from marketmakerl.backtesting.records import (
     record_type,
 )
 from marketmakerl.core.jit import njit
-from marketmakerl.core.ledger import book_fill, equity, mark_to, position_qty, start, unit_value
+from marketmakerl.core.ledger import book_fill, equity, mark_to, pay_funding, position_qty, start, unit_value
 from marketmakerl.data.tape import Kind
 from marketmakerl.models.contract import CONTEXT_TYPE, QUOTE_TYPE
 from marketmakerl.risk.breakers import check_breakers
 from marketmakerl.risk.limits import RISK
-from marketmakerl.risk.overlays import apply_overlays, earns_its_fee, observe
+from marketmakerl.risk.overlays import HALTED, apply_overlays, earns_its_fee, observe
 from marketmakerl.risk.reasons import Reason
 
 # Room that one event may need in each buffer.
@@ -45,6 +47,7 @@ _NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
 _MIN_NOTIONAL, _PRICE = int(Reason.MIN_NOTIONAL), int(Reason.PRICE)
 _ON_GAP, _END = int(Reason.GAP), int(Reason.END)
 _HALTED, _EDGE = int(Reason.HALTED), int(Reason.EDGE)
+_MARGIN, _LIQUIDATED = int(Reason.MARGIN), int(Reason.LIQUIDATED)
 _NS_PER_S = 1e9
 _EPS = 1e-6  # of a tick or a lot: float noise
 
@@ -64,17 +67,25 @@ def _close_order(state: Any, order: Any, orders: Any, ts_ns: int, status: int, r
 def _fill(
     state: Any,
     order: Any,
+    params: Any,
     fills: Any,
     orders: Any,
     ts_ns: int,
     lots: int,
-    price: float,
     price_ticks: int,
-    fee_rate: float,
     maker: bool,
 ) -> None:
     """Fill `lots` of an order, against the mark that stood before the event."""
-    fee = book_fill(state, order.side, lots, price, fee_rate, maker)
+    price = price_ticks * params.tick_size
+    if params.n_tiers > 0:
+        move_tier(state, params, ts_ns)
+    rate = state.maker_rate if maker else state.taker_rate
+    if state.liquidated != 0:
+        rate += params.liquidation_rate
+    fee = book_fill(state, order.side, lots, price, rate, maker)
+    if params.n_tiers > 0:
+        add_volume(state, params, lots, price)
+        move_tier(state, params, ts_ns)
     order.filled_lots += lots
     state.filled_lots += lots
     side = 0 if order.side > 0 else 1
@@ -93,7 +104,7 @@ def _fill(
     row.rested_ns = ts_ns - order.live_ns
     state.n_fills += 1
     if order.filled_lots == order.qty_lots:
-        _close_order(state, order, orders, ts_ns, _FILLED, _NONE)
+        _close_order(state, order, orders, ts_ns, _FILLED, order.reason)
     else:
         order.status = _PARTIALLY_FILLED
 
@@ -117,11 +128,11 @@ def _submit(state: Any, order: Any, ts_ns: int, side: int, price_ticks: int, lot
 
 
 @njit()
-def _liquidate(state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int) -> None:
+def _liquidate(state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int, reason: int) -> None:
     """Cancel everything and close the position as taker, at the mark less the declared slippage and the taker fee."""
     for i in range(2):
         if own[i].order_id != 0:
-            _close_order(state, own[i], orders, ts_ns, _CANCELLED, _HALTED)
+            _close_order(state, own[i], orders, ts_ns, _CANCELLED, reason)
     lots = abs(state.position_lots)
     if lots == 0:
         return
@@ -129,10 +140,35 @@ def _liquidate(state: Any, own: Any, params: Any, risk: Any, fills: Any, orders:
     exact = state.mark * (1.0 + side * risk.liquidation_slippage_bps * 1e-4) / params.tick_size
     price_ticks = int(np.ceil(exact - _EPS)) if side > 0 else max(int(np.floor(exact + _EPS)), 1)
     _submit(state, own[0], ts_ns, side, price_ticks, lots)
-    _fill(
-        state, own[0], fills, orders, ts_ns, lots, price_ticks * params.tick_size, price_ticks, params.taker_rate, False
-    )  # fmt: skip
+    if reason == _LIQUIDATED:
+        own[0].reason = reason
+    _fill(state, own[0], params, fills, orders, ts_ns, lots, price_ticks, False)
     state.liquidations += 1
+
+
+@njit()
+def _look_at_margin(
+    state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int, price: float
+) -> None:
+    """Let the venue look at the margin at one price of a bar, and liquidate there."""
+    if state.position_lots == 0 or not must_liquidate(state, params, price):
+        return
+    mark_to(state, price)
+    state.liquidated = 1
+    if state.breaker != HALTED:
+        state.breaker = HALTED
+        state.breaker_events += 1
+    _liquidate(state, own, params, risk, fills, orders, ts_ns, _LIQUIDATED)
+
+
+@njit()
+def _funding_until(state: Any, params: Any, last_ns: int) -> None:
+    """Book the funding payments due up to `last_ns`; before the first mark there is nothing to pay on."""
+    rows = at_funding(params.funding_at)
+    while state.funding_next < params.funding_rows and rows[state.funding_next].ts_ns <= last_ns:
+        if state.start_mark > 0.0:
+            pay_funding(state, rows[state.funding_next].rate)
+        state.funding_next += 1
 
 
 @njit()
@@ -142,7 +178,7 @@ def _affordable_lots(state: Any, params: Any, side: int, price: float, lots: int
         return lots
     if side < 0:
         return min(lots, max(state.position_lots, 0))
-    unit_cost = price * params.contract_size * params.lot_size * (1.0 + max(params.maker_rate, 0.0))
+    unit_cost = price * params.contract_size * params.lot_size * (1.0 + max(state.maker_rate, 0.0))
     return min(lots, int(max(np.floor(state.cash / unit_cost + _EPS), 0.0)))
 
 
@@ -168,16 +204,20 @@ def _quote_side(state: Any, order: Any, params: Any, risk: Any, orders: Any, ts_
     if reason == _NONE and side * (state.position_lots - params.target_lots) >= 0:
         # Where it will stand decides what it can earn, not where the model wished it; getting rid of risk may cost.
         distance = side * (state.mark - price_ticks * params.tick_size)
-        if not earns_its_fee(risk, distance, params.maker_rate * state.mark, state.mark):
+        if not earns_its_fee(risk, distance, state.maker_rate * state.mark, state.mark):
             reason = _EDGE
     if reason == _NONE:
         wanted = state.want_lots[index]
         price = price_ticks * params.tick_size
         lots = _affordable_lots(state, params, side, price, wanted)
+        if params.leverage > 0.0:
+            lots = allowed_lots(state, params, side, price, state.mark, lots)
         unit = 1.0 if params.inverse else price
         too_small = lots * params.lot_size * params.contract_size * unit < params.min_notional * (1.0 - 1e-9)
         if lots < wanted and (lots < 1 or too_small):
             reason = _NO_CASH if side > 0 else _NO_INVENTORY
+            if params.spot == 0:
+                reason = _MARGIN
         elif too_small:
             reason = _MIN_NOTIONAL
     state.quote_reason[index] = reason
@@ -212,7 +252,7 @@ def _decide(
     """Breakers, then the model's quote at the local mid, then the overlays, then the orders."""
     mid = state.mark
     if check_breakers(state, risk, equity(state), state.start_equity):
-        _liquidate(state, own, params, risk, fills, orders, ts_ns)
+        _liquidate(state, own, params, risk, fills, orders, ts_ns, _HALTED)
     observe(state, risk, ts_ns, mid)
     context.ts_ns = ts_ns
     context.mid = mid
@@ -221,7 +261,7 @@ def _decide(
     context.inventory = position_qty(state)
     context.q = (state.position_lots - params.target_lots) / params.order_lots
     context.tick_size = params.tick_size
-    context.maker_fee = params.maker_rate * mid
+    context.maker_fee = state.maker_rate * mid
     context.time_left_s = np.inf
     if np.isfinite(params.session_s):
         elapsed_s = (ts_ns - state.first_ns) / _NS_PER_S
@@ -270,9 +310,14 @@ def step(
 ) -> None:
     """Take one event. Rule 8: orders placed at a close rest through the next bar and fill where it trades through."""
     state.last_ns = ts_ns
+    price = price_ticks * params.tick_size
+    if params.funding_rows > 0:
+        _funding_until(state, params, ts_ns - 1)
     if state.start_mark == 0.0:
         state.first_ns = ts_ns
-        start(state, price_ticks * params.tick_size)
+        start(state, price)
+        if params.n_tiers > 0:
+            move_tier(state, params, ts_ns)
         state.peak_equity = state.start_equity
         _sample(state, samples, ts_ns)
     if kind == _BAR_LOW or kind == _BAR_HIGH:
@@ -283,16 +328,17 @@ def step(
             if lots <= 0:
                 state.starved += 1
             else:
-                price = order.price_ticks * params.tick_size
-                _fill(
-                    state, order, fills, orders, ts_ns, lots, price, order.price_ticks, params.maker_rate, True
-                )  # fmt: skip
+                _fill(state, order, params, fills, orders, ts_ns, lots, order.price_ticks, True)
     elif kind == _BAR_OPEN:
         state.bars += 1
         if own[0].order_id != 0 and own[1].order_id != 0:
             state.two_sided += 1
     elif kind == _BAR_CLOSE:
-        mark_to(state, price_ticks * params.tick_size)
+        mark_to(state, price)
+        if params.funding_rows > 0:
+            _funding_until(state, params, ts_ns)
+        if params.leverage > 0.0:
+            _look_at_margin(state, own, params, risk, fills, orders, ts_ns, price)
         _decide(state, own, params, risk, context, model, model_params, fills, orders, ts_ns)
         _sample(state, samples, ts_ns)
     elif kind == _GAP:
@@ -300,6 +346,8 @@ def step(
         for i in range(2):
             if own[i].order_id != 0:
                 _close_order(state, own[i], orders, ts_ns, _CANCELLED, _ON_GAP)
+    if params.leverage > 0.0 and (kind == _BAR_OPEN or kind == _BAR_LOW or kind == _BAR_HIGH):
+        _look_at_margin(state, own, params, risk, fills, orders, ts_ns, price)
 
 
 FINISH_SIGNATURE = types.void(record_type(STATE), array_type(ORDER), array_type(ORDER), types.int64)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from marketmakerl.backtesting.engine import check_fees, opening_balance, order_size, target_lots
+from marketmakerl.backtesting.funding import FUNDING, funding_rows
 from marketmakerl.backtesting.latency import LATENCY, Latency
 from marketmakerl.backtesting.order_script import OrderScript
 from marketmakerl.backtesting.queue import Queue
@@ -30,6 +31,7 @@ from marketmakerl.backtesting.tick_records import (
     Stop,
 )
 from marketmakerl.backtesting.tick_step import advance, finish
+from marketmakerl.backtesting.venue import VenueRules
 from marketmakerl.core.errors import ConfigError, DataFormatError
 from marketmakerl.core.ledger import open_ledger
 from marketmakerl.core.memory import address_of
@@ -56,7 +58,7 @@ _OUTPUTS = (("fills", FILL), ("orders", ORDER), ("samples", SAMPLE), ("markouts"
 _RINGS = (("requests", REQUEST, "request", 256), ("answers", ANSWER, "answer", 256), ("tops", TOP, "top", 4096),
           ("pending", PENDING, "pending", 4096))  # fmt: skip
 _TIMES = ("limit_ns", "next_request_ns", "next_answer_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns",
-          "sample_ns")  # fmt: skip
+          "sample_ns", "funding_ns", "margin_ns")  # fmt: skip
 _WAKES = {
     "depth": (Kind.DEPTH_BID, Kind.DEPTH_ASK, Kind.SNAPSHOT),
     "bbo": (Kind.BBO_BID, Kind.BBO_ASK),
@@ -70,7 +72,8 @@ class TickEngine:
 
     Attributes:
         state: the engine's STATE record.
-        latency, queue: what it assumes of them.
+        latency, queue, rules: what it assumes of them and of the venue.
+        is_funded: whether positions pay funding.
     """
 
     def __init__(
@@ -94,6 +97,8 @@ class TickEngine:
         equity_interval_ns: int = _EQUITY_INTERVAL_NS,
         book_window_ticks: int = _WINDOW_TICKS,
         log_orders: bool = True,
+        venue: VenueRules | None = None,
+        funding: Any = None,
     ) -> None:
         """Open the books; arguments as in `backtest`.
 
@@ -104,15 +109,20 @@ class TickEngine:
 
         Raises:
             ConfigError: an argument out of range, or one that does not fit the instrument.
+            DataError: a funding series that cannot be used.
         """
         check_fees(fees)
+        self.rules = venue or VenueRules()
+        self.rules.check(instrument, funding=funding is not None)
+        self.is_funded = funding is not None
+        self._funding = funding_rows(funding)
         self.latency = latency or Latency()
         limits = risk or RiskLimits()
         cash, position_lots = opening_balance(instrument, cash, initial_inventory, first_price)
         self._script = model.rows() if isinstance(model, OrderScript) else np.zeros(0, SCRIPT)
         quotes = None if isinstance(model, OrderScript) else model
         params = new_record(PARAMS)
-        _set_instrument(params, instrument, fees)
+        _set_instrument(params, instrument)
         params.order_lots = order_size(instrument, order_qty)
         params.order_qty = params.order_lots * instrument.lot_size
         params.target_lots = target_lots(instrument, target_inventory, position_lots)
@@ -144,6 +154,7 @@ class TickEngine:
         self._model_params = self._model.params()
         self._instrument = instrument
         self._open_arrays(book_window_ticks)
+        self.rules.write(params, self.state, fees)
         open_ledger(self.state, instrument, cash, position_lots)
         self.state.local_lots = position_lots
         self.state.local_cash = cash
@@ -171,6 +182,7 @@ class TickEngine:
             state.worst[side] = state.known[side] = state.meets[side] = NEVER
         for name in _TIMES:
             setattr(state, name, NEVER)
+        state.liquidate_low, state.liquidate_high = -NEVER, NEVER
         self._arrays: dict[str, Any] = {
             "own": np.zeros(own_cap, OWN),
             "free": np.arange(own_cap)[::-1].copy(),
@@ -190,6 +202,11 @@ class TickEngine:
             "latency": series if series is not None else np.zeros(1, LATENCY),
         }
         self._params.latencies = 0 if series is None else len(series)
+        if len(self._funding):
+            state.funding_ns = int(self._funding["ts_ns"][0])
+        self._params.funding_rows = len(self._funding)
+        self._funding = self._funding if len(self._funding) else np.zeros(1, FUNDING)
+        self._params.funding_at = address_of(self._funding)
         self._outputs = {name: np.empty(_CHUNK, dtype) for name, dtype in _OUTPUTS}
         self._kept: dict[str, list[Any]] = {name: [] for name, _ in _OUTPUTS}
         self._hand_in(None)
@@ -265,12 +282,12 @@ class TickEngine:
     @property
     def decisions_read_account(self) -> bool:
         """Return whether a decision depends on more than this instrument: limits, a balance, a model that looks."""
-        return bool(self._params.risk_on or self._params.spot or self._model.reads_others)
+        return bool(self._params.risk_on or self.sends_need_cash or self._model.reads_others)
 
     @property
     def sends_need_cash(self) -> bool:
-        """Return whether what is sent may be refused for want of cash."""
-        return bool(self._params.spot)
+        """Return whether what is sent may be refused for want of cash or margin."""
+        return bool(self._params.spot or self._params.leverage > 0.0)
 
     def _hand_in(self, events: EventTape | None) -> None:
         """Set the columns that the kernel reads from, from their first row on."""
@@ -449,6 +466,8 @@ class TickEngine:
             "late_cancels": int(state.too_late),
             "replace_rejected": int(state.replace_rejected),
             "script_ignored": int(state.script_ignored),
+            "self_trades": int(state.self_trades),
+            "self_trades_prevented": int(state.prevented),
             "requests_in_flight_at_end": int(state.request_end - state.request_first),
             "answers_in_flight_at_end": int(state.answer_end - state.answer_first),
         }
@@ -482,7 +501,7 @@ def _whole(name: str, value: Any, low: int) -> int:
     return int(value)
 
 
-def _set_instrument(params: Any, instrument: Instrument, fees: Fees) -> None:
+def _set_instrument(params: Any, instrument: Instrument) -> None:
     params.tick_size = instrument.tick_size
     params.ticks_per_price = _ticks_per_price(instrument.tick_size)
     params.lot_size = instrument.lot_size
@@ -490,8 +509,6 @@ def _set_instrument(params: Any, instrument: Instrument, fees: Fees) -> None:
     params.inverse = int(instrument.kind == "inverse")
     params.spot = int(instrument.kind == "spot")
     params.min_notional = instrument.min_notional
-    params.maker_rate = fees.maker_rate
-    params.taker_rate = fees.taker_rate
 
 
 def _set_clock(params: Any, interval_ns: int | None, quote_on: str | Iterable[str] | None, quoting: bool) -> None:

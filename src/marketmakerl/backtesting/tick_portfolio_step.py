@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from marketmakerl.backtesting.account import account as account_of
+from marketmakerl.backtesting.account import look_at_margin, unit_cost
 from marketmakerl.backtesting.quoting import local_equity
 from marketmakerl.backtesting.records import record_type
-from marketmakerl.backtesting.tick_records import MEMORY, NEVER, PARAMS, STATE, Stop, at_int
+from marketmakerl.backtesting.tick_records import MEMORY, NEVER, PARAMS, STATE, Stop, at_int, at_own
 from marketmakerl.backtesting.tick_step import advance, next_due, see_top
 from marketmakerl.core.jit import njit
 from marketmakerl.models.contract import CONTEXT_TYPE, MAX_INSTRUMENTS, QUOTE_TYPE
@@ -30,7 +32,7 @@ MEMBER = np.dtype(
         ("until_ns", "i8"),  # end of its data: nothing later happens to it
         ("decisions_meet", "i8"),  # its decisions read what belongs to all
         ("on_events", "i8"),  # its model is woken by rows or answers
-        ("requests_meet", "i8"),  # what it sends may need cash that all share
+        ("requests_meet", "i8"),  # what it sends may need cash or margin that all share
         ("acts", "i8"),  # it does something at the meeting under way
         ("opening_equity", "f8"),  # until its first two-sided book
         ("params_first", "i8"),  # its model's parameters among those of all
@@ -84,6 +86,40 @@ def _local_mid(account: Any, state: Any, params: Any, k: int) -> float:
 
 
 @njit()
+def _tell_exchange(account: Any, states: Any, memories: Any, params: Any, k: int) -> None:
+    """Write into member `k` what the others of its account hold at the exchange now."""
+    total, margin, maintenance, reserved = 0.0, 0.0, 0.0, 0.0
+    for j in range(account.n):
+        if j != k:
+            other = account_of(states[j], memories[j], params[j])
+            total += other[0]
+            margin += other[1]
+            maintenance += other[2]
+            reserved += other[3] - states[j].cash
+    state = states[k]
+    state.other_equity = total
+    state.other_margin = margin
+    state.other_maintenance = maintenance
+    state.other_reserved = reserved  # what bids hold, less the cash there is: what others leave free counts
+    # The venue looks anew: the others' losses are as good as its own.
+    if params[k].leverage > 0.0 and state.position_lots != 0:
+        look_at_margin(state, params[k], account.now_ns)
+
+
+@njit()
+def _free_local_cash(state: Any, memory: Any, params: Any) -> float:
+    """Return the cash of a member less what its bids hold, as far as we know; no spot: all of it."""
+    free = state.local_cash
+    if params.spot != 0:
+        own, work = at_own(memory.own), at_int(memory.work)
+        for i in range(state.n_work[0]):
+            order = own[np.uint64(work[i])]
+            held = (order.local_qty_lots - order.local_filled_lots) * unit_cost(params, order.local_price_ticks)
+            free -= held * (1.0 + max(state.maker_rate, 0.0))
+    return float(free)
+
+
+@njit()
 def _tell(account: Any, states: Any, memories: Any, params: Any, contexts: Any, members: Any, k: int) -> None:
     """Write into member `k` what it can know of the others now."""
     held, cash, budget = 0.0, 0.0, 0.0
@@ -95,7 +131,7 @@ def _tell(account: Any, states: Any, memories: Any, params: Any, contexts: Any, 
         see_top(other, memories[j], account.now_ns)
         mid = _local_mid(account, other, params[j], j)
         held += local_equity(other, mid) if mid > 0.0 else members[j].opening_equity
-        cash += other.local_cash
+        cash += _free_local_cash(other, memories[j], params[j])
         budget += other.start_equity if other.start_mark > 0.0 else members[j].opening_equity
         known = other.view_unknown == 0
         context.bids[j] = other.view_bid * params[j].tick_size if known and other.view_bid > -NEVER else np.nan
@@ -108,6 +144,8 @@ def _tell(account: Any, states: Any, memories: Any, params: Any, contexts: Any, 
     account.peak_equity = max(account.peak_equity, own_start + budget)
     state.peak_equity = account.peak_equity
     state.breaker = max(state.breaker, account.breaker)
+    if members[k].requests_meet != 0:
+        _tell_exchange(account, states, memories, params, k)
 
 
 @njit()

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from marketmakerl.backtesting.venue import VENUE_PARAM_FIELDS, VENUE_STATE_FIELDS
 from marketmakerl.core.ledger import LEDGER_FIELDS
 from marketmakerl.core.memory import viewer
 from marketmakerl.risk.overlays import RISK_STATE_FIELDS
@@ -63,6 +64,7 @@ class Answer(enum.IntEnum):
     LAST_FILL = 3
     ENDED = 4  # cancelled, rejected or expired
     REFUSED = 5  # a cancel or a replace that came too late or may not be
+    REDUCED = 6  # some of it was taken off, so that it would not trade with another own order
 
 
 class Stop(enum.IntEnum):
@@ -154,6 +156,7 @@ STATE = np.dtype(
     [
         *LEDGER_FIELDS,
         *RISK_STATE_FIELDS,
+        *VENUE_STATE_FIELDS,
         # where we are
         ("row", "i8"),  # next row of the columns handed in
         ("now_ns", "i8"),
@@ -210,11 +213,15 @@ STATE = np.dtype(
         ("limit_ns", "i8"),  # rows up to it, and what is due before it; NEVER: nobody shares the account
         ("may_act", "i8"),  # 1: also what is due at it
         ("wake_ns", "i8"),  # the feed or an answer wakes the model
-        ("rest_ns", "i8"),  # the earliest of the four below
+        ("rest_ns", "i8"),  # the earliest of the six below
         ("script_ns", "i8"),
         ("clock_ns", "i8"),
         ("markout_ns", "i8"),
         ("sample_ns", "i8"),
+        ("funding_ns", "i8"),
+        ("margin_ns", "i8"),  # the venue looks at the margin
+        ("liquidate_low", "i8"),  # mids in half ticks: there and beyond the margin is looked at
+        ("liquidate_high", "i8"),
         ("last_request_ns", "i8"),
         ("last_answer_ns", "i8"),
         # local view
@@ -247,6 +254,8 @@ STATE = np.dtype(
         ("rejected", "i8"),
         ("too_late", "i8"),
         ("replace_rejected", "i8"),
+        ("self_trades", "i8"),
+        ("prevented", "i8"),  # self-trades that the venue prevented
         ("script_ignored", "i8"),
         ("trades", "i8"),
         ("gaps", "i8"),
@@ -275,8 +284,6 @@ PARAMS = np.dtype(
         ("inverse", "i8"),
         ("spot", "i8"),
         ("min_notional", "f8"),
-        ("maker_rate", "f8"),
-        ("taker_rate", "f8"),
         ("order_lots", "i8"),
         ("order_qty", "f8"),
         ("target_lots", "i8"),
@@ -303,6 +310,7 @@ PARAMS = np.dtype(
         ("queue_power", "f8"),  # 0: logarithm
         ("queue_variant", "i8"),
         ("log_orders", "i8"),
+        *VENUE_PARAM_FIELDS,
     ],
     align=True,
 )

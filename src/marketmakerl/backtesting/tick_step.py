@@ -1,8 +1,9 @@
 """The transition on ticks: rows of market data, own requests, answers, decisions and measurements, in order of time.
 
 `advance` drives it from wherever the state stands to the end of the columns it is given: a backtest passes the whole
-tape, a live session one row at a time, and both get the same bits. Rows come first at equal times, then requests that
-reach the exchange, answers that reach us, scripted orders, decisions, and last what is only measured.
+tape, a live session one row at a time, and both get the same bits. Rows come first at equal times, then what the venue
+does of its own accord (funding, a look at the margin), requests that reach the exchange, answers that reach us,
+scripted orders, decisions, and last what is only measured.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from marketmakerl.backtesting.account import look_at_margin
 from marketmakerl.backtesting.book import find_best, keep_mid, level_lots, off_centre, recentre, wanted_low
 from marketmakerl.backtesting.book import mark_stale as begin_snapshot
+from marketmakerl.backtesting.fills import mark, open_session
+from marketmakerl.backtesting.liquidation import funding_is_due, margin_is_due, rows_to_liquidate
 from marketmakerl.backtesting.matching import (
     best_becomes,
     change_level,
     end_snapshot,
     handle_request,
     levels_to_take,
-    mark,
     move_linked,
-    open_session,
     trade,
 )
 from marketmakerl.backtesting.orders import (
@@ -62,6 +64,7 @@ from marketmakerl.core.memory import viewer
 from marketmakerl.data.tape import MORE, Kind
 from marketmakerl.models.contract import CONTEXT_TYPE, QUOTE_TYPE
 from marketmakerl.risk.limits import RISK
+from marketmakerl.risk.overlays import HALTED
 from marketmakerl.risk.reasons import Reason
 
 at_samples = viewer(SAMPLE)
@@ -138,7 +141,10 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
             if bid >= -ask:
                 state.crossed += 1
             if state.start_mark == 0.0:
-                open_session(state, (bid - ask) * 0.5 * params.tick_size, ts_ns)
+                open_session(state, params, (bid - ask) * 0.5 * params.tick_size, ts_ns)
+    if params.leverage > 0.0 and state.position_lots != 0 and (bid == -NEVER or ask == -NEVER):
+        # The mark is the last mid there was, which no trigger was compared with.
+        look_at_margin(state, params, ts_ns)
 
 
 @njit()
@@ -241,7 +247,25 @@ def _set_rest(state: Any, memory: Any, params: Any) -> None:
     state.script_ns = NEVER
     if state.script_next < params.script_rows:
         state.script_ns = at_script(memory.script)[state.script_next].ts_ns
-    state.rest_ns = min(min(state.script_ns, state.clock_ns), min(state.markout_ns, state.sample_ns))
+    ours = min(min(state.script_ns, state.clock_ns), min(state.markout_ns, state.sample_ns))
+    state.rest_ns = min(ours, min(state.funding_ns, state.margin_ns))
+
+
+@njit()
+def _venue_is_due(state: Any, memory: Any, params: Any) -> int:
+    """Let the venue act of its own accord: funding first, then a look at the margin."""
+    if state.funding_ns == state.now_ns:
+        funding_is_due(state, params)
+    else:
+        if state.position_lots != 0:
+            if not _has_room(state, memory, rows_to_liquidate(state, memory)):
+                return _ROOM
+            if state.n_free < 1:
+                state.need = 1
+                return _ROOM
+        margin_is_due(state, memory, params)
+    _set_rest(state, memory, params)
+    return _DONE
 
 
 @njit()
@@ -352,14 +376,17 @@ def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: 
         state.decisions += 1
         pull_quotes(state, memory, params, reason)
         return False
-    return params.risk_on == 0 or breakers_and_view(state, memory, params, risk, context)
+    if params.risk_on == 0 and state.breaker != HALTED:
+        return True
+    return breakers_and_view(state, memory, params, risk, context)
 
 
 @njit()
 def _still_mids(state: Any) -> tuple[int, int]:
-    """Return twice the mids between which the window may stay where it is."""
+    """Return twice the mids between which the window may stay where it is, and the account too."""
     quarter = 1 << (state.window_bits - 2)
-    return 2 * (state.low_ticks + quarter), 2 * (state.low_ticks + 3 * quarter)
+    low, high = 2 * (state.low_ticks + quarter), 2 * (state.low_ticks + 3 * quarter)
+    return max(low, state.liquidate_low + 1), min(high, state.liquidate_high - 1)
 
 
 ADVANCE_SIGNATURE = types.int64(
@@ -535,14 +562,17 @@ def advance(
                     state.stop_ns = stop
                 else:
                     mids = best[0] - best[1]
-                    # The window must move before the top is read.
-                    if (mids < low_mid or mids > high_mid) and off_centre(state):
-                        if not recentre(state, memory, wanted_low(state)):
-                            dirty |= _UNSENT
-                            room = False
-                            break
-                        low = state.low_ticks if state.mode == _NORMAL else NEVER
-                        low_mid, high_mid = _still_mids(state)
+                    if mids < low_mid or mids > high_mid:
+                        if mids <= state.liquidate_low or mids >= state.liquidate_high:
+                            look_at_margin(state, params, now)
+                        # The window must move before the top is read.
+                        if off_centre(state):
+                            if not recentre(state, memory, wanted_low(state)):
+                                dirty |= _UNSENT
+                                room = False
+                                break
+                            low = state.low_ticks if state.mode == _NORMAL else NEVER
+                            low_mid, high_mid = _still_mids(state)
                     _push_top(state, memory, params, now, local_ts_ns[row], dirty)
                     stop = state.stop_ns
                     others = min(others, state.rest_ns)
@@ -564,7 +594,10 @@ def advance(
             return _LIMIT
         state.now_ns = stop
         result = _DONE
-        if state.next_request_ns == stop:
+        if min(state.funding_ns, state.margin_ns) == stop:
+            result = _venue_is_due(state, memory, params)
+            low_mid, high_mid = _still_mids(state)
+        elif state.next_request_ns == stop:
             result = _exchange_is_due(state, memory, params)
         elif state.next_answer_ns == stop:
             take_answer(state, memory, params)

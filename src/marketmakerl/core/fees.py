@@ -13,7 +13,7 @@ from marketmakerl.core.tables import Record, overriding, shipped
 if TYPE_CHECKING:
     from pathlib import Path
 
-FIELDS = ("exchange", "tier", "tier_name", "maker_bps", "taker_bps", "as_of", "source")
+FIELDS = ("exchange", "tier", "tier_name", "maker_bps", "taker_bps", "volume_quote", "as_of", "source")
 
 _HOW_TO_ADD = (
     "(to add one, put it into the JSON file that MML_FEES_FILE names: "
@@ -65,6 +65,27 @@ class Fees:
         return cls(fees.maker_bps, fees.taker_bps)
 
     @classmethod
+    def volume_tiers(cls, exchange: str, overrides: Path | None = None) -> tuple[tuple[float, float, float], ...]:
+        """Return a venue's tiers for `VenueRules.fee_tiers`: (30-day volume in quote currency, maker_bps, taker_bps).
+
+        Args:
+            exchange: as in `for_exchange`.
+            overrides: likewise; the field is `volume_quote`.
+
+        Raises:
+            UnknownNameError: no such venue in the table.
+            ConfigError: the table does not say from which volume one of the tiers applies.
+        """
+        tiers = sorted(fee_tiers(exchange, overrides).items())
+        for number, row in tiers:
+            if row.volume_quote is None:
+                raise ConfigError(
+                    f"{exchange}: the fee table has no volume_quote for tier {number} ({row.tier_name}); add it to the "
+                    "JSON file that MML_FEES_FILE names, or give fee_tiers yourself"
+                )
+        return tuple((row.volume_quote or 0.0, row.fees.maker_bps, row.fees.taker_bps) for _, row in tiers)
+
+    @classmethod
     def choose(
         cls,
         exchange: str,
@@ -103,6 +124,7 @@ class FeeRow:
     fees: Fees
     as_of: str
     source: str
+    volume_quote: float | None = None  # 30-day volume from which it applies; None: not known
 
 
 def fee_exchanges(overrides: Path | None = None) -> tuple[str, ...]:
@@ -121,6 +143,9 @@ def fee_tiers(exchange: str, overrides: Path | None = None) -> dict[int, FeeRow]
 
 def _row(record: Record) -> FeeRow:
     maker_bps, taker_bps, tier = record.number("maker_bps"), record.number("taker_bps"), record.count("tier")
+    volume = record.number("volume_quote", 0.0 if tier == 0 else math.nan)
+    if volume < 0:
+        raise ConfigError(f"{record.where}: field 'volume_quote' must be >= 0, got {volume:g}")
     try:
         fees = Fees(maker_bps, taker_bps)
     except ConfigError as error:
@@ -132,6 +157,7 @@ def _row(record: Record) -> FeeRow:
         fees=fees,
         as_of=record.day("as_of", "0001-01-01"),
         source=record.text("source", "override"),
+        volume_quote=None if math.isnan(volume) else volume,
     )
 
 

@@ -71,6 +71,15 @@ def equity(ledger: Any) -> float:
 
 
 @njit()
+def equity_at(ledger: Any, price: float) -> float:
+    """Return what equity would be at another mark (> 0), without moving it."""
+    value = position_qty(ledger) * unit_value(ledger, price)
+    if ledger.kind == 0:
+        return ledger.cash + value
+    return ledger.cash + value - ledger.open_value
+
+
+@njit()
 def mark_to(ledger: Any, price: float) -> None:
     """Move the mark to `price` (> 0) and book what that does to the position."""
     change = (
@@ -111,6 +120,22 @@ def book_fill(ledger: Any, side: int, lots: int, price: float, fee_rate: float, 
     ledger.position_lots += side * lots
     ledger.max_abs_lots = max(ledger.max_abs_lots, abs(ledger.position_lots))
     return fee
+
+
+@njit()
+def pay_funding(ledger: Any, rate: float) -> float:
+    """Book one funding payment at the mark, and return what was paid (negative: received).
+
+    A long position pays value x rate: in quote (linear), or contracts x contract size / mark x rate in base (inverse).
+
+    Args:
+        ledger: the record of a perpetual.
+        rate: fraction of the position's value; a negative one turns the payment round.
+    """
+    paid = position_qty(ledger) * abs(unit_value(ledger, ledger.mark)) * rate
+    ledger.cash -= paid
+    ledger.funding_pnl -= paid
+    return float(paid)
 
 
 @njit()

@@ -26,6 +26,10 @@ class Reason(enum.IntEnum):
     NO_LIQUIDITY = 15  # nothing (more) was displayed within its limit
     IN_FLIGHT = 16  # the data ended before it reached the exchange
     NO_BOOK = 17  # no bid, no ask, or a bid at or above the ask
+    STP = 18  # it would have traded with another own order
+    PRICE_BAND = 19  # too far from the market for the venue
+    MARGIN = 20  # equity does not carry it
+    LIQUIDATED = 21  # the venue closed the account
 
 
 SUPPRESSING = (
@@ -41,4 +45,5 @@ SUPPRESSING = (
     Reason.HALTED,
     Reason.GAP,
     Reason.NO_BOOK,
+    Reason.MARGIN,
 )

@@ -1,0 +1,267 @@
+"""What an account holds and owes: fee tiers, margin, and where the venue would liquidate it. Compiled, both engines.
+
+`state` begins with the ledger's fields and carries `VENUE_STATE_FIELDS`, `params` carries `VENUE_PARAM_FIELDS`.
+Where several instruments share one account, whoever drives them writes the sum of the other instruments' `account`
+into `state.other_equity`, `other_margin`, `other_maintenance` and `other_reserved`. They enter in `free_cash`,
+`available_margin` and `margin_excess` and nowhere else; `find_triggers` must follow (ticks).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marketmakerl.backtesting.book import keep_mid
+from marketmakerl.backtesting.tick_records import NEVER, at_int, at_own
+from marketmakerl.backtesting.venue import VOLUME_DAYS
+from marketmakerl.core.clock import NS_PER_DAY
+from marketmakerl.core.jit import njit
+from marketmakerl.core.ledger import equity_at, unit_value
+
+_DAY_NS = int(NS_PER_DAY)
+_SLOTS = VOLUME_DAYS + 1
+_MAX_MIDS = 1 << 53  # half ticks; beyond, prices have no whole ticks
+_EPS = 1e-9
+
+
+# -- fee tiers
+
+
+@njit()
+def move_tier(state: Any, params: Any, ts_ns: int) -> None:
+    """Bring the volumes up to the UTC day of `ts_ns`, and the rates to the tier that they earn."""
+    day = ts_ns // _DAY_NS
+    if state.fee_day == 0:
+        for i in range(1, _SLOTS):
+            state.day_volume[(day - i) % _SLOTS] = params.volume_start / VOLUME_DAYS
+        state.fee_day = day
+    if day > state.fee_day:
+        for new in range(max(state.fee_day + 1, day - VOLUME_DAYS), day + 1):
+            state.day_volume[new % _SLOTS] = 0.0
+        state.fee_day = day
+    volume = 0.0
+    for i in range(_SLOTS):
+        if i != day % _SLOTS or params.tier_by_day == 0:
+            volume += state.day_volume[i]
+    state.maker_rate = params.base_maker
+    state.taker_rate = params.base_taker
+    for i in range(params.n_tiers):
+        # What is brought along was cut into days: put together again it may miss its own sum by a rounding.
+        if volume >= params.tier_volume[i] * (1.0 - 1e-12):
+            state.maker_rate = params.tier_maker[i]
+            state.taker_rate = params.tier_taker[i]
+
+
+@njit()
+def add_volume(state: Any, params: Any, lots: int, price: float) -> None:
+    """Count a fill, in quote currency, towards the tier; `move_tier` has been called for its time."""
+    unit = 1.0 if state.kind == 2 else price
+    state.day_volume[state.fee_day % _SLOTS] += lots * params.lot_size * params.contract_size * unit
+
+
+# -- margin
+
+
+@njit()
+def lot_value(state: Any, price: float) -> float:
+    """Return the value of one lot at a price, settlement currency."""
+    return state.lot_size * abs(unit_value(state, price))
+
+
+@njit()
+def own_equity(state: Any, mid: float) -> float:
+    """Return this instrument's equity at a mid; before there is one a perpetual's position has no value yet."""
+    if mid > 0.0:
+        return equity_at(state, mid)
+    return state.cash
+
+
+@njit()
+def maintenance_margin(state: Any, params: Any, mid: float) -> float:
+    """Return the maintenance margin of the position at a mid, settlement currency."""
+    if params.leverage == 0.0 or mid <= 0.0:
+        return 0.0
+    value = abs(state.position_lots) * lot_value(state, mid)
+    i = 0
+    while i < params.n_brackets - 1 and value > params.bracket_cap[i]:
+        i += 1
+    return max(0.0, value * params.bracket_rate[i] - params.bracket_less[i])
+
+
+@njit()
+def margin_excess(state: Any, params: Any, mid: float) -> float:
+    """Return how much of the account's equity at a mid lies above its maintenance margin."""
+    equity = own_equity(state, mid) + state.other_equity
+    return equity - maintenance_margin(state, params, mid) - state.other_maintenance
+
+
+@njit()
+def must_liquidate(state: Any, params: Any, mid: float) -> bool:
+    """Return whether equity at a mid is at or below maintenance margin, but for the rounding of the two."""
+    rounding = 1e-12 * abs(state.position_lots) * lot_value(state, mid)
+    return margin_excess(state, params, mid) <= rounding
+
+
+@njit()
+def available_margin(state: Any, mid: float) -> float:
+    """Return the account's equity that this instrument may use as margin."""
+    return own_equity(state, mid) + state.other_equity - state.other_margin
+
+
+@njit()
+def order_value(state: Any, side: int, price: float, mid: float) -> float:
+    """Return what one lot of an order counts as: its limit; through the mid, the larger of limit and mid."""
+    value = lot_value(state, price) if price > 0.0 else 0.0
+    if mid > 0.0 and side * (price - mid) > 0.0:
+        return max(value, lot_value(state, mid))
+    return value
+
+
+@njit()
+def initial_margin(state: Any, memory: Any, params: Any, mid: float, side: int, price: float, lots: int) -> float:
+    """Return the margin of position and live orders on the worse side, with one more order; 0 while margin is off.
+
+    Args:
+        state: STATE record.
+        memory: MEMORY record.
+        params: PARAMS record.
+        mid: the exchange's mid; 0: none yet.
+        side: +1 or -1, of the order to come.
+        price: its price.
+        lots: its quantity; 0: no order to come.
+    """
+    if params.leverage == 0.0:
+        return 0.0
+    own, live = at_own(memory.own), at_int(memory.live)
+    held = state.position_lots * lot_value(state, mid) if mid > 0.0 else 0.0
+    extra = lots * order_value(state, side, price, mid)
+    bids = extra if side > 0 else 0.0
+    asks = extra if side < 0 else 0.0
+    for i in range(state.n_live):
+        order = own[live[i]]
+        value = (order.qty_lots - order.filled_lots) * order_value(
+            state, order.side, order.price_ticks * params.tick_size, mid
+        )
+        if order.side > 0:
+            bids += value
+        else:
+            asks += value
+    return max(held + bids, asks - held) / params.leverage
+
+
+@njit()
+def margin_carries(state: Any, memory: Any, params: Any, side: int, price: float, lots: int, before: float) -> bool:
+    """Return whether the account carries one more order, given the margin it needed `before`."""
+    mid = state.row_mid
+    after = initial_margin(state, memory, params, mid, side, price, lots)
+    free = available_margin(state, mid)
+    return after <= before * (1.0 + _EPS) or after <= free + _EPS * max(1.0, abs(free))
+
+
+@njit()
+def allowed_lots(state: Any, params: Any, side: int, price: float, mid: float, lots: int) -> int:
+    """Return how many of `lots` margin allows the one order of a side (bars)."""
+    held = side * state.position_lots * lot_value(state, mid)
+    room = max(available_margin(state, mid) * params.leverage, abs(held)) - held
+    return min(lots, max(0, int(room / order_value(state, side, price, mid) + 1e-6)))
+
+
+# -- balances
+
+
+@njit()
+def reserved_cash(state: Any, memory: Any, params: Any) -> float:
+    """Return the cash that own live bids on spot hold."""
+    own, live = at_own(memory.own), at_int(memory.live)
+    total = 0.0
+    for i in range(state.n_live):
+        order = own[live[i]]
+        if order.side > 0:
+            total += (order.qty_lots - order.filled_lots) * unit_cost(params, order.price_ticks)
+    return total * (1.0 + max(state.maker_rate, 0.0))
+
+
+@njit()
+def free_cash(state: Any, memory: Any, params: Any) -> float:
+    """Return the cash that nothing holds: spot."""
+    return state.cash - reserved_cash(state, memory, params) - state.other_reserved
+
+
+@njit()
+def unit_cost(params: Any, price_ticks: int) -> float:
+    """Return the price of one lot on spot, fees apart."""
+    return price_ticks * params.tick_size * params.contract_size * params.lot_size
+
+
+@njit()
+def account(state: Any, memory: Any, params: Any) -> tuple[float, float, float, float]:
+    """Return what this instrument brings to its account, at the exchange's mid and in its settlement currency.
+
+    Returns:
+        equity, initial margin (position and live orders), maintenance margin, reserved cash (spot bids). Nothing of
+        the other instruments is in it.
+    """
+    mid = keep_mid(state, params.tick_size)
+    reserved = reserved_cash(state, memory, params) if params.spot != 0 else 0.0
+    return (
+        own_equity(state, mid),
+        initial_margin(state, memory, params, mid, 1, 0.0, 0),
+        maintenance_margin(state, params, mid),
+        reserved,
+    )
+
+
+# -- liquidation
+
+
+@njit()
+def _falls_at(state: Any, params: Any, mids: int) -> bool:
+    return must_liquidate(state, params, mids * 0.5 * params.tick_size)
+
+
+@njit()
+def find_triggers(state: Any, params: Any) -> None:
+    """Set the mids (half ticks) at which the account is liquidated, so that a row only compares with them.
+
+    To be called when anything but the mid has changed: a fill, a funding payment, the rest of the account (and then
+    `look_at_margin`, which does not wait for the mid to move).
+    """
+    state.liquidate_low = -NEVER
+    state.liquidate_high = NEVER
+    if params.leverage == 0.0 or state.position_lots == 0:
+        return
+    if state.last_mid <= 0.0 or must_liquidate(state, params, state.last_mid):
+        state.liquidate_low = NEVER  # there has been no mid yet, or it is there already: the next will do
+        return
+    mids = max(1, int(round(2.0 * state.last_mid * params.ticks_per_price)))
+    if state.position_lots > 0:
+        low, high = 0, mids
+        while high - low > 1:
+            middle = (low + high) >> 1
+            if _falls_at(state, params, middle):
+                low = middle
+            else:
+                high = middle
+        if low > 0:
+            state.liquidate_low = low
+        return
+    low, high = mids, 2 * mids
+    while high < _MAX_MIDS and not _falls_at(state, params, high):
+        low, high = high, 2 * high
+    if high >= _MAX_MIDS:
+        return
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if _falls_at(state, params, middle):
+            high = middle
+        else:
+            low = middle
+    state.liquidate_high = high
+
+
+@njit()
+def look_at_margin(state: Any, params: Any, ts_ns: int) -> None:
+    """Let the venue look at the margin once everything of `ts_ns` has happened."""
+    if params.leverage > 0.0 and ts_ns < state.margin_ns:
+        state.margin_ns = ts_ns
+        state.rest_ns = min(state.rest_ns, ts_ns)
+        state.stop_ns = min(state.stop_ns, ts_ns)

@@ -1,0 +1,133 @@
+"""What the venue does of its own accord at a given time: funding, and the liquidation of an account without margin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from marketmakerl.backtesting.account import find_triggers, look_at_margin, must_liquidate
+from marketmakerl.backtesting.book import keep_mid, level_lots
+from marketmakerl.backtesting.fills import fill, leave, mark
+from marketmakerl.backtesting.funding import at_funding
+from marketmakerl.backtesting.matching import next_level
+from marketmakerl.backtesting.orders import answer, end_order
+from marketmakerl.backtesting.records import OrderType, Status
+from marketmakerl.backtesting.tick_records import NEVER, Answer, Local, at_int, at_own
+from marketmakerl.core.jit import njit
+from marketmakerl.core.ledger import pay_funding
+from marketmakerl.risk.reasons import Reason
+
+# The venue's own order in the log: ours are numbered from 1.
+LIQUIDATION_ID = -1
+_NEW, _CANCELLED, _SENT = int(Status.NEW), int(Status.CANCELLED), int(Local.SENT)
+_EPS = 1e-6  # of a tick: float noise
+_MARKET, _ENDED, _LIQUIDATED = int(OrderType.MARKET), int(Answer.ENDED), int(Reason.LIQUIDATED)
+
+
+@njit()
+def funding_is_due(state: Any, params: Any) -> None:
+    """Let the position pay, at the mid; we know of it at once. Before the first mid there is nothing to pay on."""
+    rows = at_funding(params.funding_at)
+    rate = rows[state.funding_next].rate
+    state.funding_next += 1
+    state.funding_ns = NEVER
+    if state.funding_next < params.funding_rows:
+        state.funding_ns = rows[state.funding_next].ts_ns
+    mid = keep_mid(state, params.tick_size)
+    if state.position_lots != 0 and state.start_mark > 0.0 and mid > 0.0:
+        mark(state, mid)
+        state.local_cash -= pay_funding(state, rate)
+        look_at_margin(state, params, state.now_ns)
+
+
+@njit()
+def rows_to_liquidate(state: Any, memory: Any) -> int:
+    """Return how many rows a liquidation may need in the outputs."""
+    side = 0 if state.position_lots > 0 else 1
+    lots, n = abs(state.position_lots), state.n_live + 2
+    signed = next_level(state, memory, side, state.best[side])
+    while lots > 0 and signed > -NEVER:
+        lots -= level_lots(state, memory, side, abs(signed))
+        n += 1
+        signed = next_level(state, memory, side, signed - 1)
+    return n
+
+
+@njit()
+def margin_is_due(state: Any, memory: Any, params: Any) -> None:
+    """Look at the margin, now that everything of this time has happened: liquidate, or wait for the next trigger."""
+    mid = keep_mid(state, params.tick_size)
+    state.row_mid = mid
+    if state.position_lots != 0 and mid > 0.0 and must_liquidate(state, params, mid):
+        _liquidate(state, memory, params)
+    state.margin_ns = NEVER
+    find_triggers(state, params)
+
+
+@njit()
+def _liquidate(state: Any, memory: Any, params: Any) -> None:
+    """Cancel everything and close the position as taker; what the book cannot take goes at the last price reached."""
+    ts_ns = state.now_ns
+    _cancel_live(state, memory, params, ts_ns)
+    state.liquidated = 1
+    state.liquidations += 1
+    side = -1 if state.position_lots > 0 else 1
+    other = 0 if side < 0 else 1
+    lots = abs(state.position_lots)
+    slot = _venue_order(state, memory, side, lots, ts_ns)
+    exact = state.row_mid * params.ticks_per_price
+    price_ticks = max(1, int(np.floor(exact + _EPS) if side < 0 else np.ceil(exact - _EPS)))
+    signed = next_level(state, memory, other, state.best[other])
+    while lots > 0 and signed > -NEVER:
+        price_ticks = abs(signed)
+        taken = min(lots, level_lots(state, memory, other, price_ticks))
+        fill(state, memory, params, slot, ts_ns, taken, price_ticks, False)
+        lots -= taken
+        signed = next_level(state, memory, other, signed - 1)
+    if lots > 0:
+        fill(state, memory, params, slot, ts_ns, lots, price_ticks, False)
+
+
+@njit()
+def _cancel_live(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
+    """Cancel what rests, the oldest first."""
+    own, live = at_own(memory.own), at_int(memory.live)
+    while state.n_live > 0:
+        slot = live[0]
+        for i in range(1, state.n_live):
+            if own[live[i]].rest_seq < own[slot].rest_seq:
+                slot = live[i]
+        leave(state, memory, slot, ts_ns)
+        end_order(state, memory, params, slot, ts_ns, _CANCELLED, _LIQUIDATED)
+        answer(state, memory, params, slot, ts_ns, _ENDED, 0, 0, 0.0)
+
+
+@njit()
+def _venue_order(state: Any, memory: Any, side: int, lots: int, ts_ns: int) -> int:
+    """Make the market order that closes the position, as if it had arrived now; return its slot."""
+    state.n_free -= 1
+    slot = at_int(memory.free)[state.n_free]
+    order = at_own(memory.own)[np.uint64(slot)]
+    order.order_id = LIQUIDATION_ID
+    order.side = side
+    order.price_ticks = 0
+    order.qty_lots = lots
+    order.filled_lots = 0
+    order.submitted_ns = ts_ns
+    order.live_ns = 0
+    order.closed_ns = 0
+    order.status = _NEW
+    order.reason = _LIQUIDATED
+    order.order_type = _MARKET
+    order.joined_behind_lots = 0.0
+    order.local = _SENT
+    order.local_price_ticks = 0
+    order.local_qty_lots = lots
+    order.local_filled_lots = 0
+    order.in_flight = 0
+    order.taker = 1
+    state.takers += 1
+    state.orders += 1
+    state.submitted_lots += lots
+    return slot
