@@ -220,8 +220,8 @@ def trade(state: Any, memory: Any, params: Any, side: int, tick: int, lots: int,
 
 
 @njit()
-def move_queue(state: Any, memory: Any, params: Any, side: int, tick: int, old: int, new: int) -> None:
-    """Move own orders at a level up the queue after the level went from `old` to `new` lots."""
+def move_queue(state: Any, memory: Any, params: Any, side: int, tick: int, old: int, new: int, since_ns: int) -> None:
+    """Move own orders at a level up the queue after the level went from `old` to `new` lots (see `ahead_after`)."""
     if state.live_side[side] == 0:
         return
     own = at_own(memory.own)
@@ -230,7 +230,9 @@ def move_queue(state: Any, memory: Any, params: Any, side: int, tick: int, old: 
         slot = (at_int(memory.book)[side * size + (tick & (size - 1))] & SLOT_MASK) - 1
         while slot >= 0:
             order = own[slot]
-            order.ahead_lots = ahead_after(params, order.ahead_lots, old, new, order.traded_lots)
+            order.ahead_lots = ahead_after(
+                params, order.ahead_lots, old, new, order.traded_lots, since_ns, order.rested_ns
+            )
             order.traded_lots = 0
             slot = order.next - 1
         return
@@ -238,12 +240,16 @@ def move_queue(state: Any, memory: Any, params: Any, side: int, tick: int, old: 
     for i in range(state.n_live):
         order = own[live[i]]
         if order.price_ticks == tick and order.side == 1 - 2 * side:
-            order.ahead_lots = ahead_after(params, order.ahead_lots, old, new, order.traded_lots)
+            order.ahead_lots = ahead_after(
+                params, order.ahead_lots, old, new, order.traded_lots, since_ns, order.rested_ns
+            )
             order.traded_lots = 0
 
 
 @njit()
-def change_level(state: Any, memory: Any, params: Any, side: int, tick: int, new: int, ts_ns: int) -> None:
+def change_level(
+    state: Any, memory: Any, params: Any, side: int, tick: int, new: int, ts_ns: int, since_ns: int
+) -> None:
     """Set a recorded level, with all that follows for own orders on both sides: the slow path."""
     old = level_lots(state, memory, side, tick)
     if new > old:
@@ -251,7 +257,7 @@ def change_level(state: Any, memory: Any, params: Any, side: int, tick: int, new
         if state.own_best[1 - side] >= limit:
             fill_through(state, memory, params, 1 - side, limit, new - old, ts_ns)
     write_level(state, memory, side, tick, new)
-    move_queue(state, memory, params, side, tick, old, new)
+    move_queue(state, memory, params, side, tick, old, new, since_ns)
 
 
 @njit()
@@ -259,8 +265,8 @@ def best_becomes(state: Any, memory: Any, params: Any, side: int, tick: int, lot
     """Take a quote of the best price: what was better is gone."""
     signed = tick if side == 0 else -tick
     while state.best[side] > signed:
-        change_level(state, memory, params, side, abs(state.best[side]), 0, ts_ns)
-    change_level(state, memory, params, side, tick, lots, ts_ns)
+        change_level(state, memory, params, side, abs(state.best[side]), 0, ts_ns, -1)
+    change_level(state, memory, params, side, tick, lots, ts_ns, -1)
     _nobody_else(state, memory, side, signed + 1)
 
 
@@ -314,7 +320,7 @@ def _remove(state: Any, memory: Any, params: Any, side: int, tick: int, old: int
     signed = tick if side == 0 else -tick
     write_level(state, memory, side, tick, 0)
     if signed >= state.known[side]:
-        move_queue(state, memory, params, side, tick, old, 0)
+        move_queue(state, memory, params, side, tick, old, 0, -1)
 
 
 @njit()
@@ -435,6 +441,7 @@ def _rest(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
     order = at_own(memory.own)[np.uint64(slot)]
     side = 0 if order.side > 0 else 1
     order.traded_lots = 0
+    order.rested_ns = ts_ns
     order.ahead_lots = 0.0
     if params.queue != 2:
         if order.side * order.price_ticks >= state.known[side]:

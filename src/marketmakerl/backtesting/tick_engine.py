@@ -10,7 +10,7 @@ import numpy as np
 from marketmakerl.backtesting.engine import check_fees, opening_balance, order_size, target_lots
 from marketmakerl.backtesting.latency import LATENCY, Latency
 from marketmakerl.backtesting.order_script import OrderScript
-from marketmakerl.backtesting.queue import Queue
+from marketmakerl.backtesting.queue import FIFO, Queue
 from marketmakerl.backtesting.records import FILL, ORDER, SAMPLE, new_record
 from marketmakerl.backtesting.tick_records import (
     ANSWER,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 DEFAULT_INTERVAL_NS = 100_000_000
 _EQUITY_INTERVAL_NS = 1_000_000_000
+_NO_SINCE = np.zeros(0, np.int64)
 _WINDOW_TICKS = 1 << 17
 # Rows of a chunk: emptying them costs the kernel a way out, and from 4 MB on numpy asks for large pages.
 _CHUNK = 1 << 16
@@ -208,16 +209,23 @@ class TickEngine:
 
         Raises:
             DataFormatError: a row no tick tape may have (see `check_ticks`), or a time before the last fed.
+            ConfigError: queue "fifo" on a tape without `since_ns`.
         """
         if len(events) == 0:
             return
         check_ticks(events)
+        if self.queue.kind == FIFO and events.since_ns is None:
+            raise ConfigError(
+                'queue "fifo" needs a tape of single orders (EventTape.from_l3); this one holds only levels: '
+                'take "risk_averse", "log" or "power"'
+            )
         if int(events.ts_ns[0]) < int(self.state.last_ns):
             raise DataFormatError(f"events at {int(events.ts_ns[0])} come after those of {int(self.state.last_ns)}")
         columns = [
             np.asarray(column)
             for column in (events.ts_ns, events.local_ts_ns, events.price_ticks, events.qty_lots, events.kind)
         ]
+        columns.append(_NO_SINCE if events.since_ns is None else np.asarray(events.since_ns))
         self.state.row = 0
         self.state.last_ns = int(events.ts_ns[-1])
         self._run(columns, int(self.state.last_ns) - 1)
@@ -242,7 +250,7 @@ class TickEngine:
 
     def finish(self) -> None:
         """End the session: handle what is due at the last row, then let everything open expire."""
-        nothing = [np.zeros(0, np.int64)] * 4 + [np.zeros(0, np.int8)]
+        nothing = [*[np.zeros(0, np.int64)] * 4, np.zeros(0, np.int8), _NO_SINCE]
         self._run(nothing, int(self.state.last_ns))
         while finish(self.state, self._memory, self._params) != Stop.DONE:
             self._make_room()

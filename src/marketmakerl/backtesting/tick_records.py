@@ -89,7 +89,8 @@ OWN = np.dtype(
         ("joined_behind_lots", "f8"),
         ("ahead_lots", "f8"),  # market quantity in front of it now
         ("traded_lots", "i8"),  # traded at its price since the level's last update
-        ("rest_seq", "i8"),  # time priority
+        ("rest_seq", "i8"),  # time priority among own orders
+        ("rested_ns", "i8"),  # when it took its place in the queue
         ("next", "i8"),  # slot + 1 of the next own order at its level; 0: none
         ("live_at", "i8"),  # its place in the list of live orders
         ("local", "i8"),  # Local

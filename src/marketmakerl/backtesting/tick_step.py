@@ -169,7 +169,9 @@ def _see(state: Any, memory: Any, now_ns: int) -> None:
 
 
 @njit()
-def _slow_row(state: Any, memory: Any, params: Any, kind: int, more: bool, tick: int, lots: int, ts_ns: int) -> bool:
+def _slow_row(
+    state: Any, memory: Any, params: Any, kind: int, more: bool, tick: int, lots: int, ts_ns: int, since_ns: int
+) -> bool:
     """Apply a row that the fast path leaves alone; return False, with nothing changed, if an array is too small."""
     if not _has_room(state, memory, state.n_live + 2):
         return False
@@ -188,7 +190,7 @@ def _slow_row(state: Any, memory: Any, params: Any, kind: int, more: bool, tick:
         if state.mode != _IN_GAP:
             if state.mode == _IN_SNAPSHOT and lots > 0:
                 state.named_worst[side] = min(state.named_worst[side], signed)
-            change_level(state, memory, params, side, tick, lots, ts_ns)
+            change_level(state, memory, params, side, tick, lots, ts_ns, since_ns)
     elif kind >> 1 == _BBO_PAIR:
         if state.mode == _IN_GAP and state.depth_seen == 0:
             state.mode = _OPENING
@@ -360,6 +362,7 @@ ADVANCE_SIGNATURE = types.int64(
     types.Array(types.int64, 1, "C", readonly=True),
     types.Array(types.int64, 1, "C", readonly=True),
     types.Array(types.int8, 1, "C", readonly=True),
+    types.Array(types.int64, 1, "C", readonly=True),
     types.int64,
 )
 
@@ -378,6 +381,7 @@ def advance(
     price_ticks: Any,
     qty_lots: Any,
     kind: Any,
+    since_ns: Any,
     until_ns: int,
 ) -> int:
     """Go on from `state.row` to the end of the columns, then through what is due up to `until_ns`.
@@ -395,6 +399,7 @@ def advance(
         price_ticks: int64[n].
         qty_lots: int64[n].
         kind: int8[n], a `Kind` with or without `MORE`.
+        since_ns: int64[n], see `EventTape`; int64[0] where the tape has no single orders.
         until_ns: the caller promises that no row before or at this time will follow.
 
     Returns:
@@ -404,6 +409,7 @@ def advance(
         AssertionError: an order took an illegal step, which is a bug.
     """
     n = len(ts_ns)
+    by_order = len(since_ns) == n
     i = state.row
     if i == 0 and n > 0 and state.clock_ns == NEVER and params.interval_ns > 0:
         state.clock_ns = ts_ns[0] + params.interval_ns
@@ -482,7 +488,7 @@ def advance(
                         break
                     state.row_mid = keep_mid(state, params.tick_size)
                     state.dirty = dirty
-                    change_level(state, memory, params, side, tick, lots, now)
+                    change_level(state, memory, params, side, tick, lots, now, -1)
                     dirty = state.dirty
                     stop = state.stop_ns
                     others = min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns)
@@ -500,12 +506,14 @@ def advance(
                     elif signed < worst[side] and lots > 0:
                         worst[side] = signed
                     if old & SLOT_MASK != 0:
-                        move_queue(state, memory, params, side, tick, old >> SLOT_BITS, lots)
+                        since = since_ns[row] if by_order else -1
+                        move_queue(state, memory, params, side, tick, old >> SLOT_BITS, lots, since)
             elif pair == _TRADE_PAIR and k != _TRADE and own_best[side] < signed:
                 state.trades += 1
             else:
                 state.dirty = dirty
-                if not _slow_row(state, memory, params, k, code >= _MORE, tick, lots, now):
+                since = since_ns[row] if by_order else -1
+                if not _slow_row(state, memory, params, k, code >= _MORE, tick, lots, now, since):
                     room = False
                     break
                 dirty = state.dirty
