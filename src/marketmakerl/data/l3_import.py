@@ -222,47 +222,56 @@ class _Writer:
         place = event.place
         if event.what == REST:
             if place.taken == 0:
-                self._show(place, place.lots, event, seq)
+                self._show(place, place.lots, event.row, seq)
         elif event.what == CANCEL:
-            self._shrink(place, event.lots, event, seq)
-        elif event.taker:
-            place.taken -= event.lots
-            place.lots -= event.lots
-            if place.taken == 0 and place.lots > 0:
-                self._show(place, place.lots, event, seq)
+            self._shrink(place, event.lots, event.row, seq)
         else:
-            self._step(event.row)
-            kind = Kind.TRADE_SELL if place.side > 0 else Kind.TRADE_BUY
-            more = MORE if place.shown else 0
-            self.rows.append((self._now, place.price, event.lots, kind | more, -1, seq))
-            if place.shown == 0:
-                place.lots -= event.lots
-                return
-            if place.first_fill_ns < 0:
-                place.first_fill_ns = self._now
-            place.filled += event.lots
-            self._set(place, event.lots, seq)
+            event.played = True
+            if not event.taker:
+                self._execute(place, event, seq)
+            halves = (event, event.other)
+            taker = next((half for half in halves if half is not None and half.taker), None)
+            # What is left of a taker must not stand in the book before all it took has left it.
+            if taker is not None and all(half is not None and half.played for half in halves):
+                taker.place.taken -= taker.lots
+                taker.place.lots -= taker.lots
+                if taker.place.taken == 0 and taker.place.lots > 0:
+                    taker.place.took_first = True
+                    self._show(taker.place, taker.place.lots, event.row, seq)
+
+    def _execute(self, place: Place, event: Event, seq: int) -> None:
+        """Write a maker's execution: the trade, and the level it leaves behind."""
+        self._step(event.row)
+        kind = Kind.TRADE_SELL if place.side > 0 else Kind.TRADE_BUY
+        more = MORE if place.shown else 0
+        self.rows.append((self._now, place.price, event.lots, kind | more, -1, seq))
+        if place.shown == 0:  # the log has it filled before it can have come to rest
+            place.lots -= event.lots
+            return
+        if place.first_fill_ns < 0:
+            place.first_fill_ns = self._now
+        place.filled += event.lots
+        self._set(place, event.lots, seq)
 
     def _step(self, row: int) -> None:
         self._now = max(self._now + 1, self._ts[row])
 
-    def _show(self, place: Place, lots: int, event: Event, seq: int) -> None:
-        self._step(event.row)
+    def _show(self, place: Place, lots: int, row: int, seq: int) -> None:
+        self._step(row)
         levels, best = self._levels[place.side], self._best[place.side]
         place.ahead = levels.get(place.price, 0)
         place.behind_best = 0 if best is None else place.side * (best - place.price)
-        place.took_first = event.what != REST
         place.since_ns, place.shown, place.lots = self._now, lots, lots
         levels[place.price] = place.ahead + lots
         if best is None or place.side * place.price > place.side * best:
             self._best[place.side] = place.price
         self._add(place.side, place.price, more=False, since=-1, seq=seq)
 
-    def _shrink(self, place: Place, lots: int, event: Event, seq: int) -> None:
+    def _shrink(self, place: Place, lots: int, row: int, seq: int) -> None:
         if place.shown == 0:
             place.lots -= lots
             return
-        self._step(event.row)
+        self._step(row)
         place.cancelled = True
         self._set(place, lots, seq)
 

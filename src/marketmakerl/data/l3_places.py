@@ -57,13 +57,25 @@ class Place:
 
 @dataclass(slots=True)
 class Event:
-    """What a row did to a place: REST (lots: all of it), CANCEL or FILL; `taker`: the filled order came last."""
+    """What a row did to a place.
+
+    Attributes:
+        row: of the log.
+        place: whose.
+        what: REST (lots: all of it), CANCEL or FILL.
+        lots: how many.
+        taker: an execution of the order that came last.
+        other: the other half of an execution, if the log has it.
+        played: set when the book is played.
+    """
 
     row: int
     place: Place
     what: int
     lots: int
     taker: bool = False
+    other: Event | None = None
+    played: bool = False
 
 
 def follow(log: dict[str, Ints], what: str, report: ImportReport) -> tuple[list[Place], list[Event]]:
@@ -211,6 +223,7 @@ def pair(events: list[Event], ts_ns: Ints, report: ImportReport) -> None:
             open_fills[side].append(event)
             continue
         others.remove(other)
+        event.other, other.other = other, event
         for late in (event, other):
             if late.lots == UNKNOWN:
                 late.lots = max(event.lots, other.lots)
