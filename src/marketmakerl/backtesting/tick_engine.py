@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 DEFAULT_INTERVAL_NS = 100_000_000
 _EQUITY_INTERVAL_NS = 1_000_000_000
-_NO_SINCE = np.zeros(0, np.int64)
 _WINDOW_TICKS = 1 << 17
 # Rows of a chunk: emptying them costs the kernel a way out, and from 4 MB on numpy asks for large pages.
 _CHUNK = 1 << 16
@@ -187,6 +186,7 @@ class TickEngine:
             "script": self._script if len(self._script) else np.zeros(1, SCRIPT),
             "latency": series if series is not None else np.zeros(1, LATENCY),
         }
+        self._since: Any = None  # the column of the rows under way
         self._params.latencies = 0 if series is None else len(series)
         self._outputs = {name: np.empty(_CHUNK, dtype) for name, dtype in _OUTPUTS}
         self._kept: dict[str, list[Any]] = {name: [] for name, _ in _OUTPUTS}
@@ -199,7 +199,11 @@ class TickEngine:
             setattr(memory, name, address_of(array))
         for name, array in self._outputs.items():
             setattr(memory, f"{name}_cap", len(array))
+        memory.since = self._since_address()
         self._memory = memory
+
+    def _since_address(self) -> int:
+        return 0 if self._since is None else address_of(self._since)
 
     def feed(self, events: EventTape) -> None:
         """Go on through `events`, which follow those fed before.
@@ -225,7 +229,8 @@ class TickEngine:
             np.asarray(column)
             for column in (events.ts_ns, events.local_ts_ns, events.price_ticks, events.qty_lots, events.kind)
         ]
-        columns.append(_NO_SINCE if events.since_ns is None else np.asarray(events.since_ns))
+        self._since = None if events.since_ns is None else np.ascontiguousarray(events.since_ns)
+        self._memory.since = self._since_address()
         self.state.row = 0
         self.state.last_ns = int(events.ts_ns[-1])
         self._run(columns, int(self.state.last_ns) - 1)
@@ -250,7 +255,7 @@ class TickEngine:
 
     def finish(self) -> None:
         """End the session: handle what is due at the last row, then let everything open expire."""
-        nothing = [*[np.zeros(0, np.int64)] * 4, np.zeros(0, np.int8), _NO_SINCE]
+        nothing = [np.zeros(0, np.int64)] * 4 + [np.zeros(0, np.int8)]
         self._run(nothing, int(self.state.last_ns))
         while finish(self.state, self._memory, self._params) != Stop.DONE:
             self._make_room()

@@ -300,13 +300,13 @@ PARAMS = np.dtype(
     ],
     align=True,
 )
-# Addresses of the arrays, and how many rows the output buffers hold.
+# Addresses of the arrays (since: the column of the rows handed in; 0: they have none), and how many rows the output buffers hold.
 MEMORY = np.dtype(
     [
         (name, "i8")
         for name in (
             "own", "free", "live", "work", "want", "book", "far_ticks", "far_lots", "requests", "answers", "tops",
-            "pending", "script", "latency", "fills", "orders", "samples", "markouts",
+            "pending", "script", "latency", "since", "fills", "orders", "samples", "markouts",
             "fills_cap", "orders_cap", "samples_cap", "markouts_cap",
         )
     ],

@@ -169,6 +169,15 @@ def _see(state: Any, memory: Any, now_ns: int) -> None:
 
 
 @njit()
+def _since(memory: Any, row: int) -> int:
+    """Return when the order that a row took from its level had come there, -1 if the tape does not say."""
+    if memory.since == 0:
+        return -1
+    since: int = at_int(memory.since)[row]
+    return since
+
+
+@njit()
 def _slow_row(
     state: Any, memory: Any, params: Any, kind: int, more: bool, tick: int, lots: int, ts_ns: int, since_ns: int
 ) -> bool:
@@ -362,7 +371,6 @@ ADVANCE_SIGNATURE = types.int64(
     types.Array(types.int64, 1, "C", readonly=True),
     types.Array(types.int64, 1, "C", readonly=True),
     types.Array(types.int8, 1, "C", readonly=True),
-    types.Array(types.int64, 1, "C", readonly=True),
     types.int64,
 )
 
@@ -381,7 +389,6 @@ def advance(
     price_ticks: Any,
     qty_lots: Any,
     kind: Any,
-    since_ns: Any,
     until_ns: int,
 ) -> int:
     """Go on from `state.row` to the end of the columns, then through what is due up to `until_ns`.
@@ -399,7 +406,6 @@ def advance(
         price_ticks: int64[n].
         qty_lots: int64[n].
         kind: int8[n], a `Kind` with or without `MORE`.
-        since_ns: int64[n], see `EventTape`; int64[0] where the tape has no single orders.
         until_ns: the caller promises that no row before or at this time will follow.
 
     Returns:
@@ -409,7 +415,6 @@ def advance(
         AssertionError: an order took an illegal step, which is a bug.
     """
     n = len(ts_ns)
-    by_order = len(since_ns) == n
     i = state.row
     if i == 0 and n > 0 and state.clock_ns == NEVER and params.interval_ns > 0:
         state.clock_ns = ts_ns[0] + params.interval_ns
@@ -506,14 +511,12 @@ def advance(
                     elif signed < worst[side] and lots > 0:
                         worst[side] = signed
                     if old & SLOT_MASK != 0:
-                        since = since_ns[row] if by_order else -1
-                        move_queue(state, memory, params, side, tick, old >> SLOT_BITS, lots, since)
+                        move_queue(state, memory, params, side, tick, old >> SLOT_BITS, lots, _since(memory, row))
             elif pair == _TRADE_PAIR and k != _TRADE and own_best[side] < signed:
                 state.trades += 1
             else:
                 state.dirty = dirty
-                since = since_ns[row] if by_order else -1
-                if not _slow_row(state, memory, params, k, code >= _MORE, tick, lots, now, since):
+                if not _slow_row(state, memory, params, k, code >= _MORE, tick, lots, now, _since(memory, row)):
                     room = False
                     break
                 dirty = state.dirty

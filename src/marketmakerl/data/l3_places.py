@@ -109,7 +109,7 @@ def follow(log: dict[str, Ints], what: str, report: ImportReport) -> tuple[list[
 def _broken(log: dict[str, Ints], what: str, report: ImportReport) -> set[int]:
     """Return the orders that cannot be followed: created after their end, or in the log's time but never created."""
     ids, first = np.unique(log["id"], return_index=True)
-    created, at, times = np.unique(log["id"][log["action"] == _CREATE], return_index=True, return_counts=True)
+    created, _, times = np.unique(log["id"][log["action"] == _CREATE], return_index=True, return_counts=True)
     if (times > 1).any():
         raise DataQualityError(f"{what}: order {created[np.argmax(times > 1)]} is created twice")
     begins = log["action"][first] == _CREATE
@@ -139,7 +139,9 @@ class _Walk:
         self.places: list[Place] = []
         self.events: list[Event] = []
 
-    def take(self, row: int, line: int, order_id: int, action: int, side: int, price: int, qty: int, filled: int) -> None:
+    def take(
+        self, row: int, line: int, order_id: int, action: int, side: int, price: int, qty: int, filled: int
+    ) -> None:
         """Follow one row."""
         if action == _CREATE:
             if qty == 0:
@@ -155,18 +157,11 @@ class _Walk:
             place, left = known
         if side != place.side:
             raise DataQualityError(f"{self._what}, row {line - 1}: order {order_id} changes its side")
-        if left == UNKNOWN:
-            self.events.append(Event(row, place, FILL, UNKNOWN))
-            left = qty
-        else:
-            left = self._execute(row, line, place, left, qty, filled)
+        left = self._execute(row, line, place, left, qty, filled)
         if action == _DELETE:
             self._leave(row, line, place, left, qty)
         elif qty > left or price != place.price:
-            if left:
-                self.events.append(Event(row, place, CANCEL, left))
-            if qty:
-                self._settle(row, order_id, side, price, qty)
+            self._move(row, place, left, price, qty)
         else:
             if qty < left:
                 self.events.append(Event(row, place, CANCEL, left - qty))
@@ -174,6 +169,9 @@ class _Walk:
 
     def _execute(self, row: int, line: int, place: Place, left: int, qty: int, filled: int) -> int:
         """Note an execution and return what it left."""
+        if left == UNKNOWN:
+            self.events.append(Event(row, place, FILL, UNKNOWN))
+            return qty
         if filled < 0:
             filled = left - qty
         if filled < 0 or filled > left:
@@ -194,6 +192,15 @@ class _Walk:
             self.events.append(Event(row, place, CANCEL, left))
         self._live.pop(place.order_id, None)
         self.gone.add(place.order_id)
+
+    def _move(self, row: int, place: Place, left: int, price: int, qty: int) -> None:
+        """Let an order lose its place, by another price or by more quantity."""
+        if left:
+            self.events.append(Event(row, place, CANCEL, left))
+        if qty:
+            self._settle(row, place.order_id, place.side, price, qty)
+        else:
+            self._live[place.order_id] = place, 0
 
     def _settle(self, row: int, order_id: int, side: int, price: int, qty: int) -> None:
         place = Place(order_id, side, price, qty, row)

@@ -212,8 +212,8 @@ def _forget(order: int, side: int, best: Ints, ends: Ints, live: Ints, live_at: 
         best[side] -= 1 - 2 * side
 
 
-# One loop over events: each depends on the book that those before it left. Only + - * / and % inside, which are exact,
-# so that compiled and plain Python give the same bytes.
+# One loop over events: each depends on the book that those before it left, and its parts share all of it. Only + - * /
+# and % inside, which are exact, so that compiled and plain Python give the same bytes.
 @njit()
 def _play(
     limit_per_s: float,
@@ -232,8 +232,12 @@ def _play(
     """Play the market and write its log; return how many rows and trades there are, (-1, 0) out of prices.
 
     Args:
-        limit_per_s, market_per_s, cancel_per_s, depth, log_takers: see `L3Market`.
+        limit_per_s: see `L3Market`, as for the next two.
+        market_per_s: each side.
+        cancel_per_s: each order.
         cancels: index into `CANCELS`.
+        depth: `depth_ticks`.
+        log_takers: 1: the log of orders holds market orders too.
         waits: float64[n], standard exponential.
         draws: float64[n, 2], uniform.
         limits: int64[n + orders of the opening book], lots of limit orders.
@@ -250,7 +254,8 @@ def _play(
     best = np.array([_LEVELS // 2 - 1, _LEVELS // 2])
     count, at = np.zeros(3, np.int64), np.zeros(3, np.int64)  # live bids, asks, both; rows, trades, both
     made, takers = 0, most
-    clock, ts = 0.0, np.int64(0)
+    ts: Any = 0
+    clock = 0.0
     limit_rate, market_rate = 2.0 * depth * limit_per_s, 2.0 * market_per_s
     for step in range(-opening, n):
         if step < 0:

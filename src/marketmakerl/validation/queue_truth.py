@@ -6,9 +6,9 @@ the model of the twin's place in the queue can be held against, and `fifo`, whic
 
 What is compared: whether there was an execution within 1 s, 10 s and 60 s, and at all. A cancelled order says nothing
 about what would have come later, and cancels are no accident (people flee from what is coming), so neither a survival
-curve nor any other completion is tried: of a cancelled order both it and its twin count up to the cancel. A filled order
-is known to be filled at every later time, so its twin goes on: one that is a moment late within the horizon is no
-error, and "at all" gives it a minute more than the real order had.
+curve nor any other completion is tried: of a cancelled order both it and its twin count up to the cancel. A filled
+order is known to be filled at every later time, so its twin goes on: one that is a moment late within the horizon is
+no error, and "at all" gives it a minute more than the real order had.
 
 Twins take nothing from one another beyond a lot, which in a log of a fine lot is nothing.
 """
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+    import pandas as pd
 
+    from marketmakerl.core.instrument import Instrument
     from marketmakerl.data.tape import EventTape
 
     Ints = npt.NDArray[np.int64]
@@ -224,9 +226,9 @@ def _rank(rows: list[dict[str, Any]]) -> None:
 
 
 def queue_truth(
-    orders_df: Any,
-    trades_df: Any,
-    instrument: Any,
+    orders_df: pd.DataFrame,
+    trades_df: pd.DataFrame | None,
+    instrument: Instrument,
     artifacts: Path,
     *,
     config: QueueTruthConfig | None = None,
@@ -238,9 +240,13 @@ def queue_truth(
     """Measure the queue models on a recorded L3 log and write the study's artifacts.
 
     Args:
-        orders_df, trades_df, instrument, tier, source: see `EventTape.from_l3`.
+        orders_df: see `EventTape.from_l3`, as for the next two.
+        trades_df: or None.
+        instrument: tick and lot.
         artifacts: the artifacts folder.
         config: how to measure.
+        tier: of the data.
+        source: names the log.
         data: one entry a file, for the manifest.
         clock: where the run id's time comes from.
 
