@@ -95,6 +95,7 @@ def open_engine(script, params: Params, **options):
         "log": lambda: Queue.log(variant=variant),
         "front": Queue.front,
         "risk_averse": Queue.risk_averse,
+        "fifo": Queue.fifo,
     }[params.queue.rstrip("2")]()
     if isinstance(params, VenueParams):
         options |= venue_of(params)
@@ -147,10 +148,11 @@ def venue_of(params: VenueParams) -> dict:
 def tape_of(rows, params: Params):
     from marketmakerl import EventTape
 
-    columns = np.array(rows, np.int64).reshape(-1, 5).T
+    columns = np.array(rows, np.int64).T if rows else np.zeros((5, 0), np.int64)
+    since = np.ascontiguousarray(columns[5]) if len(columns) > 5 else None
     ts, local, price, lots = (np.ascontiguousarray(column) for column in columns[:4])
     meta = {"clock": "ticks", "tier": "T2", "source": "test"}
-    return EventTape(instrument_of(params), ts, local, price, lots, columns[4].astype(np.int8), meta=meta)
+    return EventTape(instrument_of(params), ts, local, price, lots, columns[4].astype(np.int8), meta, since)
 
 
 def played(engine, fills=None, orders=None) -> Played:

@@ -22,7 +22,7 @@ from oracles.tick_venue import VenueParams
 T0 = 1_700_000_000_000_000_000
 TICK, LOT = Fraction(1, 2), Fraction(1, 4)
 WINDOW = 64  # ticks of book in fast memory: a jump leaves it
-QUEUES = ("risk_averse", "log", "log2", "power", "power2", "front")
+QUEUES = ("risk_averse", "log", "log2", "power", "power2", "front", "fifo")
 FEEDS = ("depth", "bbo", "snapshots", "mixed", "both")  # both: depth and best prices, no snapshots, no gaps
 DEPTHS, BESTS = (Kind.DEPTH_BID, Kind.DEPTH_ASK), (Kind.BBO_BID, Kind.BBO_ASK)
 TRADES = (Kind.TRADE_SELL, Kind.TRADE_BUY, Kind.TRADE)
@@ -169,7 +169,13 @@ latencies = st.sampled_from(["none", "constant", "series"])
 def draw(seed: int, shape: Shape, kind: str, queue: str, latency: str) -> tuple[list[tuple], list[tuple], Params]:
     rng = random.Random(seed)
     params = draw_params(rng, kind, queue, latency)
-    return *Market(rng, shape).draw(), params
+    rows, script = Market(rng, shape).draw()
+    return with_since(rng, rows), script, params
+
+
+def with_since(rng: random.Random, rows: list[tuple]) -> list[tuple]:
+    """Say of every row when its order took its place: any time up to the row's own, or before the tape began."""
+    return [(*row, rng.choice((-1, rng.randint(T0, row[0]), row[0]))) for row in rows]
 
 
 def same(got, wanted) -> None:
@@ -277,7 +283,8 @@ def test_they_agree_on_little(tape, acts, queue, kind, entry, response):
         ts += step
         last = len(message) - 1
         rows += [
-            (ts, ts, price, lots, int(k) | (MORE if i < last else 0)) for i, (price, lots, k) in enumerate(message)
+            (ts, ts, price, lots, int(k) | (MORE if i < last else 0), max(T0, ts - 2))
+            for i, (price, lots, k) in enumerate(message)
         ]
     script, ts, sent = [], T0, 0
     for step, (what, *rest) in acts:

@@ -49,6 +49,7 @@ class Order:
     reason: str = "NONE"
     live_ns: int = 0  # when it first came to rest; 0: never
     closed_ns: int = 0
+    rested_ns: int = 0  # when it took the place it has now
     ahead: float = 0.0
     credit: int = 0
 
@@ -68,7 +69,7 @@ class Params:
     cash: Fraction = Fraction(10**9)
     lots: int = 0
     first_price: Fraction = Fraction(0)  # what opening lots of a perpetual were entered at
-    queue: str = "risk_averse"  # front | risk_averse | log | log2 | power | power2
+    queue: str = "risk_averse"  # front | risk_averse | log | log2 | power | power2 | fifo
     exponent: float = 3.0
     latency: list[tuple[int, int, int]] = field(default_factory=lambda: [(0, 0, 0)])  # (ts, entry, response)
     feed_offset: int = 0
@@ -80,7 +81,7 @@ def run(
     params: Params,
     engine: type[TickOracle] | None = None,
 ) -> TickOracle:
-    """Rows are (ts, local_ts, price, qty, kind); actions ("submit", ts, side, price, qty, type),
+    """Rows are (ts, local_ts, price, qty, kind) and, for fifo, since; actions ("submit", ts, side, price, qty, type),
     ("cancel", ts, order_id) and ("replace", ts, order_id, price, qty), in order of time.
     """  # fmt: skip
     it = (engine or TickOracle)(params, script)
@@ -98,6 +99,7 @@ class TickOracle:
         self.book: dict[int, dict[int, int]] = {1: {}, -1: {}}
         self.known = {1: NOTHING, -1: NOTHING}
         self.gap = self.depth_seen = self.snapshot_seen = False
+        self.since = -1  # when the order of the row under way took its place
         self.named: dict[int, set[int]] | None = None  # levels that the snapshot under way has named
         self.mid: Fraction | None = None  # in ticks
         self.crossed = False  # at the end of the last message
@@ -186,8 +188,8 @@ class TickOracle:
     def best(self, side: int) -> int | None:
         return max(self.book[side], key=lambda price: side * price, default=None)
 
-    def row(self, ts: int, local_ts: int, price: int, qty: int, kind: int) -> None:
-        self.now = ts
+    def row(self, ts: int, local_ts: int, price: int, qty: int, kind: int, since: int = -1) -> None:
+        self.now, self.since = ts, since
         more, kind = kind & MORE, kind & 63
         seen = local_ts + self.p.feed_offset
         self.count["receipt_clamped"] += seen < max(ts, self.local)
@@ -203,6 +205,7 @@ class TickOracle:
         elif kind in DEPTH:
             self.depth(DEPTH[kind], price, qty)
         elif kind in BBO:
+            self.since = -1  # what a better price left behind was there before
             self.bbo(BBO[kind], price, qty)
         elif kind in TRADES:
             self.count["trades"] += 1
@@ -213,6 +216,7 @@ class TickOracle:
         if more:
             return
         if self.named is not None:
+            self.since = -1
             self.end_snapshot()
             self.take_mid()
         bid, ask = self.best(1), self.best(-1)
@@ -286,6 +290,9 @@ class TickOracle:
             return
         if ahead > old or d <= 0 or self.p.queue == "risk_averse":
             order.ahead = min(ahead, new)
+            return
+        if self.p.queue == "fifo":
+            order.ahead = max(0, min(ahead - d if self.since <= order.rested_ns else ahead, new))
             return
         f_back, f_ahead, f_both = self.weight(back), self.weight(ahead), self.weight(back + ahead)
         below = f_both if self.p.queue.endswith("2") else f_back + f_ahead
@@ -451,6 +458,7 @@ class TickOracle:
     def rest(self, order: Order) -> None:
         order.status = "PARTIALLY_FILLED" if order.filled else "LIVE"
         order.live_ns = order.live_ns or self.now
+        order.rested_ns = self.now
         order.credit = 0
         known = order.side * order.price >= self.known[order.side]
         order.ahead = float(self.book[order.side].get(order.price, 0)) if known else UNKNOWN

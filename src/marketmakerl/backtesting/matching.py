@@ -90,35 +90,40 @@ def trade(state: Any, memory: Any, params: Any, side: int, tick: int, lots: int,
 
 
 @njit()
-def move_linked(memory: Any, params: Any, first: int, old: int, new: int) -> None:
+def move_linked(memory: Any, params: Any, first: int, old: int, new: int, since_ns: int) -> None:
     """Move the own orders of one level's list (`first`: slot + 1 of the oldest) after it went from `old` to `new`."""
     own = at_own(memory.own)
     while first > 0:
         order = own[np.uint64(first - 1)]
-        order.ahead_lots = ahead_after(params, order.ahead_lots, old, new, order.traded_lots)
+        order.ahead_lots = ahead_after(params, order.ahead_lots, old, new, order.traded_lots, since_ns, order.rested_ns)
         order.traded_lots = 0
         first = order.next
 
 
 @njit()
-def move_queue(state: Any, memory: Any, params: Any, side: int, tick: int, old: int, new: int) -> None:
-    """Move own orders at a level up the queue after the level went from `old` to `new` lots."""
+def move_queue(state: Any, memory: Any, params: Any, side: int, tick: int, old: int, new: int, since_ns: int) -> None:
+    """Move own orders at a level up the queue after the level went from `old` to `new` lots (see `ahead_after`)."""
     if state.live_side[side] == 0:
         return
     if 0 <= tick - state.low_ticks < (1 << state.window_bits):
         size = 1 << state.window_bits
-        move_linked(memory, params, at_int(memory.book)[side * size + (tick & (size - 1))] & SLOT_MASK, old, new)
+        first = at_int(memory.book)[side * size + (tick & (size - 1))] & SLOT_MASK
+        move_linked(memory, params, first, old, new, since_ns)
         return
     own, live = at_own(memory.own), at_int(memory.live)
     for i in range(state.n_live):
         order = own[live[i]]
         if order.price_ticks == tick and order.side == 1 - 2 * side:
-            order.ahead_lots = ahead_after(params, order.ahead_lots, old, new, order.traded_lots)
+            order.ahead_lots = ahead_after(
+                params, order.ahead_lots, old, new, order.traded_lots, since_ns, order.rested_ns
+            )
             order.traded_lots = 0
 
 
 @njit()
-def change_level(state: Any, memory: Any, params: Any, side: int, tick: int, new: int, ts_ns: int) -> None:
+def change_level(
+    state: Any, memory: Any, params: Any, side: int, tick: int, new: int, ts_ns: int, since_ns: int
+) -> None:
     """Set a recorded level, with all that follows for own orders on both sides: the slow path."""
     old = level_lots(state, memory, side, tick)
     if new > old:
@@ -126,7 +131,7 @@ def change_level(state: Any, memory: Any, params: Any, side: int, tick: int, new
         if state.own_best[1 - side] >= limit:
             fill_through(state, memory, params, 1 - side, limit, new - old, ts_ns)
     write_level(state, memory, side, tick, new)
-    move_queue(state, memory, params, side, tick, old, new)
+    move_queue(state, memory, params, side, tick, old, new, since_ns)
 
 
 @njit()
@@ -134,8 +139,8 @@ def best_becomes(state: Any, memory: Any, params: Any, side: int, tick: int, lot
     """Take a quote of the best price: what was better is gone."""
     signed = tick if side == 0 else -tick
     while state.best[side] > signed:
-        change_level(state, memory, params, side, abs(state.best[side]), 0, ts_ns)
-    change_level(state, memory, params, side, tick, lots, ts_ns)
+        change_level(state, memory, params, side, abs(state.best[side]), 0, ts_ns, -1)
+    change_level(state, memory, params, side, tick, lots, ts_ns, -1)
     _nobody_else(state, memory, side, signed + 1)
 
 
@@ -189,7 +194,7 @@ def _remove(state: Any, memory: Any, params: Any, side: int, tick: int, old: int
     signed = tick if side == 0 else -tick
     write_level(state, memory, side, tick, 0)
     if signed >= state.known[side]:
-        move_queue(state, memory, params, side, tick, old, 0)
+        move_queue(state, memory, params, side, tick, old, 0, -1)
 
 
 @njit()
@@ -357,6 +362,7 @@ def _rest(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
     order = at_own(memory.own)[np.uint64(slot)]
     side = 0 if order.side > 0 else 1
     order.traded_lots = 0
+    order.rested_ns = ts_ns
     order.ahead_lots = 0.0
     if params.queue != 2:
         if order.side * order.price_ticks >= state.known[side]:

@@ -9,18 +9,18 @@ from typing import Any
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.jit import njit
 
-RISK_AVERSE, PROBABILISTIC, FRONT = 0, 1, 2
+RISK_AVERSE, PROBABILISTIC, FRONT, FIFO = 0, 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
     """How an order moves up when quantity in its level is cancelled. Trades always consume the queue in front first.
 
-    Build one with `risk_averse`, `log`, `power` or `front`, or by name: "risk_averse", "log", "log2", "power",
-    "power2", "front".
+    Build one with `risk_averse`, `log`, `power`, `front` or `fifo`, or by name: "risk_averse", "log", "log2", "power",
+    "power2", "front", "fifo".
 
     Attributes:
-        kind: 0 risk-averse, 1 probabilistic, 2 front.
+        kind: 0 risk-averse, 1 probabilistic, 2 front, 3 first in, first out.
         exponent: of the power model; 0 for the logarithm.
         variant: 1 or 2, see `log`.
     """
@@ -56,6 +56,14 @@ class Queue:
         return cls(FRONT)
 
     @classmethod
+    def fifo(cls) -> Queue:
+        """Return the exact place: whoever leaves was in front of us, or was not. Only for tapes of single orders (L3).
+
+        See `EventTape.from_l3`; feeding any other tape is a `ConfigError`.
+        """
+        return cls(FIFO)
+
+    @classmethod
     def of(cls, queue: Queue | str | None) -> Queue:
         """Return the model of that name; None is the default.
 
@@ -72,7 +80,7 @@ class Queue:
 
     def __str__(self) -> str:
         if self.kind != PROBABILISTIC:
-            return "front" if self.kind == FRONT else "risk_averse"
+            return {RISK_AVERSE: "risk_averse", FRONT: "front", FIFO: "fifo"}[self.kind]
         suffix = "2" if self.variant == 2 else ""
         return f"power{suffix}({self.exponent:g})" if self.exponent else f"log{suffix}"
 
@@ -90,6 +98,7 @@ QUEUES = {
     "power": Queue.power(),
     "power2": Queue.power(variant=2),
     "front": Queue.front(),
+    "fifo": Queue.fifo(),
 }
 
 
@@ -102,7 +111,9 @@ def _weight(params: Any, lots: float) -> float:
 
 
 @njit()
-def ahead_after(params: Any, ahead: float, old: float, new: float, traded: float) -> float:
+def ahead_after(
+    params: Any, ahead: float, old: float, new: float, traded: float, since_ns: int, rested_ns: int
+) -> float:
     """Return the quantity in front of an own order after its level went from `old` to `new` lots.
 
     Args:
@@ -111,12 +122,16 @@ def ahead_after(params: Any, ahead: float, old: float, new: float, traded: float
         old: displayed lots before.
         new: displayed lots now.
         traded: lots traded at this price since the level's last update: they are no cancels.
+        since_ns: when the order that shrank or left took its place; -1: before the tape began. Only `fifo` reads it.
+        rested_ns: when the own order took its place. Rows precede own orders at one time: an equal `since_ns` is older.
     """
     if params.queue == 2:
         return 0.0
     cancelled = old - new - traded
     if ahead > old or cancelled <= 0.0 or params.queue == 0:
         return min(ahead, new)
+    if params.queue == 3:
+        return max(0.0, min(ahead - cancelled if since_ns <= rested_ns else ahead, new))
     if ahead <= 0.0:
         return 0.0  # what the formula below comes to, without its logarithms
     back = max(0.0, old - traded - ahead)

@@ -11,7 +11,7 @@ from marketmakerl.backtesting.engine import check_fees, opening_balance, order_s
 from marketmakerl.backtesting.funding import FUNDING, funding_rows
 from marketmakerl.backtesting.latency import LATENCY, Latency
 from marketmakerl.backtesting.order_script import OrderScript
-from marketmakerl.backtesting.queue import Queue
+from marketmakerl.backtesting.queue import FIFO, Queue
 from marketmakerl.backtesting.records import FILL, ORDER, SAMPLE, new_record
 from marketmakerl.backtesting.tick_records import (
     ANSWER,
@@ -201,6 +201,7 @@ class TickEngine:
             "script": self._script if len(self._script) else np.zeros(1, SCRIPT),
             "latency": series if series is not None else np.zeros(1, LATENCY),
         }
+        self._since: Any = None  # the column of the rows under way
         self._params.latencies = 0 if series is None else len(series)
         if len(self._funding):
             state.funding_ns = int(self._funding["ts_ns"][0])
@@ -219,6 +220,10 @@ class TickEngine:
         memory.rows = self._rows_in
         for name, array in self._outputs.items():
             setattr(memory, f"{name}_cap", len(array))
+        memory.since = self._since_address()
+
+    def _since_address(self) -> int:
+        return 0 if self._since is None else address_of(self._since)
 
     def feed(self, events: EventTape) -> None:
         """Go on through `events`, which follow those fed before.
@@ -228,6 +233,7 @@ class TickEngine:
 
         Raises:
             DataFormatError: a row no tick tape may have (see `check_ticks`), or a time before the last fed.
+            ConfigError: queue "fifo" on a tape without `since_ns`.
         """
         if len(events) == 0:
             return
@@ -238,6 +244,11 @@ class TickEngine:
     def begin(self, events: EventTape) -> None:
         """Hand in events for somebody else to drive the kernel through; `end` must follow. Errors as in `feed`."""
         check_ticks(events)
+        if self.queue.kind == FIFO and events.since_ns is None:
+            raise ConfigError(
+                'queue "fifo" needs a tape of single orders (EventTape.from_l3); this one holds only levels: '
+                'take "risk_averse", "log" or "power"'
+            )
         if int(events.ts_ns[0]) < int(self.state.last_ns):
             raise DataFormatError(f"events at {int(events.ts_ns[0])} come after those of {int(self.state.last_ns)}")
         self._hand_in(events)
@@ -293,9 +304,11 @@ class TickEngine:
         """Set the columns that the kernel reads from, from their first row on."""
         if events is not None:
             self._columns = {name: np.ascontiguousarray(getattr(events, name)) for name in COLUMNS}
+            self._since = None if events.since_ns is None else np.ascontiguousarray(events.since_ns)
             self.state.last_ns = int(events.ts_ns[-1])
         else:
             self._columns = {name: np.zeros(1, dtype) for name, dtype in COLUMNS.items()}
+            self._since = None
         self._rows_in = 0 if events is None else len(events)
         self.state.row = 0
         self._place()

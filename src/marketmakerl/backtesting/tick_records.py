@@ -92,7 +92,8 @@ OWN = np.dtype(
         ("joined_behind_lots", "f8"),
         ("ahead_lots", "f8"),  # market quantity in front of it now
         ("traded_lots", "i8"),  # traded at its price since the level's last update
-        ("rest_seq", "i8"),  # time priority
+        ("rest_seq", "i8"),  # time priority among own orders
+        ("rested_ns", "i8"),  # when it took its place in the queue
         ("next", "i8"),  # slot + 1 of the next own order at its level; 0: none
         ("live_at", "i8"),  # its place in the list of live orders
         ("local", "i8"),  # Local
@@ -314,13 +315,14 @@ PARAMS = np.dtype(
     ],
     align=True,
 )
-# Addresses of the arrays, and how many rows those have whose length matters.
+# Addresses of the arrays (0: the rows handed in have no column `since`), and how many rows those have whose length
+# matters.
 MEMORY = np.dtype(
     [
         (name, "i8")
         for name in (
             "own", "free", "live", "work", "want", "book", "far_ticks", "far_lots", "requests", "answers", "tops",
-            "pending", "script", "latency", "fills", "orders", "samples", "markouts",
+            "pending", "script", "latency", "since", "fills", "orders", "samples", "markouts",
             "fills_cap", "orders_cap", "samples_cap", "markouts_cap",
             # the columns handed in, and how many rows they have
             "ts_ns", "local_ts_ns", "price_ticks", "qty_lots", "kind", "rows",

@@ -21,6 +21,7 @@ from marketmakerl.cli import (
     fetch,
     gate,
     live,
+    queue_truth,
     realtime_paper,
     research_budgets,
     walk_forward,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("campaign")(campaign.campaign)
 app.command("backtest")(backtest.backtest)
 app.command("research-budgets")(research_budgets.research_budgets)
+app.command("queue-truth")(queue_truth.queue_truth)
 app.command("walk-forward")(walk_forward.walk_forward)
 app.command("gate")(gate.gate)
 app.add_typer(data.app, name="data")

@@ -9,7 +9,8 @@ File layout, version 2 (little-endian):
     8   uint32    version
     12  uint32    length of the header
     16  16 bytes  BLAKE2b-128 of the header
-    32  header    JSON: rows, instrument, meta, and per column its name, dtype, offset, XXH3-128
+    32  header    JSON: rows, instrument, meta, and per column its name, dtype, offset, XXH3-128; tapes of single orders
+                  have one column more, `since_ns`
     ... columns   raw arrays, each starting on a 64-byte boundary
 
 The checksums are against damage, not against forgery, and fast enough to be compared at every opening.
@@ -52,6 +53,7 @@ COLUMNS: dict[str, npt.DTypeLike] = {
     "qty_lots": np.int64,
     "kind": np.int8,
 }
+OPTIONAL_COLUMNS: dict[str, npt.DTypeLike] = {"since_ns": np.int64}  # in tapes of single orders (L3) only
 
 
 class Kind(enum.IntEnum):
@@ -90,6 +92,9 @@ class EventTape:
         kind: int8[n], a `Kind`.
         meta: "tier" (T0..T3), "clock" ("bars" or "ticks"), "interval_ns" (bars), "source", and what the maker of the
             tape adds. JSON-ready.
+        since_ns: int64[n], only where every order is known (L3), else None. On a DEPTH row by which a level shrinks:
+            the exchange time at which the order that shrank or left took its place in the queue, -1 if that was before
+            the tape began. -1 in all other rows.
     """
 
     instrument: Instrument
@@ -99,14 +104,19 @@ class EventTape:
     qty_lots: npt.NDArray[np.int64]
     kind: npt.NDArray[np.int8]
     meta: dict[str, Any] = field(default_factory=dict)
+    since_ns: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        rows = {name: len(getattr(self, name)) for name in COLUMNS}
+        rows = {name: len(getattr(self, name)) for name in self._columns()}
         if len(set(rows.values())) != 1:
             raise DataFormatError(f"tape columns differ in length: {rows}")
 
     def __len__(self) -> int:
         return len(self.ts_ns)
+
+    def _columns(self) -> dict[str, npt.DTypeLike]:
+        """Return the columns this tape has, name -> dtype."""
+        return COLUMNS if self.since_ns is None else COLUMNS | OPTIONAL_COLUMNS
 
     @property
     def tier(self) -> str:
@@ -205,9 +215,39 @@ class EventTape:
 
         return import_hftbacktest(data, instrument, clock_offset_ns=clock_offset_ns, tier=tier, source=source)
 
+    @classmethod
+    def from_l3(
+        cls,
+        orders_df: pd.DataFrame,
+        trades_df: pd.DataFrame | None,
+        instrument: Instrument,
+        *,
+        tier: str = "T1",
+        source: str = "",
+    ) -> EventTape:
+        """Compile a log of single orders (L3) to levels, trades and `since_ns`; see `marketmakerl.data.l3_import`.
+
+        Args:
+            orders_df: msg_seq, ts_local_ns, order_ts_ns, order_id, action (0 create, 1 change, 2 delete), side (1 bid,
+                -1 ask), price, qty (what is left), filled (executed by this event; NaN: not known).
+            trades_df: ts_ns, ts_local_ns, price, qty, side, msg_seq (shared with the orders), or None.
+            instrument: tick and lot on the day of the recording.
+            tier: of the data, T0 to T3.
+            source: named in errors and in the tape's meta, which also holds the import report.
+
+        Raises:
+            DataFormatError: a column is missing or of the wrong type, no rows, an unknown action or side, a price off
+                the tick, a quantity off the lot, a time that is none.
+            DataQualityError: two rows of one msg_seq that differ, an order that is created twice, changes its side or
+                does not add up, time that runs back by more than 1 s.
+        """
+        from marketmakerl.data.l3_import import import_l3  # noqa: PLC0415  (pandas only where a frame comes in)
+
+        return import_l3(orders_df, trades_df, instrument, tier=tier, source=source).tape
+
     def slice_rows(self, first: int, last: int) -> EventTape:
         """Return rows [first, last) as views, without copying."""
-        return replace(self, **{name: getattr(self, name)[first:last] for name in COLUMNS})
+        return replace(self, **{name: getattr(self, name)[first:last] for name in self._columns()})
 
     def window(self, start_ns: int, end_ns: int) -> EventTape:
         """Return the events with start_ns < ts_ns <= end_ns (a bar belongs to the window that its close lies in)."""
@@ -224,7 +264,8 @@ class EventTape:
         Raises:
             ArtifactError: the file cannot be written.
         """
-        arrays = {name: np.ascontiguousarray(getattr(self, name), dtype=dtype) for name, dtype in COLUMNS.items()}
+        wanted = self._columns()
+        arrays = {name: np.ascontiguousarray(getattr(self, name), dtype=dtype) for name, dtype in wanted.items()}
         columns: list[dict[str, Any]] = []
         header: dict[str, Any] = {
             "rows": len(self),
@@ -270,7 +311,7 @@ class EventTape:
             arrays[name] = np.frombuffer(mapped, dtype, rows, offset) if rows else np.empty(0, dtype)
             if verify and _checksum(arrays[name]) != column["checksum"]:
                 raise DataFormatError(f"{path}: column {name} does not match its checksum; the file is damaged")
-        if set(arrays) != set(COLUMNS):
+        if set(arrays) - set(OPTIONAL_COLUMNS) != set(COLUMNS):
             raise DataFormatError(f"{path}: columns {sorted(arrays)} are not those of a tape")
         return cls(Instrument(**header["instrument"]), meta=header["meta"], **arrays)
 

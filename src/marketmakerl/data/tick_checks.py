@@ -76,4 +76,7 @@ def check_ticks(tape: EventTape) -> None:
     row, wrong = _first_wrong(*(np.asarray(column) for column in columns))
     if wrong:
         raise DataFormatError(f"row {row} of the tape: {_WRONG[wrong]}")
+    if tape.since_ns is not None and (np.asarray(tape.since_ns) > np.asarray(tape.ts_ns)).any():
+        row = int(np.argmax(np.asarray(tape.since_ns) > np.asarray(tape.ts_ns)))
+        raise DataFormatError(f"row {row} of the tape: the order that left came after it (since_ns)")
     object.__setattr__(tape, "_ticks_are_right", True)  # it is frozen, and the check costs a pass over the rows
