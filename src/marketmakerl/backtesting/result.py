@@ -72,7 +72,7 @@ class BacktestResult:
     def orders(self) -> pd.DataFrame:
         """One row an order, in the order they ended: what it asked for, what it got, when, status, reason, type.
 
-        On ticks also the quantity it joined behind (NaN: not known).
+        On ticks also the quantity it joined behind (NaN: not known); the venue's own order of a liquidation has id -1.
         """
         raw = self.raw_orders
         return _frame({

@@ -90,6 +90,9 @@ class VenueRules:
             the steps join. Values are in the settlement currency.
         liquidation_fee_bps: on the value closed by a liquidation, beyond the taker fee; >= 0.
 
+    On ticks a quoting model is not held back by margin: its orders travel, and the exchange rejects them (bars: the
+    quote is cut to what margin allows).
+
     A liquidation comes once equity at the mid is at or below maintenance when everything of that time has happened:
     all orders are cancelled, the position is closed as taker against what the book shows (what it cannot take goes at
     the last price reached, or at the mid where nothing shows), and the session is over. A loss beyond the account's
