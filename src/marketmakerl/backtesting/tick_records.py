@@ -300,7 +300,8 @@ PARAMS = np.dtype(
     ],
     align=True,
 )
-# Addresses of the arrays (since: the column of the rows handed in; 0: they have none), and how many rows the output buffers hold.
+# Addresses of the arrays (since: the column of the rows handed in; 0: they have none), and how many rows the output
+# buffers hold.
 MEMORY = np.dtype(
     [
         (name, "i8")
