@@ -15,8 +15,8 @@ def orders_frame(rows: list[tuple]) -> pd.DataFrame:
     born = {}
     for row in rows:
         born.setdefault(row[2], row[8] if len(row) > 8 else row[1])
-    seq, ts, order_id, action, side, price, qty, filled = (
-        np.array([row[i] if row[i] is not None else np.nan for row in rows]) for i in range(8)
+    seq, order_id, action, side, price, qty, filled = (
+        np.array([row[i] if row[i] is not None else np.nan for row in rows]) for i in (0, 2, 3, 4, 5, 6, 7)
     )
     return pd.DataFrame({
         "msg_seq": seq.astype(np.int64), "ts_local_ns": np.array([row[1] for row in rows], np.int64),

@@ -111,9 +111,7 @@ def _weight(params: Any, lots: float) -> float:
 
 
 @njit()
-def ahead_after(
-    params: Any, ahead: float, old: float, new: float, traded: float, since_ns: int, rested_ns: int
-) -> float:
+def ahead_after(params: Any, ahead: float, old: float, new: float, traded: float) -> float:
     """Return the quantity in front of an own order after its level went from `old` to `new` lots.
 
     Args:
@@ -122,16 +120,12 @@ def ahead_after(
         old: displayed lots before.
         new: displayed lots now.
         traded: lots traded at this price since the level's last update: they are no cancels.
-        since_ns: when the order that shrank or left took its place; -1: before the tape began. Only `fifo` reads it.
-        rested_ns: when the own order took its place. Rows precede own orders at one time: an equal `since_ns` is older.
     """
     if params.queue == 2:
         return 0.0
     cancelled = old - new - traded
     if ahead > old or cancelled <= 0.0 or params.queue == 0:
         return min(ahead, new)
-    if params.queue == 3:
-        return max(0.0, min(ahead - cancelled if since_ns <= rested_ns else ahead, new))
     if ahead <= 0.0:
         return 0.0  # what the formula below comes to, without its logarithms
     back = max(0.0, old - traded - ahead)
@@ -142,3 +136,21 @@ def ahead_after(
     behind = weight_back / total if total > 0.0 else 1.0
     moved = ahead - (1.0 - behind) * cancelled + min(back - behind * cancelled, 0.0)
     return max(0.0, min(moved, new))
+
+
+@njit()
+def ahead_after_leaving(ahead: float, old: float, new: float, traded: float, since_ns: int, rested_ns: int) -> float:
+    """Return the same where it is known who left: the first in, first out model.
+
+    Args:
+        ahead: see `ahead_after`, as for the next three.
+        old: displayed lots before.
+        new: displayed lots now.
+        traded: lots traded since.
+        since_ns: when the order that shrank or left took its place; -1: before the tape began.
+        rested_ns: when the own order took its place. Rows precede own orders at one time: an equal `since_ns` is older.
+    """
+    cancelled = old - new - traded
+    if ahead <= old and cancelled > 0.0 and since_ns <= rested_ns:
+        return max(0.0, min(ahead - cancelled, new))
+    return min(ahead, new)

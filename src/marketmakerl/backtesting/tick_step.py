@@ -25,6 +25,7 @@ from marketmakerl.backtesting.matching import (
     handle_request,
     levels_to_take,
     move_linked,
+    move_queue,
     trade,
 )
 from marketmakerl.backtesting.orders import (
@@ -184,17 +185,8 @@ def _see(state: Any, memory: Any, now_ns: int) -> None:
 
 
 @njit()
-def _since(memory: Any, row: Any) -> int:
-    """Return when the order that a row took from its level had come there, -1 if the tape does not say."""
-    if memory.since == 0:
-        return -1
-    since: int = at_int(memory.since)[row]
-    return since
-
-
-@njit()
 def _slow_row(
-    state: Any, memory: Any, params: Any, kind: int, more: bool, tick: int, lots: int, ts_ns: int, since_ns: int
+    state: Any, memory: Any, params: Any, kind: int, more: bool, tick: int, lots: int, ts_ns: int, row: int
 ) -> bool:
     """Apply a row that the fast path leaves alone; return False, with nothing changed, if an array is too small."""
     if not _has_room(state, memory, state.n_live + 2):
@@ -214,7 +206,7 @@ def _slow_row(
         if state.mode != _IN_GAP:
             if state.mode == _IN_SNAPSHOT and lots > 0:
                 state.named_worst[side] = min(state.named_worst[side], signed)
-            change_level(state, memory, params, side, tick, lots, ts_ns, since_ns)
+            change_level(state, memory, params, side, tick, lots, ts_ns, row)
     elif kind >> 1 == _BBO_PAIR:
         if state.mode == _IN_GAP and state.depth_seen == 0:
             state.mode = _OPENING
@@ -453,6 +445,7 @@ def advance(
     size = 1 << state.window_bits
     mask = size - 1
     wake_kinds = params.wake_kinds
+    fifo = params.queue == 3
     may_stay = params.python_model == 0 and params.session_s == np.inf
     if state.answered != 0:
         state.answered = 0
@@ -539,13 +532,15 @@ def advance(
                     elif signed < worst[side] and lots > 0:
                         worst[side] = signed
                     if old & SLOT_MASK != 0:
-                        since_ns = _since(memory, row)
-                        move_linked(memory, params, old & SLOT_MASK, old >> SLOT_BITS, lots, since_ns)
+                        if fifo:
+                            move_queue(state, memory, params, side, tick, old >> SLOT_BITS, lots, i)
+                        else:
+                            move_linked(memory, params, old & SLOT_MASK, old >> SLOT_BITS, lots)
             elif pair == _TRADE_PAIR and k != _TRADE and own_best[side] < signed:
                 state.trades += 1
             else:
                 state.dirty = dirty
-                if not _slow_row(state, memory, params, k, code >= _MORE, tick, lots, now, _since(memory, row)):
+                if not _slow_row(state, memory, params, k, code >= _MORE, tick, lots, now, i):
                     room = False
                     break
                 dirty = state.dirty

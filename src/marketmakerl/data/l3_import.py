@@ -198,8 +198,8 @@ class _Writer:
                 levels = self._levels[place.side]
                 levels[place.price] = levels.get(place.price, 0) + place.lots
                 place.shown = place.lots
-        self._now += 1
         opening = [(side, price) for side in (1, -1) for price in sorted(self._levels[side], reverse=side > 0)]
+        self._now += bool(opening)
         for at, (side, price) in enumerate(opening):
             self._add(side, price, more=at < len(opening) - 1, since=-1, seq=self._seq[0])
         for side in (1, -1):
