@@ -17,6 +17,7 @@ from marketmakerl.data.captured_messages import (
     OtherKindError,
     RefusedError,
     field_of,
+    short,
     symbol_hash,
     time_ns,
     whole,
@@ -57,7 +58,7 @@ class Payloads:
         number, message = split_receipt(text)
         where = {"line": line, "local": time_ns(number, "time of receipt")}
         if not isinstance(message, dict):
-            raise RefusedError("bad-shape", f"the message is {str(message)[:60]}, not an object")
+            raise RefusedError("bad-shape", f"the message is {short(message)}, not an object")
         stream = ""
         if "stream" in message or "data" in message:
             stream = field_of(message, "stream", str)
@@ -68,7 +69,7 @@ class Payloads:
             raise OtherKindError("partial books")
         kind = message.get("e", "")
         if not isinstance(kind, str):
-            raise RefusedError("bad-shape", f"event {str(kind)[:60]} is no text")
+            raise RefusedError("bad-shape", f"event {short(kind)} is no text")
         if not kind and {"bids", "asks"} & message.keys():
             self._snapshot(message, stream, where, found)
         elif kind in self._readers or (not kind and {"u", "s"} <= message.keys()):
@@ -123,7 +124,7 @@ class Payloads:
         kind = message["e"]
         market = message.get("X", "MARKET")
         if market != "MARKET":  # insurance fund and the like: no order of the book was hit
-            raise OtherKindError(f"trade of kind {str(market)[:20]}")
+            raise OtherKindError(f"trade of kind {short(market)[:20]}")
         maker = field_of(message, "m", bool)
         price, qty = self.grid.price(message.get("p")), self.grid.qty(message.get("q"), zero=False, whole_lots=True)
         number = whole(field_of(message, "t" if kind == "trade" else "a", int), "trade id")

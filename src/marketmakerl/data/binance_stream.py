@@ -7,7 +7,7 @@ answers to requests for a snapshot of the book. Plain text, gzip or zip. One sym
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -23,10 +23,13 @@ from marketmakerl.data.import_report import ImportReport
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy.typing as npt
+
     from marketmakerl.core.instrument import Instrument
     from marketmakerl.data.tape import EventTape
 
 FORMAT: Final = "binance-stream"
+_MESSAGES: Final = 1 << 15  # read in one go
 _LEVEL_BYTES: Final = 10  # the shortest level: ["1","0"],
 
 
@@ -86,23 +89,37 @@ class _Reader:
         self._symbol = np.frombuffer(symbol.encode(), np.uint8)
         steps = (grid.tick, grid.lot)
         self._grid = np.array([number for step in steps for number in (step.numerator, step.digits)], np.int64)
-        self._lines = 0
+        # Room that every piece uses again: fresh memory costs as much time as reading.
+        self._table = np.empty((_MESSAGES, FIELDS), np.int64)
+        self._unplain = np.empty((_MESSAGES, 3), np.int64)
+        self._levels = _level_room(0)
 
     def read(self, piece: bytes) -> None:
         """Read whole lines."""
-        lines, room = piece.count(b"\n"), len(piece) // _LEVEL_BYTES + 2
+        if len(self._levels[0]) < len(piece) // _LEVEL_BYTES + 2:
+            self._levels = _level_room(len(piece))
         text = np.frombuffer(piece, np.uint8)
-        table, unplain = np.empty((lines, FIELDS), np.int64), np.empty((lines, 3), np.int64)
-        levels = (np.empty(room, np.bool_), np.empty(room, np.int64), np.empty(room, np.int64))
+        at = 0
+        while at < len(piece):
+            at = self._some(piece, text, at)
+
+    def _some(self, piece: bytes, text: npt.NDArray[np.uint8], at: int) -> int:
+        """Read lines until the room for messages is full."""
+        table, unplain, levels = self._table, self._unplain, self._levels
         state = np.zeros(kernel.STATE_SIZE, np.int64)
-        state[kernel.Slot.LINES] = self._lines
-        kernel.scan(text, self._symbol, self._grid, POWERS, table, levels, unplain, state)
-        used: Any = slice(int(state[kernel.Slot.LEVELS]))
-        # Copies: a view would keep the room for the whole piece alive.
+        state[kernel.Slot.LINES] = self._report.lines
+        at = kernel.scan(text, at, self._symbol, self._grid, POWERS, table, levels, unplain, state)
+        used = slice(int(state[kernel.Slot.LEVELS]))
         found = (column[used].copy() for column in levels)
         self.parts.append(Messages(table[: state[kernel.Slot.MESSAGES]].copy(), *found))
         left_over = unplain[: state[kernel.Slot.UNPLAIN]].tolist()
         if left_over:
             rest = ((line, piece[begin:end]) for line, begin, end in left_over)
             self.parts.append(read_lines(rest, self._payloads.read, self._payloads.grid, self._report).messages())
-        self._lines = self._report.lines = int(state[kernel.Slot.LINES])
+        self._report.lines = int(state[kernel.Slot.LINES])
+        return at
+
+
+def _level_room(size: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    rows = size // _LEVEL_BYTES + 2
+    return np.empty(rows, np.bool_), np.empty(rows, np.int64), np.empty(rows, np.int64)

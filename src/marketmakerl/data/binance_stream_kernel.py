@@ -15,7 +15,7 @@ from numba import types
 
 from marketmakerl.core.jit import njit
 from marketmakerl.data.captured_messages import MAX_NS, MIN_NS, Field, Heard
-from marketmakerl.data.decimal_steps import BYTES, NOT_PLAIN, POWER_TABLE, parse_steps
+from marketmakerl.data.decimal_steps import BYTES, NOT_PLAIN, POWER_TABLE, byte_at, parse_steps
 from marketmakerl.data.grid import MAX_PRICE_TICKS, MAX_QTY_LOTS
 
 
@@ -68,13 +68,13 @@ def _whole(text: Any, at: Any) -> Any:
     """Read digits; return the number (-1: none, or not as JSON writes it) and the place after them."""
     begin = at
     value = np.int64(0)
-    while np.uint8(text[at] - 48) < 10:
-        value = value * 10 + np.int64(text[at] - 48)
+    while np.uint8(byte_at(text, at) - 48) < 10:
+        value = value * 10 + np.int64(byte_at(text, at) - 48)
         at += 1
         if at - begin > 19:
             return -1, at
     # 19 digits may be more than an int64 holds; it then wraps once, to below zero.
-    if at == begin or value < 0 or (text[begin] == 48 and at - begin > 1):
+    if at == begin or value < 0 or (byte_at(text, begin) == 48 and at - begin > 1):
         return -1, at
     return value, at
 
@@ -83,7 +83,7 @@ def _whole(text: Any, at: Any) -> Any:
 def _text_end(text: Any, at: Any) -> Any:
     """Return where the text that begins at `at` (after the quote) has its closing quote; -1: not plain ASCII."""
     while True:
-        letter = text[at]
+        letter = byte_at(text, at)
         if letter == _QUOTE:
             return at
         if letter < 32 or letter > 126 or letter == _ESCAPE:
@@ -96,7 +96,7 @@ def _packed(text: Any, begin: Any, end: Any) -> Any:
     """Return the last eight letters as one number."""
     value = np.int64(0)
     for at in range(max(begin, end - 8), end):
-        value = (value << 8) | np.int64(text[at])
+        value = (value << 8) | np.int64(byte_at(text, at))
     return value
 
 
@@ -124,27 +124,28 @@ def _levels(text: Any, at: Any, grid: Any, powers: Any, levels: Any, row: Any, i
         return -1
     first = row
     at += 1
-    if text[at] == _CLOSE:
+    if byte_at(text, at) == _CLOSE:
         value[slot] = 0
         return at + 1
     while True:
-        if text[at] != _OPEN:
+        if byte_at(text, at) != _OPEN:
             return -1
         ticks, at = parse_steps(text, at + 1, grid[0], grid[1], powers)
-        if ticks == NOT_PLAIN or text[at] != _COMMA:
+        if ticks == NOT_PLAIN or byte_at(text, at) != _COMMA:
             return -1
         lots, at = parse_steps(text, at + 1, grid[2], grid[3], powers)
-        if lots == NOT_PLAIN or text[at] != _CLOSE:
+        if lots == NOT_PLAIN or byte_at(text, at) != _CLOSE:
             return -1
         if ticks <= 0 or ticks >= MAX_PRICE_TICKS or lots < 0 or lots >= MAX_QTY_LOTS:
             value[_OFF_GRID] = 1
-        bid[row], price[row], qty[row] = is_bid, ticks, lots
+        level = np.uint64(row)
+        bid[level], price[level], qty[level] = is_bid, ticks, lots
         row += 1
         at += 1
-        if text[at] == _CLOSE:
+        if byte_at(text, at) == _CLOSE:
             value[slot] = row - first
             return at + 1
-        if text[at] != _COMMA:
+        if byte_at(text, at) != _COMMA:
             return -1
         at += 1
 
@@ -193,13 +194,19 @@ def _decimal_slot(key: Any) -> Any:
 def _event(text: Any, begin: Any, end: Any) -> Any:
     """Return which event a name is, 0 for one that is left to the slow reader."""
     packed, length = _packed(text, begin, end), end - begin
-    if packed == _N_DEPTH and length == 11 and text[begin] == 100 and text[begin + 1] == 101 and text[begin + 2] == 112:
+    if (
+        packed == _N_DEPTH
+        and length == 11
+        and byte_at(text, begin) == 100
+        and byte_at(text, begin + 1) == 101
+        and byte_at(text, begin + 2) == 112
+    ):
         return _DEPTH
     if packed == _N_TRADE:
         return _TRADE
     if packed == _N_AGG and length == 8:
         return _AGG_TRADE
-    if packed == _N_BOOK and length == 10 and text[begin] == 98 and text[begin + 1] == 111:
+    if packed == _N_BOOK and length == 10 and byte_at(text, begin) == 98 and byte_at(text, begin + 1) == 111:
         return _BOOK_TICKER
     return 0
 
@@ -237,24 +244,39 @@ def _literal(text: Any, at: Any, key: Any, value: Any) -> Any:
     """Read true, false or null; return the place after it, -1 if it is something else or says nothing for the key."""
     if _number_slot(key) >= 0 or _decimal_slot(key) >= 0 or key == _K_S or key == _K_EVENT or key == _K_MARKET:
         return -1
-    if text[at] == _LETTER_T and text[at + 1] == 114 and text[at + 2] == 117 and text[at + 3] == 101:
+    if (
+        byte_at(text, at) == _LETTER_T
+        and byte_at(text, at + 1) == 114
+        and byte_at(text, at + 2) == 117
+        and byte_at(text, at + 3) == 101
+    ):
         if key == _K_MAKER:
             value[_MAKER] = 1
         return at + 4
-    if text[at] == _LETTER_F and text[at + 1] == 97 and text[at + 2] == 108 and text[at + 3] == 115:
-        if text[at + 4] != 101:
+    if (
+        byte_at(text, at) == _LETTER_F
+        and byte_at(text, at + 1) == 97
+        and byte_at(text, at + 2) == 108
+        and byte_at(text, at + 3) == 115
+    ):
+        if byte_at(text, at + 4) != 101:
             return -1
         if key == _K_MAKER:
             value[_MAKER] = 0
         return at + 5
-    null = text[at] == _LETTER_N and text[at + 1] == 117 and text[at + 2] == 108 and text[at + 3] == 108
+    null = (
+        byte_at(text, at) == _LETTER_N
+        and byte_at(text, at + 1) == 117
+        and byte_at(text, at + 2) == 108
+        and byte_at(text, at + 3) == 108
+    )
     return at + 4 if null and key != _K_MAKER else -1
 
 
 @njit(types.int64(BYTES, types.int64, types.int64, types.int64, _INTS, _INTS, POWER_TABLE, _ROWS, types.int64))
 def _value(text: Any, at: Any, key: Any, length: Any, value: Any, grid: Any, powers: Any, levels: Any, row: Any) -> Any:
     """Read the value of a payload's key; return the place after it, -1 if it is not plain."""
-    letter = text[at]
+    letter = byte_at(text, at)
     if letter == _QUOTE:
         return _quoted(text, at, key, value, grid, powers)
     if letter == _OPEN:
@@ -292,21 +314,21 @@ def _object(text: Any, at: Any, value: Any, grid: Any, powers: Any, levels: Any,
     seen = np.int64(0)  # keys of one letter: none may come twice
     at += 1
     while True:
-        if text[at] != _QUOTE:
+        if byte_at(text, at) != _QUOTE:
             return -1
         begin = at + 1
         end = _text_end(text, begin)
-        if end < 0 or text[end + 1] != _COLON:
+        if end < 0 or byte_at(text, end + 1) != _COLON:
             return -1
         at = end + 2
         key, length = _packed(text, begin, end), end - begin
         if key == _K_STREAM:
-            at = _text_end(text, at + 1) + 1 if text[at] == _QUOTE else 0
+            at = _text_end(text, at + 1) + 1 if byte_at(text, at) == _QUOTE else 0
             if inside or at == 0 or value[_STREAM] != -1:
                 return -1
             value[_STREAM] = end + 3
         elif key == _K_DATA:
-            if inside or left or seen or text[at] != _BRACE:
+            if inside or left or seen or byte_at(text, at) != _BRACE:
                 return -1
             inside = True
             at += 1
@@ -321,13 +343,13 @@ def _object(text: Any, at: Any, value: Any, grid: Any, powers: Any, levels: Any,
             at = _value(text, at, key, length, value, grid, powers, levels, row)
             if at < 0:
                 return -1
-        while text[at] == _END_BRACE:
+        while byte_at(text, at) == _END_BRACE:
             at += 1
             if not inside:
                 # A stream's name without its data, or the other way round, is not a combined stream.
                 return at if left == (value[_STREAM] != -1) else -1
             inside, left = False, True
-        if text[at] != _COMMA:
+        if byte_at(text, at) != _COMMA:
             return -1
         at += 1
 
@@ -335,11 +357,11 @@ def _object(text: Any, at: Any, value: Any, grid: Any, powers: Any, levels: Any,
 @njit(types.boolean(BYTES, types.int64))
 def _partial(text: Any, at: Any) -> Any:
     """Return whether a stream's name is that of partial books (@depth5, not @depth or @depth@100ms)."""
-    while text[at] != _QUOTE:
-        if text[at] == 64 and text[at + 1] == 100:  # @d
-            while text[at] != _QUOTE and text[at] != 104:  # h
+    while byte_at(text, at) != _QUOTE:
+        if byte_at(text, at) == 64 and byte_at(text, at + 1) == 100:  # @d
+            while byte_at(text, at) != _QUOTE and byte_at(text, at) != 104:  # h
                 at += 1
-            return text[at] == 104 and np.uint8(text[at + 1] - 48) < 10
+            return byte_at(text, at) == 104 and np.uint8(byte_at(text, at + 1) - 48) < 10
         at += 1
     return False
 
@@ -350,7 +372,7 @@ def _is_ours(text: Any, value: Any, symbol: Any) -> Any:
     if value[_SYMBOL_END] - begin != len(symbol):
         return False
     for at in range(len(symbol)):
-        if text[begin + at] != symbol[at]:
+        if byte_at(text, begin + at) != symbol[at]:
             return False
     return True
 
@@ -360,7 +382,7 @@ def _hash(text: Any, value: Any) -> Any:
     """Return a number for the symbol's name (FNV-1a, above zero)."""
     number = np.uint64(14695981039346656037)
     for at in range(value[_SYMBOL], value[_SYMBOL_END]):
-        number = (number ^ np.uint64(text[at])) * np.uint64(1099511628211)
+        number = (number ^ np.uint64(byte_at(text, at))) * np.uint64(1099511628211)
     return np.int64(number >> np.uint64(2))
 
 
@@ -422,33 +444,37 @@ def _note(text: Any, value: Any, symbol: Any, message: Any, levels: Any, row: An
     return True
 
 
-@njit(types.void(BYTES, BYTES, _INTS, POWER_TABLE, types.int64[:, ::1], _ROWS, types.int64[:, ::1], _INTS))
-def scan(text: Any, symbol: Any, grid: Any, powers: Any, table: Any, levels: Any, unplain: Any, state: Any) -> None:
-    """Read lines `<time of receipt> <JSON>`.
+@njit(
+    types.int64(BYTES, types.int64, BYTES, _INTS, POWER_TABLE, types.int64[:, ::1], _ROWS, types.int64[:, ::1], _INTS)
+)
+def scan(
+    text: Any, at: Any, symbol: Any, grid: Any, powers: Any, table: Any, levels: Any, unplain: Any, state: Any
+) -> Any:
+    """Read lines `<time of receipt> <JSON>` until the text ends or a table is full; return the place after them.
 
     Args:
         text: uint8[n], whole lines, the last byte is a line feed.
+        at: where to begin.
         symbol: uint8[k], the exchange's spelling.
         grid: numerator and digits of the tick, then of the lot, see `DecimalStep`.
         powers: of ten.
-        table: int64[lines, FIELDS], gets the messages.
+        table: int64[m, FIELDS], gets the messages.
         levels: bid, price, qty: room for as many levels as the text can hold (one in ten bytes), and two.
-        unplain: int64[lines, 3], gets line number, begin and end of each line left to the slow reader.
-        state: int64[STATE_SIZE]; LINES goes on from piece to piece, the others begin at zero.
+        unplain: int64[m, 3], gets line number, begin and end of each line left to the slow reader.
+        state: int64[STATE_SIZE]; LINES goes on from call to call, the others begin at zero.
     """
     value = np.empty(_VALUES, np.int64)
-    at = np.int64(0)
-    while at < len(text):
+    while at < len(text) and max(state[_S_MESSAGES], state[_S_UNPLAIN]) < len(table):
         begin = at
         value[:] = -1
         number, at = _whole(text, at)
         local = _to_ns(number)
         row = state[_S_LEVELS]
         message = table[state[_S_MESSAGES]]
-        fine = local > 0 and text[at] == 32 and text[at + 1] == _BRACE
+        fine = local > 0 and byte_at(text, at) == 32 and byte_at(text, at + 1) == _BRACE
         if fine:
             at = _object(text, at + 1, value, grid, powers, levels, row)
-            fine = at > 0 and text[at] == _LINE_FEED and _note(text, value, symbol, message, levels, row)
+            fine = at > 0 and byte_at(text, at) == _LINE_FEED and _note(text, value, symbol, message, levels, row)
         state[_S_LINES] += 1
         if fine:
             message[_F_LINE], message[_F_LOCAL] = state[_S_LINES], local
@@ -457,9 +483,10 @@ def scan(text: Any, symbol: Any, grid: Any, powers: Any, table: Any, levels: Any
             at += 1
             continue
         at = begin
-        while text[at] != _LINE_FEED:
+        while byte_at(text, at) != _LINE_FEED:
             at += 1
         note = unplain[state[_S_UNPLAIN]]
         note[0], note[1], note[2] = state[_S_LINES], begin, at
         state[_S_UNPLAIN] += 1
         at += 1
+    return at

@@ -391,7 +391,8 @@ def _tied(book: _Rows, trades: _Rows) -> tuple[int, int]:
     level = 2 * book.price + (kind == Kind.DEPTH_ASK)
     sided = trades.kind != Kind.TRADE
     hit = 2 * trades.price + (trades.kind == Kind.TRADE_BUY)
-    asked = depth & np.isin(level, hit[sided])  # to sort all levels takes longer than the rest of the import
+    # To sort all levels would take longer than the rest of the import.
+    asked = depth & np.isin(level, hit[sided & np.isin(trades.ts, book.ts[ends])])
     levels = Levels(message[asked], level[asked], book.qty[asked], np.maximum.accumulate(fresh))
     return count_shown(levels, book.ts[ends], trades.ts[sided], hit[sided], trades.qty[sided])
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from marketmakerl.data.captured_messages import MessageList, OtherKindError, RefusedError, in_range
+from marketmakerl.data.capture_file import pieces
+from marketmakerl.data.captured_messages import MessageList, OtherKindError, RefusedError, in_range, short
 from marketmakerl.data.decimal_steps import DecimalStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from marketmakerl.core.instrument import Instrument
     from marketmakerl.data.import_report import ImportReport
@@ -80,7 +82,7 @@ class Grid:
         levels = []
         for pair in pairs:
             if not isinstance(pair, list) or len(pair) != 2:
-                raise RefusedError("bad-shape", f"a level is {str(pair)[:60]}, not [price, quantity]")
+                raise RefusedError("bad-shape", f"a level is {short(pair)}, not [price, quantity]")
             levels.append((bid, self.price(pair[0]), self.qty(pair[1], zero=True)))
         return levels
 
@@ -140,3 +142,13 @@ def split_receipt(text: bytes) -> tuple[int, Any]:
     if not head.isdigit() or len(head) > 19 or not body:
         raise RefusedError("no-time", f"no time of receipt before the message: {text[:60]!r}")
     return int(head), json_of(body)
+
+
+def numbered_lines(
+    path: Path, report: ImportReport, progress: Callable[[int], None] | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a capture with their numbers, and count them in the report; raises what `pieces` raises."""
+    for piece in pieces(path, report, progress):
+        for text in piece[:-1].split(b"\n"):
+            report.lines += 1
+            yield report.lines, text

@@ -152,7 +152,7 @@ def time_ns(value: object, what: str) -> int:
         for digits, unit in ((13, 1_000_000), (16, 1_000), (19, 1)):
             if 10 ** (digits - 1) <= value < 10**digits and MIN_NS <= value * unit <= MAX_NS:
                 return value * unit
-    raise RefusedError("bad-time", f"{what} {_short(value)} is no time in ms, µs or ns UTC")
+    raise RefusedError("bad-time", f"{what} {short(value)} is no time in ms, µs or ns UTC")
 
 
 def whole(value: object, what: str) -> int:
@@ -163,7 +163,7 @@ def whole(value: object, what: str) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1 << 62:
         return value
-    raise RefusedError("bad-id", f"{what} {_short(value)} is no id")
+    raise RefusedError("bad-id", f"{what} {short(value)} is no id")
 
 
 def symbol_hash(name: str) -> int:
@@ -181,12 +181,12 @@ def field_of(message: Any, name: str, kind: type) -> Any:
         RefusedError: absent, or of another type.
     """
     if not isinstance(message, dict):
-        raise RefusedError("bad-shape", f"{_short(message)} where an object should be")
+        raise RefusedError("bad-shape", f"{short(message)} where an object should be")
     if name not in message:
         raise RefusedError("missing-field", f"no field {name!r}")
     value = message[name]
     if not isinstance(value, kind):
-        raise RefusedError("bad-shape", f"field {name!r} is {_short(value)}, not a {kind.__name__}")
+        raise RefusedError("bad-shape", f"field {name!r} is {short(value)}, not a {kind.__name__}")
     return value
 
 
@@ -197,11 +197,14 @@ def in_range(ticks: int, lots: int) -> None:
         RefusedError: it has not.
     """
     if not 0 < ticks < MAX_PRICE_TICKS:
-        raise RefusedError("bad-price", f"a price of {_short(ticks)} ticks")
+        raise RefusedError("bad-price", f"a price of {short(ticks)} ticks")
     if not 0 <= lots < MAX_QTY_LOTS:
-        raise RefusedError("bad-quantity", f"a quantity of {_short(lots)} lots")
+        raise RefusedError("bad-quantity", f"a quantity of {short(lots)} lots")
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Return a value as a few words for an error text, however large or deeply nested it is."""
+    if isinstance(value, (list, dict)):
+        return f"a {type(value).__name__} of {len(value)}"
     shown = repr(value)
     return shown if len(shown) <= 60 else f"{shown[:60]}..."

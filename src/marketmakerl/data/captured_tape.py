@@ -122,12 +122,12 @@ class _Sorting:
 
     def lines_left(self) -> int:
         """Return how many lines are used."""
-        return len(np.unique(self.line[self.left]))
+        return len(_different(self.line[self.left]))
 
     def ignore(self, dropped: Mask, kind: str) -> None:
         """Leave messages out that say nothing new."""
         self.left &= ~dropped
-        count = len(np.unique(self.line[dropped]))
+        count = len(_different(self.line[dropped]))
         if count:
             self.report.ignored[kind] += count
 
@@ -136,7 +136,7 @@ class _Sorting:
         if not dropped.any():
             return
         self.left &= ~dropped
-        lines = np.unique(self.line[dropped])
+        lines = _different(self.line[dropped])
         partly = np.isin(lines, self.line[self.left])
         note(self.report, "refused", code, lines[~partly], message)
         note(self.report, "repaired", code, lines[partly], message)
@@ -213,6 +213,11 @@ class _Sorting:
         self.ignore(by_fate[Fate.EARLY], "before the first snapshot")
         self.refuse(by_fate[Fate.GAP], "sequence-gap", "does not follow the update before it; a GAP row stands here")
         self.refuse(by_fate[Fate.LOST], "in-gap", "after a sequence gap, before the next snapshot")
+
+
+def _different(lines: Ints) -> Ints:
+    """Return each of some lines once; they come in order."""
+    return lines[np.flatnonzero(np.diff(lines, prepend=-1))]
 
 
 def _spans(diffs: Ints, seq: int) -> bool:

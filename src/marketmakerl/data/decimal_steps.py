@@ -60,6 +60,12 @@ class DecimalStep:
         return steps, steps * step == value
 
 
+@njit(types.uint8(BYTES, types.int64))
+def byte_at(text: Any, at: Any) -> Any:
+    """Return a byte; `at` is not below zero, which numba would otherwise check for at every byte."""
+    return text[np.uint64(at)]
+
+
 @njit(types.UniTuple(types.int64, 2)(BYTES, types.int64, types.int64, types.int64, POWER_TABLE))
 def parse_steps(text: Any, at: Any, numerator: Any, digits: Any, powers: Any) -> Any:
     """Read a quoted decimal that begins at the quote `text[at]`.
@@ -68,13 +74,13 @@ def parse_steps(text: Any, at: Any, numerator: Any, digits: Any, powers: Any) ->
         How many steps it is (or NOT_PLAIN, OFF_STEP), and the place after the closing quote. After NOT_PLAIN the
         place is where reading stopped. A line must end in a line feed, which no number contains.
     """
-    if text[at] != 34:
+    if byte_at(text, at) != 34:
         return NOT_PLAIN, at
     at += 1
     begin = at
     value = np.int64(0)
-    while np.uint8(text[at] - 48) < 10:
-        value = value * 10 + np.int64(text[at] - 48)
+    while np.uint8(byte_at(text, at) - 48) < 10:
+        value = value * 10 + np.int64(byte_at(text, at) - 48)
         at += 1
         if at - begin > _MAX_DIGITS:
             return NOT_PLAIN, at
@@ -82,18 +88,18 @@ def parse_steps(text: Any, at: Any, numerator: Any, digits: Any, powers: Any) ->
     if count == 0:
         return NOT_PLAIN, at
     after = np.int64(0)
-    if text[at] == 46:
+    if byte_at(text, at) == 46:
         at += 1
         begin = at
-        while np.uint8(text[at] - 48) < 10:
-            value = value * 10 + np.int64(text[at] - 48)
+        while np.uint8(byte_at(text, at) - 48) < 10:
+            value = value * 10 + np.int64(byte_at(text, at) - 48)
             at += 1
             if count + at - begin > _MAX_DIGITS:
                 return NOT_PLAIN, at
         after = at - begin
         if after == 0:
             return NOT_PLAIN, at
-    if text[at] != 34:
+    if byte_at(text, at) != 34:
         return NOT_PLAIN, at
     at += 1
     if after > digits:
