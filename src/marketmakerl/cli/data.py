@@ -103,14 +103,11 @@ def import_data(
     """
     from rich.console import Console
 
-    from marketmakerl.core.errors import ConfigError
     from marketmakerl.core.instruments import lookup, native_symbol
     from marketmakerl.data.importers import AUTO, detect, first_day, import_file
     from marketmakerl.reporting.import_tables import import_tables
 
     loaded = options.settings()
-    if out.suffix != ".tape":
-        raise ConfigError(f"--out {out} must end in .tape, by which tapes are known")
     overrides = loaded.instruments_overrides
     instrument = lookup(exchange, symbol, at=day or first_day(file), overrides=overrides)
     with options.bytes_read(file) as progress:
@@ -122,6 +119,7 @@ def import_data(
             trades=trades,
             progress=progress,
         )
+    tape.meta["exchange"] = exchange.strip().lower()
     tape.save(out)
     if as_json:
         options.print_json({"tape": str(out), "rows": len(tape), "meta": tape.meta, "report": report.as_dict()})
