@@ -175,8 +175,9 @@ class _Sorting:
     def settle_snapshots(self) -> None:
         """Leave out snapshots of other symbols: the exchange's answers name none.
 
-        Update ids tell symbols apart on some venues only (Binance USDM counts all symbols together), so the price must
-        fit as well. Without prices to compare with, a snapshot that fits the ids of two symbols is refused.
+        Update ids tell symbols apart on some venues only (Binance USDM counts all symbols together), so the price
+        decides first. Without prices to compare with, a snapshot that fits the ids of another symbol as well is
+        refused.
         """
         others = self.of(Heard.OTHER_DIFF)
         if not others.any():
@@ -184,25 +185,27 @@ class _Sorting:
         table, diffs = self.messages.table, self.of(*_DIFFS)
         priced = np.flatnonzero(self.of(*_TRADES, *_AGG_TRADES, *_BBO))
         unclear, foreign = np.zeros_like(others), np.zeros_like(others)
+        names = table[others, Field.PREV_SEQ]
         for row in np.flatnonzero(self.of(*_SNAPSHOTS)):
             seq = int(table[row, Field.SEQ])
-            if not (diffs.any() and _spans(table[diffs], seq)):
+            elsewhere = any(_spans(table[others][names == name], seq) for name in np.unique(names))
+            if len(priced) and self._price_differs(row, priced):
                 foreign[row] = True
-            elif len(priced):
-                nearest = priced[np.argmin(np.abs(self.line[priced] - self.line[row]))]
-                price = self.messages.price[table[nearest, Field.START]]
-                foreign[row] = abs(self._mid(row) / price - 1) > SAME_PRICE
-            else:
-                names = table[others, Field.PREV_SEQ]
-                unclear[row] = any(_spans(table[others][names == name], seq) for name in np.unique(names))
+            elif elsewhere and not (diffs.any() and _spans(table[diffs], seq)):
+                foreign[row] = True
+            elif elsewhere and not len(priced):
+                unclear[row] = True
         self.ignore(foreign, "snapshot of another symbol")
         self.refuse(unclear, "unclear-snapshot", "may be another symbol's: its id fits both, and no price tells")
 
-    def _mid(self, row: int) -> float:
+    def _price_differs(self, row: int, priced: Ints) -> bool:
+        """Return whether the mid of a snapshot is far from the price of the nearest line that has one."""
+        nearest = priced[np.argmin(np.abs(self.line[priced] - self.line[row]))]
+        there = self.messages.price[self.messages.table[nearest, Field.START]]
         start, size = self.messages.table[row, [Field.START, Field.SIZE]]
         price, bid = self.messages.price[start : start + size], self.messages.bid[start : start + size]
-        best = [side for side in (price[bid][:1], price[~bid][:1]) if len(side)]
-        return float(np.mean(best))
+        best = [side[0] for side in (price[bid], price[~bid]) if len(side)]
+        return bool(abs(np.mean(best) / there - 1) > SAME_PRICE)
 
     def report_fates(self, book: Mask, fate: npt.NDArray[np.int8]) -> None:
         """Report what the book left out."""
