@@ -48,7 +48,7 @@ def levels(rng, side, count):
 
 def capture(messages=12, seed=0):
     """Return the lines of a capture; diffs begin before the snapshot, which stands behind a later diff."""
-    rng = random.Random(seed)  # noqa: S311  (a market, not a secret)
+    rng = random.Random(seed)
     lines, last = [], 500
     for number in range(messages):
         first, before = last + rng.randint(1, 3), last

@@ -75,7 +75,7 @@ def check_against_oracle(lines, tape, report):
     book = any(m[0] in {"depthUpdate", "snapshot"} for m in messages)
     single = any(m[0] == "trade" for m in messages)
     traded = [m for m in messages if m[0] == ("trade" if single else "aggTrade")]
-    traded.sort(key=lambda m: (m[3]))
+    traded.sort(key=lambda m: m[3])
     traded.sort(key=lambda m: m[1])
     assert trades_of(tape) == [(m[1], *m[6][0]) for m in traded]
     if book:
@@ -160,8 +160,8 @@ def test_the_whole_book_and_the_trades_are_those_of_the_tidy_files(exchange, raw
             agreed += theirs.top()[::2] == (round(best.bid_px * scale[0]), round(best.ask_px * scale[0]))
     assert number >= 3449
     assert agreed >= 0.999 * compared > 500
-    expected = list(zip(trades.ts_ns.tolist(), trades.side.tolist(), np.rint(trades.price * scale[0]).astype(int).tolist(),
-                        np.rint(trades.qty * scale[1]).astype(int).tolist(), strict=True))  # fmt: skip
+    traded = [np.rint(column).astype(int).tolist() for column in (trades.price * scale[0], trades.qty * scale[1])]
+    expected = list(zip(trades.ts_ns.tolist(), trades.side.tolist(), *traded, strict=True))
     assert trades_of(tape) == expected[: tape.meta["trades"]]
 
 
@@ -203,7 +203,9 @@ def both(lines, instrument):
 def rows_by_line(messages):
     rows = {}
     for line, *fields, start, size in messages.table.tolist():
-        levels = [tuple(column[start : start + size].tolist()) for column in (messages.bid, messages.price, messages.qty)]
+        levels = [
+            tuple(column[start : start + size].tolist()) for column in (messages.bid, messages.price, messages.qty)
+        ]
         rows[line] = (fields, levels)
     return rows
 
@@ -374,12 +376,12 @@ def test_best_prices_are_used_where_there_is_no_book(tmp_path):
         (line_of([1, 2], local_ns=local_at(40)), "bad-shape"),
         (line_of({"x": 1}, local_ns=local_at(40)), "bad-shape"),
         (str(local_at(40)).encode() + b" " + b"[" * 5000, "bad-json"),
-        (str(local_at(40)).encode() + b' {"e":"depthUpdate",' + b'"b":' + b"[" * 900 + b"]" * 900 + b"}", "missing-field"),
+        (str(local_at(40)).encode() + b' {"e":"depthUpdate","b":' + b"[" * 900 + b"]" * 900 + b"}", "missing-field"),
         (str(local_at(40)).encode() + b" \x00\xff\xfe", "bad-json"),
         (trade(41, 7, "100.1", "0"), "bad-quantity"),
         (trade(41, 7, "100.1", "0.0005"), "off-lot"),
         (trade(41, 7, "100.1", "1", maker="no"), "bad-shape"),
-        (trade(10 * 3_600_000, 7, "100.1", "1").replace(str(local_at(36_000_000)).encode(), str(local_at(0)).encode()), "time-apart"),
+        (str(local_at(0)).encode() + trade(36_000_000, 7, "100.1", "1")[19:], "time-apart"),
         (START[0], "duplicate"),
     ],
 )  # fmt: skip
@@ -400,7 +402,7 @@ def test_odd_lots_of_the_book_are_rounded_up_and_located(tmp_path):
     tape, report = imported(tmp_path, [*START, *many, odd])
     assert tape.qty_lots[-1] == 1
     assert [(e.code, e.line) for e in report.examples] == [("off-lot", 43)]
-    with pytest.raises(DataFormatError, match="line 3: quantity '?0.0001"):
+    with pytest.raises(DataFormatError, match=r"line 3: quantity 0\.0001"):
         imported(tmp_path, [*START, odd.replace(b"544", b"504"), odd.replace(b"99.7", b"99.6")])
 
 

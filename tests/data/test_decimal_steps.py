@@ -40,7 +40,9 @@ def test_what_floats_cannot_hold_is_exact(ticks):
     assert parsed(text, step)[0] == ticks
 
 
-@pytest.mark.parametrize("text", ["", ".", "1.", ".5", "-1", "+1", "1e5", "1,5", "NaN", " 1", "1 ", "0x1", "1.2.3", "٣"])
+@pytest.mark.parametrize(
+    "text", ["", ".", "1.", ".5", "-1", "+1", "1e5", "1,5", "NaN", " 1", "1 ", "0x1", "1.2.3", "٣"]
+)
 def test_what_is_no_plain_decimal_is_refused(text):
     step = DecimalStep.of(0.1)
     with pytest.raises(ValueError, match="is no decimal text"):

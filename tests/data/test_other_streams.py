@@ -126,7 +126,9 @@ def test_the_recorded_hyperliquid_books_and_trades():
             sides = zip((1, -1), data["levels"], strict=True)
             books.append({(s, steps(x["px"], "1")): steps(x["sz"], "0.00001") for s, side in sides for x in side})
         else:
-            trades += [(x["time"] * 10**6, x["side"] == "B", steps(x["px"], "1"), steps(x["sz"], "0.00001")) for x in data]
+            trades += [
+                (x["time"] * 10**6, x["side"] == "B", steps(x["px"], "1"), steps(x["sz"], "0.00001")) for x in data
+            ]
     assert tape_books(tape) == books
     of = np.isin(tape.kind, [Kind.TRADE_BUY, Kind.TRADE_SELL])
     columns = (tape.ts_ns, tape.kind == Kind.TRADE_BUY, tape.price_ticks, tape.qty_lots)
@@ -162,7 +164,13 @@ def test_a_bad_hyperliquid_line_does_not_touch_the_rest(tmp_path, bad, code):
 
 def bybit(ms, kind, bids, asks, number, seq, *, depth=500, symbol="XRPUSDT"):
     data = {"s": symbol, "b": bids, "a": asks, "u": number, "seq": seq}
-    message = {"topic": f"orderbook.{depth}.{symbol}", "type": kind, "ts": T0_MS + ms + 2, "data": data, "cts": T0_MS + ms}
+    message = {
+        "topic": f"orderbook.{depth}.{symbol}",
+        "type": kind,
+        "ts": T0_MS + ms + 2,
+        "data": data,
+        "cts": T0_MS + ms,
+    }
     return json.dumps(message).encode()
 
 

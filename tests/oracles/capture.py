@@ -15,39 +15,50 @@ LOW_NS, HIGH_NS = 1_230_768_000 * 10**9, 4_102_444_800 * 10**9
 DECIMAL = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?")
 
 
-class Bad(Exception):
+class BadLineError(Exception):
     pass
 
 
 def at_ns(value):
     if type(value) is not int:
-        raise Bad
+        raise BadLineError
     unit = {13: 10**6, 16: 10**3, 19: 1}.get(len(str(value)), 0)
     if not LOW_NS <= value * unit <= HIGH_NS:
-        raise Bad
+        raise BadLineError
     return value * unit
+
+
+def in_bounds(digits):
+    """A number beyond what a double holds is no JSON that programs can exchange."""
+    if len(digits) > 300:
+        raise BadLineError
+    return int(digits)
+
+
+def refuse(_):
+    raise BadLineError
 
 
 def steps(text, step, *, up=False):
     if type(text) is not str or not DECIMAL.fullmatch(text):
-        raise Bad
+        raise BadLineError
     count = Decimal(text) / Decimal(step)
     whole = int(count.to_integral_value("ROUND_CEILING"))
     if whole != count and not up:
-        raise Bad
+        raise BadLineError
     return whole
 
 
 def number(value):
     if type(value) is not int or not 0 <= value <= 2**62:
-        raise Bad
+        raise BadLineError
     return value
 
 
 def pair(price, qty, tick, lot, *, zero, up=True):
     ticks, lots = steps(price, tick), steps(qty, lot, up=up)
     if not 0 < ticks < 2**40 or not (0 if zero else 1) <= lots < 2**46:
-        raise Bad
+        raise BadLineError
     return ticks, lots
 
 
@@ -55,10 +66,10 @@ def sides(data, bids, asks, tick, lot):
     found = []
     for side, name in ((1, bids), (-1, asks)):
         if type(data.get(name)) is not list:
-            raise Bad
+            raise BadLineError
         for level in data[name]:
             if type(level) is not list or len(level) != 2:
-                raise Bad
+                raise BadLineError
             found.append((side, *pair(*level, tick, lot, zero=True)))
     return found
 
@@ -73,44 +84,47 @@ def read_line(text, symbol, tick, lot):
         return None
     head, _, body = text.partition(b" ")
     if not re.fullmatch(rb"[0-9]{1,19}", head):
-        raise Bad
+        raise BadLineError
     try:
-        message = json.loads(body.decode())
+        message = json.loads(body.decode(), parse_int=in_bounds, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
-        raise Bad from error
+        raise BadLineError from error
     local = at_ns(int(head))
-    if type(message) is not dict:
-        raise Bad
-    stream = ""
-    if "stream" in message or "data" in message:
-        stream, message = message.get("stream"), message.get("data")
-        if type(stream) is not str:
-            raise Bad
-        if type(message) is list:
-            return None
-        if type(message) is not dict:
-            raise Bad
-    if re.search(r"@depth[0-9]", stream):
+    stream, message = unwrapped(message)
+    if message is None or re.search(r"@depth[0-9]", stream):
         return None
     kind = message.get("e", "")
     if type(kind) is not str:
-        raise Bad
+        raise BadLineError
     if not kind and ("bids" in message or "asks" in message):
         found = sides(message, "bids", "asks", tick, lot)
         if not found:
-            raise Bad
+            raise BadLineError
         return "snapshot", sent(message), local, number(message.get("lastUpdateId")), -1, -1, found
-    if kind not in {"depthUpdate", "trade", "aggTrade", "bookTicker", ""}:
+    if kind not in {"depthUpdate", "trade", "aggTrade", "bookTicker", ""} or is_reply(kind, message):
         return None
-    if not kind and not {"u", "s"} <= message.keys():
-        if any(keys <= message.keys() for keys in ({"result", "id"}, {"error", "id"}, {"code", "msg"}, {"error"})):
-            return None
-        raise Bad
     if type(message.get("s")) is not str:
-        raise Bad
-    if message["s"] != symbol:
-        return None
-    return ours(kind or "bookTicker", message, local, tick, lot)
+        raise BadLineError
+    return ours(kind or "bookTicker", message, local, tick, lot) if message["s"] == symbol else None
+
+
+def unwrapped(message):
+    if type(message) is not dict:
+        raise BadLineError
+    if "stream" not in message and "data" not in message:
+        return "", message
+    stream, payload = message.get("stream"), message.get("data")
+    if type(stream) is not str or type(payload) not in {dict, list}:
+        raise BadLineError
+    return stream, payload if type(payload) is dict else None
+
+
+def is_reply(kind, message):
+    if kind or {"u", "s"} <= message.keys():
+        return False
+    if any(keys <= message.keys() for keys in ({"result", "id"}, {"error", "id"}, {"code", "msg"}, {"error"})):
+        return True
+    raise BadLineError
 
 
 def ours(kind, message, local, tick, lot):
@@ -119,7 +133,7 @@ def ours(kind, message, local, tick, lot):
         before = -1 if message.get("pu") is None else number(message["pu"])
         when = sent(message)
         if first > last or when is None:
-            raise Bad
+            raise BadLineError
         return kind, when, local, last, first, before, sides(message, "b", "a", tick, lot)
     if kind == "bookTicker":
         best = [(side, *pair(message.get(p), message.get(q), tick, lot, zero=False)) for side, p, q in ((1, "b", "B"), (-1, "a", "A"))]  # fmt: skip  # noqa: E501
@@ -127,7 +141,7 @@ def ours(kind, message, local, tick, lot):
     if message.get("X", "MARKET") != "MARKET":
         return None
     if type(message.get("m")) is not bool:
-        raise Bad
+        raise BadLineError
     row = (-1 if message["m"] else 1, *pair(message.get("p"), message.get("q"), tick, lot, zero=False, up=False))
     return kind, at_ns(message.get("T")), local, number(message.get("t" if kind == "trade" else "a")), -1, -1, [row]
 
@@ -138,7 +152,7 @@ def read(lines, symbol, tick, lot):
     for text in lines:
         try:
             message = read_line(text, symbol, tick, lot)
-        except Bad:
+        except BadLineError:
             refused += 1
             continue
         if message is None:

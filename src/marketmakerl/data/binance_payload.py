@@ -57,16 +57,7 @@ class Payloads:
         """
         number, message = split_receipt(text)
         where = {"line": line, "local": time_ns(number, "time of receipt")}
-        if not isinstance(message, dict):
-            raise RefusedError("bad-shape", f"the message is {short(message)}, not an object")
-        stream = ""
-        if "stream" in message or "data" in message:
-            stream = field_of(message, "stream", str)
-            if "data" in message and isinstance(message["data"], list):
-                raise OtherKindError(stream.partition("@")[0])  # all markets at once, such as !ticker@arr
-            message = field_of(message, "data", dict)
-        if _PARTIAL.search(stream):
-            raise OtherKindError("partial books")
+        stream, message = _unwrapped(message)
         kind = message.get("e", "")
         if not isinstance(kind, str):
             raise RefusedError("bad-shape", f"event {short(kind)} is no text")
@@ -75,12 +66,10 @@ class Payloads:
         elif kind in self._readers or (not kind and {"u", "s"} <= message.keys()):
             if self._is_ours(message, kind, where, found):
                 self._readers[kind or "bookTicker"](message, where, found)
-        elif any(keys <= message.keys() for keys in _REPLY_KEYS):
-            raise OtherKindError("reply to a request")
-        elif not kind:
-            raise RefusedError("bad-shape", f"no kind of message known here: fields {', '.join(message)[:60]}")
+        elif kind or any(keys <= message.keys() for keys in _REPLY_KEYS):
+            raise OtherKindError(kind[:40] or "reply to a request")
         else:
-            raise OtherKindError(kind[:40])
+            raise RefusedError("bad-shape", f"no kind of message known here: fields {', '.join(message)[:60]}")
 
     def _is_ours(self, message: dict[str, Any], kind: str, where: dict[str, int], found: MessageList) -> bool:
         name = field_of(message, "s", str)
@@ -139,6 +128,21 @@ class Payloads:
             for bid, price, qty in ((True, "b", "B"), (False, "a", "A"))
         ]
         found.add(**where, heard=Heard.BBO, ts=_sent(message), seq=seq, levels=levels)
+
+
+def _unwrapped(message: Any) -> tuple[str, dict[str, Any]]:
+    """Return the stream's name, empty for a message that came alone, and the payload."""
+    if not isinstance(message, dict):
+        raise RefusedError("bad-shape", f"the message is {short(message)}, not an object")
+    if "stream" not in message and "data" not in message:
+        return "", message
+    stream = field_of(message, "stream", str)
+    if isinstance(message.get("data"), list):
+        raise OtherKindError(stream.partition("@")[0][:40])  # all markets at once, such as !ticker@arr
+    payload: dict[str, Any] = field_of(message, "data", dict)
+    if _PARTIAL.search(stream):
+        raise OtherKindError("partial books")
+    return stream, payload
 
 
 def _sent(message: dict[str, Any]) -> int:

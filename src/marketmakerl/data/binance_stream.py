@@ -110,8 +110,9 @@ class _Reader:
         state[kernel.Slot.LINES] = self._report.lines
         at = kernel.scan(text, at, self._symbol, self._grid, POWERS, table, levels, unplain, state)
         used = slice(int(state[kernel.Slot.LEVELS]))
-        found = (column[used].copy() for column in levels)
-        self.parts.append(Messages(table[: state[kernel.Slot.MESSAGES]].copy(), *found))
+        bid, price, qty = levels
+        messages = table[: state[kernel.Slot.MESSAGES]].copy()
+        self.parts.append(Messages(messages, bid[used].copy(), price[used].copy(), qty[used].copy()))
         left_over = unplain[: state[kernel.Slot.UNPLAIN]].tolist()
         if left_over:
             rest = ((line, piece[begin:end]) for line, begin, end in left_over)

@@ -232,7 +232,13 @@ def _bbo_rows(bbo: BboColumns, source: str, meta: dict[str, Any], trades: _Rows 
 def _book_rows(book: BookColumns, source: str, meta: dict[str, Any]) -> tuple[_Rows, npt.NDArray[np.int8]]:
     what = f"{source}: book"
     order = np.lexsort((book.snapshot, book.seq))  # a snapshot after the diff of its own id
-    updates = _Updates(*(column[order] for column in (book.seq, book.snapshot, book.ts, book.first_seq, book.prev_seq)))
+    updates = _Updates(
+        book.seq[order],
+        book.snapshot[order],
+        book.ts[order],
+        first_seq=book.first_seq[order],
+        prev_seq=book.prev_seq[order],
+    )
     fate = _follow(updates, source, meta)
     sent, clamped = _update_times(updates, fate, what)
     level = _levels_of(book.start[order], book.size[order])

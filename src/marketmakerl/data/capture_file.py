@@ -22,7 +22,14 @@ _BLOCK: Final = 1 << 20
 _PACKED_BLOCK: Final = 1 << 16  # deflate makes at most a thousand times as much of it
 _GZIP: Final = 31  # zlib's code for a gzip header and trailer
 # A damaged or cut archive; zipfile raises the last two for what it cannot unpack.
-_DAMAGED = (EOFError, zlib.error, isal_zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+_DAMAGED: Final[tuple[type[Exception], ...]] = (
+    EOFError,
+    zlib.error,
+    cast("Any", isal_zlib).error,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+)
 
 
 def pieces(path: Path, report: ImportReport, progress: Callable[[int], None] | None = None) -> Iterator[bytes]:
@@ -87,7 +94,7 @@ def _opened(path: Path) -> Iterator[Iterator[bytes]]:
                 yield _plain(raw)
         except FileNotFoundError as error:
             raise DataNotFoundError(f"no such file: {path}") from error
-        except (*_DAMAGED,) as error:
+        except _DAMAGED as error:
             raise DataFormatError(f"{path} is a damaged zip file: {error}") from error
         except OSError as error:
             raise DataFormatError(f"cannot read {path}: {error.strerror or error}") from error
@@ -122,7 +129,7 @@ def first_bytes(path: Path) -> bytes:
     try:
         with _opened(path) as blocks:
             return next(blocks, b"")
-    except (*_DAMAGED, DataFormatError):
+    except (DataFormatError, *_DAMAGED):
         try:
             with path.open("rb") as file:
                 return file.read(_PACKED_BLOCK)

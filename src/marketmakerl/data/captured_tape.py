@@ -186,12 +186,11 @@ class _Sorting:
         priced = np.flatnonzero(self.of(*_TRADES, *_AGG_TRADES, *_BBO))
         unclear, foreign = np.zeros_like(others), np.zeros_like(others)
         names = table[others, Field.PREV_SEQ]
-        for row in np.flatnonzero(self.of(*_SNAPSHOTS)):
+        for row in np.flatnonzero(self.of(*_SNAPSHOTS)).tolist():
             seq = int(table[row, Field.SEQ])
             elsewhere = any(_spans(table[others][names == name], seq) for name in np.unique(names))
-            if len(priced) and self._price_differs(row, priced):
-                foreign[row] = True
-            elif elsewhere and not (diffs.any() and _spans(table[diffs], seq)):
+            here = diffs.any() and _spans(table[diffs], seq)
+            if (len(priced) and self._price_differs(row, priced)) or (elsewhere and not here):
                 foreign[row] = True
             elif elsewhere and not len(priced):
                 unclear[row] = True

@@ -39,10 +39,9 @@ class DecimalStep:
     @classmethod
     def of(cls, step: float) -> DecimalStep:
         """Return the decimal that a step stands for: 0.1 is 1/10, whatever its binary neighbour is."""
-        sign, digits, exponent = Decimal(f"{step:.15g}").normalize().as_tuple()
-        assert not sign and isinstance(exponent, int)  # noqa: S101  (an Instrument has finite, positive steps)
-        numerator = int("".join(map(str, digits)))
-        return cls(numerator * 10 ** max(exponent, 0), max(-exponent, 0))
+        value = Decimal(f"{step:.15g}").normalize()
+        digits = max(-int(value.as_tuple().exponent), 0)
+        return cls(int(value.scaleb(digits)), digits)
 
     def steps(self, text: object) -> tuple[int, bool]:
         """Return how many steps a decimal text is, rounded up, and whether it is exactly so many.

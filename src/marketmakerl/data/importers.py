@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from marketmakerl.core.clock import NS_PER_MS, iso_utc
@@ -18,6 +17,7 @@ from marketmakerl.data.quality import MAX_TS_MS, MIN_TS_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from marketmakerl.core.instrument import Instrument
     from marketmakerl.data.import_report import ImportReport
