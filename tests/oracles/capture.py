@@ -6,6 +6,7 @@ Written from the exchange's documentation and the rules in the docstrings of the
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 from decimal import Decimal
@@ -33,6 +34,12 @@ def in_bounds(digits):
     if len(digits) > 300:
         raise BadLineError
     return int(digits)
+
+
+def finite(text):
+    if math.isinf(float(text)):
+        raise BadLineError
+    return float(text)
 
 
 def refuse(_):
@@ -86,7 +93,7 @@ def read_line(text, symbol, tick, lot):
     if not re.fullmatch(rb"[0-9]{1,19}", head):
         raise BadLineError
     try:
-        message = json.loads(body.decode(), parse_int=in_bounds, parse_constant=refuse)
+        message = json.loads(body.decode(), parse_int=in_bounds, parse_float=finite, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise BadLineError from error
     local = at_ns(int(head))
