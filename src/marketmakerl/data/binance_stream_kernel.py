@@ -14,8 +14,8 @@ import numpy as np
 from numba import types
 
 from marketmakerl.core.jit import njit
-from marketmakerl.data.captured_messages import MAX_NS, MIN_NS, Field, Heard
-from marketmakerl.data.decimal_steps import BYTES, NOT_PLAIN, POWER_TABLE, byte_at, parse_steps
+from marketmakerl.data.captured_messages import HASH_PRIME, MAX_NS, MIN_NS, Field, Heard
+from marketmakerl.data.decimal_steps import BYTES, NOT_PLAIN, POWER_TABLE, byte_at, is_digit, parse_steps
 from marketmakerl.data.grid import MAX_PRICE_TICKS, MAX_QTY_LOTS
 
 
@@ -39,6 +39,7 @@ _DEPTH, _TRADE, _AGG_TRADE, _BOOK_TICKER = 1, 2, 3, 4
 _F_LINE, _F_HEARD, _F_TS, _F_LOCAL, _F_SEQ, _F_FIRST, _F_PREV, _F_START, _F_SIZE = (int(field) for field in Field)
 _DIFF, _SNAPSHOT, _BUY, _SELL, _AGG_BUY, _AGG_SELL, _BBO, _OTHER_DIFF, _OTHER = (int(heard) for heard in Heard)
 _S_LINES, _S_MESSAGES, _S_LEVELS, _S_UNPLAIN = (int(slot) for slot in Slot)
+_LAST_SAFE = (2**63 - 1) // 10  # one more digit may not fit
 _LOW, _HIGH = int(MIN_NS), int(MAX_NS)
 _QUOTE, _COMMA, _COLON, _OPEN, _CLOSE, _BRACE, _END_BRACE, _ESCAPE, _LINE_FEED = b'",:[]{}\\\n'
 _LETTER_T, _LETTER_F, _LETTER_N = b"tfn"
@@ -65,16 +66,15 @@ _N_DEPTH, _N_TRADE, _N_AGG, _N_BOOK, _N_MARKET = (
 
 @njit(types.UniTuple(types.int64, 2)(BYTES, types.int64))
 def _whole(text: Any, at: Any) -> Any:
-    """Read digits; return the number (-1: none, or not as JSON writes it) and the place after them."""
+    """Read digits; return the number (-1: none, not as JSON writes it, or too long) and the place after them."""
     begin = at
     value = np.int64(0)
-    while np.uint8(byte_at(text, at) - 48) < 10:
-        value = value * 10 + np.int64(byte_at(text, at) - 48)
-        at += 1
-        if at - begin > 19:
+    while is_digit(byte_at(text, at)):
+        if value >= _LAST_SAFE:
             return -1, at
-    # 19 digits may be more than an int64 holds; it then wraps once, to below zero.
-    if at == begin or value < 0 or (byte_at(text, begin) == 48 and at - begin > 1):
+        value = value * 10 + (np.int64(byte_at(text, at)) - 48)
+        at += 1
+    if at == begin or (byte_at(text, begin) == 48 and at - begin > 1):
         return -1, at
     return value, at
 
@@ -286,7 +286,7 @@ def _value(text: Any, at: Any, key: Any, length: Any, value: Any, grid: Any, pow
             return -1
         more = max(value[_BIDS], 0) + max(value[_ASKS], 0)
         return _levels(text, at, grid, powers, levels, row + more, key == _K_B or key == _K_BIDS, value)
-    if np.uint8(letter - 48) < 10:
+    if is_digit(letter):
         number, at = _whole(text, at)
         slot = _number_slot(key)
         if number < 0 or number > 1 << 62 or (key == _K_LAST_ID and length != 12):
@@ -361,7 +361,7 @@ def _partial(text: Any, at: Any) -> Any:
         if byte_at(text, at) == 64 and byte_at(text, at + 1) == 100:  # @d
             while byte_at(text, at) != _QUOTE and byte_at(text, at) != 104:  # h
                 at += 1
-            return byte_at(text, at) == 104 and np.uint8(byte_at(text, at + 1) - 48) < 10
+            return byte_at(text, at) == 104 and is_digit(byte_at(text, at + 1))
         at += 1
     return False
 
@@ -379,11 +379,11 @@ def _is_ours(text: Any, value: Any, symbol: Any) -> Any:
 
 @njit(types.int64(BYTES, _INTS))
 def _hash(text: Any, value: Any) -> Any:
-    """Return a number for the symbol's name (FNV-1a, above zero)."""
-    number = np.uint64(14695981039346656037)
+    """Return what `symbol_hash` does."""
+    number = np.int64(0)
     for at in range(value[_SYMBOL], value[_SYMBOL_END]):
-        number = (number ^ np.uint64(byte_at(text, at))) * np.uint64(1099511628211)
-    return np.int64(number >> np.uint64(2))
+        number = (number * 257 + np.int64(byte_at(text, at))) % HASH_PRIME
+    return number
 
 
 @njit(types.int64(_INTS))

@@ -30,6 +30,7 @@ _DAMAGED: Final[tuple[type[Exception], ...]] = (
     NotImplementedError,
     RuntimeError,
 )
+_UNREADABLE: Final[tuple[type[Exception], ...]] = (*_DAMAGED, DataFormatError)
 
 
 def pieces(path: Path, report: ImportReport, progress: Callable[[int], None] | None = None) -> Iterator[bytes]:
@@ -129,7 +130,7 @@ def first_bytes(path: Path) -> bytes:
     try:
         with _opened(path) as blocks:
             return next(blocks, b"")
-    except (DataFormatError, *_DAMAGED):
+    except _UNREADABLE:
         try:
             with path.open("rb") as file:
                 return file.read(_PACKED_BLOCK)

@@ -19,6 +19,7 @@ from marketmakerl.data.quality import MAX_TS_MS, MIN_TS_MS
 Ints = npt.NDArray[np.int64]
 
 NOT_SAID: Final = -1
+HASH_PRIME: Final = 2**53 - 111  # times 257 it still fits into an int64
 MIN_NS, MAX_NS = MIN_TS_MS * NS_PER_MS, MAX_TS_MS * NS_PER_MS
 
 
@@ -167,11 +168,11 @@ def whole(value: object, what: str) -> int:
 
 
 def symbol_hash(name: str) -> int:
-    """Return a number for a symbol's name (FNV-1a less two bits, so that it fits into an int64)."""
-    number = 14695981039346656037
+    """Return a number for a symbol's name."""
+    number = 0
     for byte in name.encode():
-        number = (number ^ byte) * 1099511628211 % (1 << 64)
-    return number >> 2
+        number = (number * 257 + byte) % HASH_PRIME
+    return number
 
 
 def field_of(message: Any, name: str, kind: type) -> Any:

@@ -65,6 +65,12 @@ def byte_at(text: Any, at: Any) -> Any:
     return text[np.uint64(at)]
 
 
+@njit(types.boolean(types.uint8))
+def is_digit(byte: Any) -> Any:
+    """Return whether a byte is an ASCII digit."""
+    return 48 <= byte <= 57
+
+
 @njit(types.UniTuple(types.int64, 2)(BYTES, types.int64, types.int64, types.int64, POWER_TABLE))
 def parse_steps(text: Any, at: Any, numerator: Any, digits: Any, powers: Any) -> Any:
     """Read a quoted decimal that begins at the quote `text[at]`.
@@ -78,11 +84,11 @@ def parse_steps(text: Any, at: Any, numerator: Any, digits: Any, powers: Any) ->
     at += 1
     begin = at
     value = np.int64(0)
-    while np.uint8(byte_at(text, at) - 48) < 10:
-        value = value * 10 + np.int64(byte_at(text, at) - 48)
-        at += 1
-        if at - begin > _MAX_DIGITS:
+    while is_digit(byte_at(text, at)):
+        if at - begin >= _MAX_DIGITS:
             return NOT_PLAIN, at
+        value = value * 10 + (np.int64(byte_at(text, at)) - 48)
+        at += 1
     count = at - begin
     if count == 0:
         return NOT_PLAIN, at
@@ -90,11 +96,11 @@ def parse_steps(text: Any, at: Any, numerator: Any, digits: Any, powers: Any) ->
     if byte_at(text, at) == 46:
         at += 1
         begin = at
-        while np.uint8(byte_at(text, at) - 48) < 10:
-            value = value * 10 + np.int64(byte_at(text, at) - 48)
-            at += 1
-            if count + at - begin > _MAX_DIGITS:
+        while is_digit(byte_at(text, at)):
+            if count + at - begin >= _MAX_DIGITS:
                 return NOT_PLAIN, at
+            value = value * 10 + (np.int64(byte_at(text, at)) - 48)
+            at += 1
         after = at - begin
         if after == 0:
             return NOT_PLAIN, at
