@@ -216,6 +216,55 @@ def assert_both_alike(lines, instrument, *, least_fast):
     assert {line: slow.get(line) for line in fast} == fast
 
 
+def odd_lines():
+    """Return lines that are nearly those that the exchange writes, and mean something else, or nothing."""
+    plain = [START[0], START[1], trade(41, 7, "100.1", "0.25"), ticker(9, 6, ("99.8", "1"), ("100.0", "3"))]
+    changes = [
+        (b'"lastUpdateId"', b'" astUpdateId"'),
+        (b'"lastUpdateId":503', b'"lastUpdateId":503,"lastUpdateId":504'),
+        (b'"lastUpdateId":503', b'"xUpdateId":503'),
+        (b'"asks"', b'"bids"'),
+        (b'"bids"', b'"symbol":"ETHUSDT","bids"'),
+        (b'"u":503', b'"u":503,"u":504'),
+        (b'"t":7', b'"t":7,"p":"100.2"'),
+        (b'"m":false', b'"m":false,"m":true'),
+        (b'"m":false', b'"m":null'),
+        (b'"m":false', b'"m":"false"'),
+        (b'"e":', b'"E":'),
+        (b'"e":"', b'"e":"x'),
+        (b'"e":"bookTicker"', b'"e":5'),
+        (b'"e":"bookTicker"', b'"e":null'),
+        (b'"T":', b'"T":null,"x":'),
+        (b'"T":', b'"T":"1","x":'),
+        (b'"T":', b'"T":0'),
+        (b'"s":"BTCUSDT"', b'"s":null'),
+        (b'"s":"BTCUSDT"', b'"s":"ETHUSDT"'),
+        (b'"s":"BTCUSDT"', b'"s":"BTCUSD"'),
+        (b'"s":"BTCUSDT"', b'"s":"BTCUSDT","data":{}'),
+        (b'"stream":', b'"streams":'),
+        (b'"data":{', b'"data":{"stream":"a@depth5",'),
+        (b'"pu":500', b'"pu":null'),
+        (b'"U":501', b'"U":true'),
+        (b'"U":501', b'"U":01'),
+        (b'"p":"100.1"', b'"p":100.1'),
+        (b'"p":"100.1"', b'"p":"0100.10"'),
+        (b'"q":"0.25"', b'"q":"0.25","b":88,"a":99,"M":true'),
+        (b":", b": "),
+        (b"}", b"}}"),
+        (b"}", b"} "),
+        (b"@depth@", b"@depth20@"),
+    ]
+    return plain + [text.replace(*change, 1) for change in changes for text in plain if change[0] in text]
+
+
+def test_both_readers_read_odd_lines_alike(tmp_path):
+    lines = [part for text in odd_lines() for part in text.split(b"\n")]
+    assert_both_alike(lines, INSTRUMENT, least_fast=10)
+    used = [text for text in lines if b"ETHUSDT" not in text]
+    tape, report = imported(tmp_path, used)
+    check_against_oracle(used, tape, report)
+
+
 # --- shapes -----------------------------------------------------------------------------------------------------------
 
 

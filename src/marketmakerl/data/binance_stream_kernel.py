@@ -42,6 +42,7 @@ _S_LINES, _S_MESSAGES, _S_LEVELS, _S_UNPLAIN = (int(slot) for slot in Slot)
 _LAST_SAFE = (2**63 - 1) // 10  # one more digit may not fit
 _LOW, _HIGH = int(MIN_NS), int(MAX_NS)
 _QUOTE, _COMMA, _COLON, _OPEN, _CLOSE, _BRACE, _END_BRACE, _ESCAPE, _LINE_FEED = b'",:[]{}\\\n'
+_LAST = (108, 97, 115, 116)
 _LETTER_T, _LETTER_F, _LETTER_N = b"tfn"
 
 _INTS = types.int64[::1]
@@ -98,6 +99,20 @@ def _packed(text: Any, begin: Any, end: Any) -> Any:
     for at in range(max(begin, end - 8), end):
         value = (value << 8) | np.int64(byte_at(text, at))
     return value
+
+
+@njit(types.int64(BYTES, types.int64, types.int64))
+def _key(text: Any, begin: Any, end: Any) -> Any:
+    """Return a key as one number; of the long ones, which have the same number as others, only lastUpdateId."""
+    number = _packed(text, begin, end)
+    if end - begin <= 8:
+        return number
+    if number != _K_LAST_ID or end - begin != 12:
+        return 0
+    for at in range(4):
+        if byte_at(text, begin + at) != _LAST[at]:
+            return 0
+    return number
 
 
 @njit(types.int64(types.int64))
@@ -289,7 +304,7 @@ def _value(text: Any, at: Any, key: Any, length: Any, value: Any, grid: Any, pow
     if is_digit(letter):
         number, at = _whole(text, at)
         slot = _number_slot(key)
-        if number < 0 or number > 1 << 62 or (key == _K_LAST_ID and length != 12):
+        if number < 0 or number > 1 << 62:
             return -1
         if slot >= 0:
             if length > 1 and value[slot] != -1:
@@ -321,7 +336,7 @@ def _object(text: Any, at: Any, value: Any, grid: Any, powers: Any, levels: Any,
         if end < 0 or byte_at(text, end + 1) != _COLON:
             return -1
         at = end + 2
-        key, length = _packed(text, begin, end), end - begin
+        key, length = _key(text, begin, end), end - begin
         if key == _K_STREAM:
             at = _text_end(text, at + 1) + 1 if byte_at(text, at) == _QUOTE else 0
             if inside or at == 0 or value[_STREAM] != -1:
