@@ -373,6 +373,18 @@ def test_a_snapshot_that_nothing_tells_apart_is_refused(tmp_path):
     assert report.counts["refused", "unclear-snapshot"] == 1
 
 
+def test_lines_out_of_order_are_put_in_order_and_located(tmp_path):
+    """Trades of one millisecond follow their ids, diffs theirs."""
+    lines = [*START, trade(41, 7, "100.1", "0.25"), trade(41, 8, "100.2", "0.5"),
+             diff(50, 504, 506, 503, [["99.9", "4"]], []), diff(50, 507, 508, 506, [["99.9", "2"]], [])]  # fmt: skip
+    expected, report = imported(tmp_path, lines)
+    assert report.repaired == 0
+    tape, report = imported(tmp_path, [*lines[:2], lines[3], lines[2], lines[5], lines[4]])
+    for name in COLUMNS:
+        np.testing.assert_array_equal(getattr(tape, name), getattr(expected, name))
+    assert [(e.what, e.code, e.line) for e in report.examples] == [("repaired", "reordered", line) for line in (6, 4)]
+
+
 def test_partial_books_are_no_diffs(tmp_path):
     lines = [*START, diff(40, 504, 506, 503, [["99.5", "1"]], [["100.5", "1"]], name="depth5@100ms")]
     tape, report = imported(tmp_path, lines)
