@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import capture
 import others
 import parity
 import rules
@@ -33,7 +34,7 @@ from processes import BenchError, Processes
 from rich.console import Console
 from work import WORKS
 
-SECTIONS = (*WORKS, "risk", "rules", "together", "parity", "scaling", "waiting", "floor", "nautilus")
+SECTIONS = (*WORKS, "risk", "rules", "together", "parity", "scaling", "waiting", "capture", "floor", "nautilus")
 ROWS, QUICK_ROWS = 6_000_000, 600_000
 SIZES, QUICK_SIZES = (1_000_000, 6_000_000, 24_000_000), (200_000, 600_000)
 WIDTH = 140  # of the tables in a file or a pipe
@@ -103,6 +104,7 @@ def measure(options: argparse.Namespace, bench: Bench, results: dict[str, Any]) 
         "together": ("together" in options.only, lambda: together.measure(bench), together.show),
         "parity": ("parity" in options.only, lambda: parity.measure(bench), parity.show),
         "waiting": ("waiting" in options.only, lambda: waiting.measure(bench), waiting.show),
+        "capture": ("capture" in options.only, lambda: capture.measure(bench), capture.show),
         "scaling": ("scaling" in options.only, lambda: scaling.measure(bench), scaling.show),
         "floor": ("floor" in options.only, lambda: others.floor(bench), others.show),
         "nautilus": ("nautilus" in options.only, lambda: nautilus_results(options, bench), others.show),

@@ -111,6 +111,12 @@ def test_a_snapshot_that_was_dated_by_a_diff_says_nothing_about_the_clock():
     assert EventTape.from_book(frame, None, INSTRUMENT).meta["clock_offset_ns"] == 0
 
 
+def test_a_tied_trade_at_a_price_that_the_book_never_names():
+    frame = book(*START, (1, BID, 99.9, 1.0, 11))
+    tape = EventTape.from_book(frame, trades((1, 107.0, 1.0, BID)), INSTRUMENT)
+    assert (tape.meta["tied_trades"], tape.meta["tied_trades_shown"]) == (1, 0)
+
+
 def test_levels_of_a_snapshot_that_hold_nothing_are_not_in_it():
     frame = book(*START, (0, BID, 90.0, 0.0, 10, SNAP))
     tape = EventTape.from_book(frame, None, INSTRUMENT)

@@ -9,7 +9,7 @@ import typer
 
 from marketmakerl.cli import options
 
-app = typer.Typer(help="Recorded data: list and check.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Recorded data: list, check and import.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
@@ -80,6 +80,53 @@ def check_data(
         Console().print(table)
     typer.echo(f"{report.rows} rows, {len(report.errors)} errors, {len(report.warnings)} warnings")
     return 5 if report.errors else 0
+
+
+@app.command("import")
+def import_data(
+    file: Annotated[Path, typer.Argument(help="What was recorded: plain, gzip or zip.")],
+    exchange: Annotated[str, typer.Option(help="Exchange, e.g. binanceusdm.")],
+    symbol: Annotated[str, typer.Option(help="Symbol, e.g. BTC/USDT.")],
+    out: Annotated[Path, typer.Option(help="The tape to write, e.g. day.tape.")],
+    format_name: Annotated[
+        str, typer.Option("--format", help="Format of the file; auto: told by how it begins.")
+    ] = "auto",
+    trades: Annotated[
+        Path | None, typer.Option(help="Trades, for formats that keep them in a file of their own.")
+    ] = None,
+    day: Annotated[str, typer.Option(help="Day whose tick and lot hold; default: that of the first time in it.")] = "",
+    as_json: options.Json = False,
+) -> int:
+    """Make a tape of recorded streams, and say what was read, ignored, repaired and refused; exits 5 if nothing usable.
+
+    Example: mml data import capture.gz --exchange binanceusdm --symbol BTC/USDT --out day.tape
+    """
+    from rich.console import Console
+
+    from marketmakerl.core.instruments import lookup, native_symbol
+    from marketmakerl.data.importers import AUTO, detect, first_day, import_file
+    from marketmakerl.reporting.import_tables import import_tables
+
+    loaded = options.settings()
+    overrides = loaded.instruments_overrides
+    instrument = lookup(exchange, symbol, at=day or first_day(file), overrides=overrides)
+    with options.bytes_read(file) as progress:
+        tape, report = import_file(
+            file,
+            instrument,
+            format_name=detect(file) if format_name == AUTO else format_name,
+            symbol=native_symbol(exchange, symbol, overrides=overrides),
+            trades=trades,
+            progress=progress,
+        )
+    tape.meta["exchange"] = exchange.strip().lower()
+    tape.save(out)
+    if as_json:
+        options.print_json({"tape": str(out), "rows": len(tape), "meta": tape.meta, "report": report.as_dict()})
+        return 0
+    for table in import_tables(tape, report, out):
+        Console().print(table)
+    return 0
 
 
 @app.command("fees")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from marketmakerl.backtesting.session import Session
     from marketmakerl.backtesting.tick_session import TickRules
     from marketmakerl.core.settings import Settings
@@ -71,6 +74,8 @@ WarmupShare = Annotated[
 Manifest = Annotated[str, typer.Option("--manifest", help="Repeat an earlier one: a folder, a run id, or latest.")]
 Artifacts = Annotated[Path | None, typer.Option(help="Where results go; default: artifacts/.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+
+LARGE_FILE = 32 << 20  # bytes; less is read in about a second
 
 
 def settings() -> Settings:
@@ -178,6 +183,21 @@ def model_params(texts: list[str] | None) -> dict[str, float]:
         except ValueError:
             raise ConfigError(f"--param {text!r} is not name=number, e.g. half_spread=20") from None
     return params
+
+
+@contextlib.contextmanager
+def bytes_read(file: Path) -> Iterator[Callable[[int], None] | None]:
+    """Show on stderr how much of a large file has been read; None, and nothing shown, for a small one."""
+    if not file.is_file() or file.stat().st_size < LARGE_FILE:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+    columns = (TextColumn("reading"), DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("", total=None)
+        yield lambda count: shown.advance(task, count)
 
 
 def print_json(document: Any) -> None:

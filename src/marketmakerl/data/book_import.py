@@ -10,10 +10,13 @@ All rows stand in one order, by exchange time; rows of one update are one messag
 4. Trades are merged in; at one exchange time before or after the book, see `marketmakerl.data.tie_order`.
 5. Times of receipt are shifted where they lie before the sending (`marketmakerl.data.clock_offset`) and made
    non-decreasing: a message is not seen before the one ahead of it.
+
+Frames come in by `import_book`; readers that have whole ticks and lots already come in by `import_columns`.
 """
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -23,8 +26,8 @@ from marketmakerl.core.clock import NS_PER_S
 from marketmakerl.core.errors import ConfigError, DataFormatError, DataQualityError
 from marketmakerl.core.log import get_logger
 from marketmakerl.data import clock_offset
-from marketmakerl.data.frames import read_columns, time_of_receipt, time_sent
-from marketmakerl.data.grid import to_lots, to_ticks
+from marketmakerl.data.frame_columns import bbo_columns, book_columns, trade_columns
+from marketmakerl.data.recorded_columns import NO_SEQ
 from marketmakerl.data.tape import MORE, EventTape, Kind
 from marketmakerl.data.tie_order import Levels, count_shown, trades_go_first
 
@@ -33,24 +36,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from marketmakerl.core.instrument import Instrument
+    from marketmakerl.data.recorded_columns import BboColumns, BookColumns, TradeColumns
 
     Ints = npt.NDArray[np.int64]
     Mask = npt.NDArray[np.bool_]
 
 log = get_logger(__name__)
 
-_TIMES: Final = {"ts_ns": "int", "ts_local_ns": "int"}
-_LEVEL: Final = {"side": "int", "price": "float", "qty": "float"}
-BOOK_COLUMNS: Final = _TIMES | _LEVEL | {"is_snapshot": "bool", "first_seq": "int", "seq": "int", "prev_seq": "int"}
-TRADE_COLUMNS: Final = _TIMES | _LEVEL
-BBO_COLUMNS: Final = _TIMES | dict.fromkeys(("bid_px", "bid_qty", "ask_px", "ask_qty"), "float") | {"seq": "int"}
 # Exchange times may run back a little between updates (several servers stamp them); more is another recording.
 MAX_BACKWARDS_NS: Final = NS_PER_S
-# So many book levels may hold odd lots, see `to_lots`. Binance spot 2024: 2 in 100,000 rows.
-OFF_LOT_SHARE: Final = 1e-3
-NO_SEQ: Final = -1
 
 TieOrder = Literal["auto", "trades", "book"]
+
+
+class Fate(enum.IntEnum):
+    """What became of an update of the book."""
+
+    APPLIED = 0
+    EARLY = 1  # before the first snapshot: not needed
+    GAP = 2  # does not follow the update before it; a GAP row stands in its place
+    LOST = 3  # between a gap and the next snapshot
 
 
 @dataclass(frozen=True)
@@ -61,10 +66,12 @@ class ImportedBook:
         tape: the events.
         seq: int64[rows], id of the update (`seq` of the book or bbo frame; of a GAP row, the update that revealed the
             gap); -1 for trades.
+        fate: int8[updates], a `Fate` for every message of the book columns, in their order; empty without a book.
     """
 
     tape: EventTape
     seq: Ints
+    fate: npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -99,17 +106,66 @@ def import_book(
     source: str = "",
 ) -> ImportedBook:
     """Compile recorded frames to a tape; the arguments and errors are those of `EventTape.from_book`."""
+    source = source or "recording"
+    book = None if book_df is None else book_columns(book_df, instrument, f"{source}: book")
+    trades, bbo = None, None
+    if trades_df is not None and len(trades_df):
+        trades = trade_columns(trades_df, instrument, f"{source}: trades")
+    if book_df is None and bbo_df is not None:
+        bbo = bbo_columns(bbo_df, instrument, f"{source}: bbo")
+    imported = import_columns(
+        *(book, trades, instrument),
+        bbo=bbo,
+        clock_offset_ns=clock_offset_ns,
+        tie_order=tie_order,
+        tier=tier,
+        source=source,
+    )
+    if book_df is not None and bbo_df is not None:
+        imported.tape.meta["bbo"] = "not merged: the book says more"
+    return imported
+
+
+def import_columns(
+    book: BookColumns | None,
+    trades: TradeColumns | None,
+    instrument: Instrument,
+    *,
+    bbo: BboColumns | None = None,
+    clock_offset_ns: Literal["auto"] | int = "auto",
+    tie_order: TieOrder = "auto",
+    tier: str = "T1",
+    source: str = "",
+) -> ImportedBook:
+    """Compile columns that are on the grid already; the rules are those of `import_book`.
+
+    Args:
+        book: messages in any order.
+        trades: in the order of the venue.
+        instrument: what their ticks and lots mean.
+        bbo: used only where there is no book.
+        clock_offset_ns: as in `EventTape.from_book`, like the rest.
+        tie_order: what goes first at one exchange time.
+        tier: of the data.
+        source: named in errors.
+
+    Raises:
+        DataFormatError: neither book nor bbo, or nothing to date a row by.
+        DataQualityError: exchange time runs back by more than 1 s.
+        ConfigError: an option that is none.
+    """
     _check_options(clock_offset_ns, tie_order)
     source = source or "recording"
     meta: dict[str, Any] = {"clock": "ticks", "tier": tier, "source": source}
     streams: dict[str, _Rows] = {}
-    if trades_df is not None and len(trades_df):
-        streams["trades"] = _trade_rows(trades_df, instrument, source, meta)
-    if book_df is not None:
-        streams["book"] = _book_rows(book_df, instrument, source, meta)
-        meta["bbo"] = "none" if bbo_df is None else "not merged: the book says more"
-    elif bbo_df is not None:
-        streams["bbo"] = _bbo_rows(bbo_df, instrument, source, meta, streams.get("trades"))
+    became = np.empty(0, np.int8)
+    if trades is not None and len(trades.ts):
+        streams["trades"] = _trade_rows(trades, meta)
+    if book is not None:
+        streams["book"], became = _book_rows(book, source, meta)
+        meta["bbo"] = "none" if bbo is None else "not merged: the book says more"
+    elif bbo is not None:
+        streams["bbo"] = _bbo_rows(bbo, source, meta, streams.get("trades"))
     else:
         raise DataFormatError(f"{source}: trades alone are no market to quote in; give book_df or bbo_df")
     trades_first = _trades_first(streams, tie_order, meta)
@@ -119,7 +175,7 @@ def import_book(
     tape = EventTape(
         instrument, merged.ts, merged.local, price_ticks=merged.price, qty_lots=merged.qty, kind=merged.kind, meta=meta
     )
-    return ImportedBook(tape, merged.seq)
+    return ImportedBook(tape, merged.seq, became)
 
 
 def _check_options(clock_offset_ns: object, tie_order: str) -> None:
@@ -130,100 +186,75 @@ def _check_options(clock_offset_ns: object, tie_order: str) -> None:
         raise ConfigError(f'tie_order must be "auto", "trades" or "book", got {tie_order!r}')
 
 
-def _trade_rows(frame: pd.DataFrame, instrument: Instrument, source: str, meta: dict[str, Any]) -> _Rows:
-    what = f"{source}: trades"
-    column = read_columns(frame, TRADE_COLUMNS, what)
-    ts, local = time_sent(column["ts_ns"], what), time_of_receipt(column["ts_local_ns"], what)
-    side = _sides(column["side"], (-1, 0, 1), what)
-    price = to_ticks(column["price"], instrument, f"{what}, price")
-    qty, _ = to_lots(column["qty"], instrument, f"{what}, qty")
-    if not qty.all():
-        raise DataQualityError(f"{what}, row {int(np.argmin(qty))}: a trade of nothing")
-    kind = np.choose(side + 1, [Kind.TRADE_SELL, Kind.TRADE, Kind.TRADE_BUY]).astype(np.int8)
+def _trade_rows(trades: TradeColumns, meta: dict[str, Any]) -> _Rows:
+    ts, local = trades.ts, trades.local
+    kind = np.choose(trades.side + 1, [Kind.TRADE_SELL, Kind.TRADE, Kind.TRADE_BUY]).astype(np.int8)
     meta["trades"] = len(ts)
     meta["trades_reordered"] = int((np.diff(ts) < 0).sum())
     received = local is not None
-    local = ts if local is None else local
     seq = np.full(len(ts), NO_SEQ, np.int64)
     timed = np.full(len(ts), received)
-    return _Rows(ts, local, price, qty, kind, seq, timed, received)  # `_merge` puts them in order
+    local = ts if local is None else local
+    return _Rows(ts, local, trades.price, trades.qty, kind, seq, timed, received)  # `_merge` puts them in order
 
 
-def _bbo_rows(
-    frame: pd.DataFrame, instrument: Instrument, source: str, meta: dict[str, Any], trades: _Rows | None
-) -> _Rows:
+def _bbo_rows(bbo: BboColumns, source: str, meta: dict[str, Any], trades: _Rows | None) -> _Rows:
     what = f"{source}: bbo"
-    column = read_columns(frame, BBO_COLUMNS, what)
-    local = time_of_receipt(column["ts_local_ns"], what)
-    has_time = not (column["ts_ns"] == -1).all()
-    if has_time:
-        ts = time_sent(column["ts_ns"], what)
-    elif local is None or trades is None or not trades.received:
-        raise DataFormatError(
-            f"{what} has no exchange time (ts_ns is -1), and there are no trades with both times to estimate it from"
-        )
-    else:
+    local, ts = bbo.local, bbo.ts
+    has_time = ts is not None
+    if ts is None:
+        if local is None or trades is None or not trades.received:
+            raise DataFormatError(
+                f"{what} has no exchange time (ts_ns is -1), and there are no trades with both times to estimate it "
+                "from"
+            )
         ts = local - int(np.median(trades.delays()))
-    prices = [to_ticks(column[f"{side}_px"], instrument, f"{what}, {side}_px") for side in ("bid", "ask")]
-    qtys = [to_lots(column[f"{side}_qty"], instrument, f"{what}, {side}_qty")[0] for side in ("bid", "ask")]
-    for side, qty in zip(("bid", "ask"), qtys, strict=True):
-        if not qty.all():
-            raise DataQualityError(f"{what}, row {int(np.argmin(qty))}: {side}_qty is zero; a best price holds some")
-    order = np.argsort(column["seq"], kind="stable")
+    order = np.argsort(bbo.seq, kind="stable")
     times, clamped = _forward(ts[order], what)
     kinds = np.array([Kind.BBO_BID | MORE, Kind.BBO_ASK], np.int8)
     meta["bbo"] = "used"
     meta["bbo_time"] = "recorded" if has_time else "estimated: receipt less the median delay of the trades"
     meta["messages"], meta["exchange_time_clamped"] = len(ts), clamped
-    meta["reordered"] = int((np.diff(column["seq"]) < 0).sum())
+    meta["reordered"] = int((np.diff(bbo.seq) < 0).sum())
     received = local is not None
     return _Rows(
         np.repeat(times, 2),
         np.repeat(times if local is None else local[order], 2),
-        price=np.stack(prices, axis=1)[order].ravel(),
-        qty=np.stack(qtys, axis=1)[order].ravel(),
+        price=bbo.price[order].ravel(),
+        qty=bbo.qty[order].ravel(),
         kind=np.tile(kinds, len(ts)),
-        seq=np.repeat(column["seq"][order], 2),
+        seq=np.repeat(bbo.seq[order], 2),
         timed=np.full(2 * len(ts), received and has_time),
         received=received,
     )
 
 
-def _book_rows(frame: pd.DataFrame, instrument: Instrument, source: str, meta: dict[str, Any]) -> _Rows:
+def _book_rows(book: BookColumns, source: str, meta: dict[str, Any]) -> tuple[_Rows, npt.NDArray[np.int8]]:
     what = f"{source}: book"
-    column = read_columns(frame, BOOK_COLUMNS, what)
-    snapshot, seq, side = column["is_snapshot"], column["seq"], _sides(column["side"], (-1, 1), what)
-    ts = time_sent(column["ts_ns"], what, may_lack=snapshot)
-    local = time_of_receipt(column["ts_local_ns"], what)
-    price = to_ticks(column["price"], instrument, f"{what}, price")
-    qty, odd = to_lots(column["qty"], instrument, f"{what}, qty", off_lot_share=OFF_LOT_SHARE)
-    if seq.min() < 0:
-        raise DataFormatError(f"{what}, row {int(np.argmin(seq))}: seq {seq.min()}: every update needs its id")
-    order = np.lexsort((snapshot, seq))  # a snapshot after the diff of its own id
-    seq, snapshot, price, qty = seq[order], snapshot[order], price[order], qty[order]
-    start = np.flatnonzero(np.r_[True, (np.diff(seq) != 0) | (np.diff(snapshot))])
-    first = order[start]
+    order = np.lexsort((book.snapshot, book.seq))  # a snapshot after the diff of its own id
     updates = _Updates(
-        seq[start],
-        snapshot[start],
-        ts[first],
-        first_seq=column["first_seq"][first],
-        prev_seq=column["prev_seq"][first],
+        book.seq[order],
+        book.snapshot[order],
+        book.ts[order],
+        first_seq=book.first_seq[order],
+        prev_seq=book.prev_seq[order],
     )
     fate = _follow(updates, source, meta)
     sent, clamped = _update_times(updates, fate, what)
+    level = _levels_of(book.start[order], book.size[order])
+    price, qty, bid = book.price[level], book.qty[level], book.bid[level]
+    of_level = np.repeat(np.arange(len(order)), book.size[order])
     # A level of a snapshot that holds nothing is not in it, and must not widen what is known.
-    keep = fate.applied[np.cumsum(_marks(start, len(seq))) - 1] & ~(snapshot & (qty == 0))
-    received = sent if local is None else np.maximum.reduceat(local[order], start)
-    size = np.add.reduceat(keep.astype(np.int64), start)
+    keep = fate.applied[of_level] & ~(updates.snapshot[of_level] & (qty == 0))
+    received = sent if book.local is None else book.local[order]
+    size = np.bincount(of_level[keep], minlength=len(order))
     head = (fate.applied & updates.snapshot) | fate.gap
-    kinds = np.where(side[order] > 0, Kind.DEPTH_BID, Kind.DEPTH_ASK).astype(np.int8)
     meta["messages"] = int((fate.applied | fate.gap).sum())
-    meta["reordered"] = int((np.diff(column["seq"][~column["is_snapshot"]]) < 0).sum())
-    meta["exchange_time_clamped"], meta["off_lot_rounded_up"] = clamped, odd
-    if odd:
-        log.warning("off_lot_levels", source=source, rows=odd, lot=instrument.lot_size, note="rounded up to whole lots")
-    of_update = np.repeat(np.arange(len(start)), size + head)
+    meta["reordered"] = book.reordered
+    meta["exchange_time_clamped"], meta["off_lot_rounded_up"] = clamped, book.off_lot
+    if book.off_lot:
+        log.warning("off_lot_levels", source=source, rows=book.off_lot, note="rounded up to whole lots")
+    of_update = np.repeat(np.arange(len(order)), size + head)
     at_head = np.zeros(len(of_update), np.bool_)
     begin = np.cumsum(size + head) - (size + head)
     at_head[begin[head]] = True
@@ -234,13 +265,24 @@ def _book_rows(frame: pd.DataFrame, instrument: Instrument, source: str, meta: d
         qty=_filled(at_head, qty[keep]),
         kind=np.zeros(len(of_update), np.int8),
         seq=updates.seq[of_update],
-        timed=(~updates.snapshot | (updates.snapshot.all() & (updates.ts > 0)))[of_update] & (local is not None),
-        received=local is not None,
+        timed=(~updates.snapshot | (updates.snapshot.all() & (updates.ts > 0)))[of_update] & (book.local is not None),
+        received=book.local is not None,
     )
-    out.kind[~at_head] = kinds[keep]
+    out.kind[~at_head] = np.where(bid[keep], Kind.DEPTH_BID, Kind.DEPTH_ASK)
     out.kind[at_head] = np.where(fate.gap, Kind.GAP, Kind.SNAPSHOT)[head]
     out.kind[:-1] |= np.where(np.diff(of_update) == 0, MORE, 0).astype(np.int8)
-    return out
+    became = np.empty(len(order), np.int8)
+    became[order] = fate.named()
+    return out, became
+
+
+def _levels_of(start: Ints, size: Ints) -> Ints | slice:
+    """Return which levels the messages have, one message after the other; a slice where they stand so already."""
+    ends = np.cumsum(size)
+    begin = ends - size
+    if np.array_equal(start, begin):
+        return slice(0, int(ends[-1]) if len(ends) else 0)
+    return np.repeat(start - begin, size) + np.arange(ends[-1])
 
 
 @dataclass(frozen=True)
@@ -255,14 +297,20 @@ class _Updates:
 
 
 @dataclass(frozen=True)
-class _Fate:
+class _Fates:
     """What becomes of each update: applied, or the place of a gap, or (neither) dropped."""
 
     applied: Mask
     gap: Mask
+    begun: Mask
+
+    def named(self) -> npt.NDArray[np.int8]:
+        """Return the `Fate` of each."""
+        dropped = np.where(self.gap, Fate.GAP, np.where(self.begun, Fate.LOST, Fate.EARLY))
+        return np.where(self.applied, Fate.APPLIED, dropped).astype(np.int8)
 
 
-def _follow(updates: _Updates, source: str, meta: dict[str, Any]) -> _Fate:
+def _follow(updates: _Updates, source: str, meta: dict[str, Any]) -> _Fates:
     """Check that every diff follows the update before it, and drop what cannot be applied."""
     n = len(updates.seq)
     number = np.arange(n)
@@ -291,10 +339,10 @@ def _follow(updates: _Updates, source: str, meta: dict[str, Any]) -> _Fate:
         log.warning("book_without_snapshot", source=source, note="levels that no diff named yet count as empty")
     if gap.any():
         log.warning("book_gaps", source=source, gaps=meta["gaps"], dropped=meta["dropped_in_gaps"])
-    return _Fate(applied, gap)
+    return _Fates(applied, gap, begun)
 
 
-def _update_times(updates: _Updates, fate: _Fate, what: str) -> tuple[Ints, int]:
+def _update_times(updates: _Updates, fate: _Fates, what: str) -> tuple[Ints, int]:
     """Return exchange times that never decrease over the updates that count, and how many had to be raised."""
     n = len(updates.ts)
     diff_at = np.where(updates.snapshot, n, np.arange(n))
@@ -347,9 +395,11 @@ def _tied(book: _Rows, trades: _Rows) -> tuple[int, int]:
     fresh = np.full(int(message[-1]) + 1, -1, np.int64)
     fresh[message[~depth]] = message[~depth]  # nothing from before a snapshot or a gap counts after it
     level = 2 * book.price + (kind == Kind.DEPTH_ASK)
-    levels = Levels(message[depth], level[depth], book.qty[depth], np.maximum.accumulate(fresh))
     sided = trades.kind != Kind.TRADE
     hit = 2 * trades.price + (trades.kind == Kind.TRADE_BUY)
+    # To sort all levels would take longer than the rest of the import.
+    asked = depth & np.isin(level, hit[sided & np.isin(trades.ts, book.ts[ends])])
+    levels = Levels(message[asked], level[asked], book.qty[asked], np.maximum.accumulate(fresh))
     return count_shown(levels, book.ts[ends], trades.ts[sided], hit[sided], trades.qty[sided])
 
 
@@ -371,9 +421,8 @@ def _shifted(
 
 def _merge(streams: list[_Rows], meta: dict[str, Any]) -> _Rows:
     """Put the streams into one order; at one time, the earlier stream goes first."""
-    rank = np.repeat(np.arange(len(streams), dtype=np.int8), [len(rows.ts) for rows in streams])
     ts = np.concatenate([rows.ts for rows in streams])
-    order = np.lexsort((rank, ts))
+    order = np.argsort(ts, kind="stable")
     local = np.concatenate([rows.local for rows in streams])[order]
     seen: Ints = np.maximum.accumulate(local)
     meta["receipt_raised"] = int((seen > local).sum())
@@ -383,20 +432,6 @@ def _merge(streams: list[_Rows], meta: dict[str, Any]) -> _Rows:
         for name in ("price", "qty", "kind", "seq", "timed")
     }
     return _Rows(ts=ts[order], local=seen, received=any(rows.received for rows in streams), **rest)
-
-
-def _sides(side: Ints, allowed: tuple[int, ...], what: str) -> Ints:
-    wrong = ~np.isin(side, allowed)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DataFormatError(f"{what}, row {row}: side {side[row]}; known: {', '.join(map(str, allowed))}")
-    return side
-
-
-def _marks(start: Ints, n: int) -> Ints:
-    marks = np.zeros(n, np.int64)
-    marks[start] = 1
-    return marks
 
 
 def _filled(at_head: Mask, values: Ints) -> Ints:

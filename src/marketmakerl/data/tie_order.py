@@ -52,6 +52,8 @@ class Levels:
 
     def held(self, level: Ints, message: Ints) -> Ints:
         """Return the lots of levels after messages (both int64[m]); 0 for a level that nobody named."""
+        if not len(self._names):
+            return np.zeros(len(level), np.int64)
         number = np.searchsorted(self._names, level)
         number[number == len(self._names)] = 0
         known = self._names[number] == level
