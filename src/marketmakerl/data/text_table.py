@@ -1,0 +1,279 @@
+"""Comma-separated files, plain, gzipped or zipped, as typed columns; every line that is none is located.
+
+The fast way reads typed columns with several threads. Where that fails, the slow way reads text, finds the lines that
+cannot be and goes on. Both give the same columns for the lines that both accept.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pcsv
+from isal import igzip
+from isal.igzip_lib import IsalError
+
+from marketmakerl.core.errors import DataFormatError, DataNotFoundError
+from marketmakerl.data.row_checks import RowNotes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from marketmakerl.data.import_report import ImportReport
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_ZIP_MAGIC: Final = b"PK\x03\x04"
+_PIECE: Final = 1 << 25  # bytes of text at a time
+_MAX_LINE: Final = 1 << 16  # bytes
+_MAX_WRONG: Final = 100_000  # lines of one piece; what has more is another format
+# Deflate cannot do better than 1032:1, and prices in decimals never come near 100:1; beyond it lies a bomb.
+_MAX_RATIO: Final = 200
+_MAX_SMALL: Final = 1 << 26  # bytes that may be inflated whatever the ratio
+_TYPES: Final = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "text": pa.string()}
+_TRUE: Final = ["true", "True", "TRUE"]
+_FALSE: Final = ["false", "False", "FALSE"]
+_PATTERNS: Final = {
+    "int": r"^ *-?[0-9]{1,18} *$",
+    "float": r"^ *-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *$",
+    "bool": "^(" + "|".join(_TRUE + _FALSE) + ")$",
+    "text": r"^[ -~]*$",
+}
+_WHAT: Final = {"int": "no whole number", "float": "no number", "bool": "neither true nor false", "text": "no text"}
+# What stands in a refused line.
+_EMPTY: Final[dict[str, Any]] = {"int": 0, "float": np.nan, "bool": False, "text": ""}
+_READ_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, cast("type[Exception]", IsalError))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of one file.
+
+    Attributes:
+        columns: by name: int64, float64, bool or str (object) arrays, one entry a line; whatever in refused rows.
+        notes: lines, and which of them are refused.
+    """
+
+    columns: dict[str, npt.NDArray[Any]]
+    notes: RowNotes
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[BinaryIO]:
+    """Open a plain, gzipped or zipped text file by its first bytes, not by its name.
+
+    Raises:
+        DataNotFoundError: no such file.
+        DataFormatError: cut short, damaged, or an archive of none or several files.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+            file.seek(0)
+            if magic.startswith(_GZIP_MAGIC):
+                with igzip.open(file, "rb") as unzipped:
+                    yield cast("BinaryIO", unzipped)
+            elif magic == _ZIP_MAGIC:
+                with zipfile.ZipFile(file) as archive, archive.open(_only_member(path, archive)) as member:
+                    yield cast("BinaryIO", member)
+            else:
+                yield file
+    except FileNotFoundError as error:
+        raise DataNotFoundError(f"no such file: {path}") from error
+    except _READ_ERRORS as error:
+        raise DataFormatError(f"{path} is damaged or cut short: {error}") from error
+    except (RuntimeError, NotImplementedError) as error:  # a password, a method of compression
+        raise DataFormatError(f"{path} cannot be unpacked: {error}") from error
+
+
+def _only_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) != 1:
+        raise DataFormatError(f"{path} must hold one file, and holds {len(members)}")
+    return members[0]
+
+
+def first_fields(path: Path) -> list[str]:
+    """Return the fields of the first line; bytes that are no UTF-8 become a mark.
+
+    Raises:
+        DataNotFoundError, DataFormatError: see `open_text`; an empty file.
+    """
+    with open_text(path) as stream:
+        text = stream.read(_MAX_LINE)
+    if not text:
+        raise DataFormatError(f"{path} is empty")
+    line = text.partition(b"\n")[0].decode("utf-8", "replace")
+    return [field.strip() for field in line.strip("\r\ufeff ").split(",")]
+
+
+def read_table(path: Path, layout: Sequence[str], kinds: Mapping[str, str], report: ImportReport, skip: int) -> Table:
+    """Read a file; `report` takes its lines, and those that are refused.
+
+    Args:
+        path: plain, gzipped or zipped.
+        layout: names of all columns, in their order in the file.
+        kinds: name -> "int", "float", "bool" or "text" of the columns wanted.
+        report: of this file.
+        skip: lines at the beginning that are none of the table (its header).
+
+    Raises:
+        DataNotFoundError, DataFormatError: see `open_text`; a line without end, a file that inflates without end.
+    """
+    parts: list[dict[str, npt.NDArray[Any]]] = []
+    wrong: list[_Wrong] = []
+    rows, unended = 0, False
+    for piece in _pieces(path, skip):
+        unended = not piece.endswith(b"\n")
+        columns = _read_fast(piece, layout, kinds) or _read_slowly(path, piece, layout, kinds, (rows, wrong))
+        parts.append(columns)
+        rows += len(columns[next(iter(kinds))])
+    report.lines += rows + skip
+    if skip:
+        report.ignored["header"] += skip
+    notes = RowNotes(report, np.arange(rows, dtype=np.int64) + skip + 1)
+    for found in wrong:
+        mask = np.zeros(rows, np.bool_)
+        mask[list(found.rows)] = True
+        notes.refuse(mask, found.code, found.rows.__getitem__)
+    if unended:
+        last = np.arange(rows) == rows - 1
+        notes.refuse(last, "torn", lambda _row: "the last line has no end; the file may be cut short")
+    whole = {name: np.concatenate([part[name] for part in parts]) if parts else _nothing(kinds[name]) for name in kinds}
+    return Table(whole, notes)
+
+
+@dataclass(frozen=True)
+class _Wrong:
+    """Rows of one piece that are refused for one reason, with what is wrong with each."""
+
+    code: str
+    rows: dict[int, str]
+
+
+def _pieces(path: Path, skip: int) -> Iterator[bytes]:
+    """Yield the text behind the header in pieces that end with a line, but for the last where it has no end."""
+    limit = max(_MAX_SMALL, _MAX_RATIO * path.stat().st_size) if path.is_file() else 0
+    count, rest = 0, b""
+    with open_text(path) as stream:
+        for _ in range(skip):
+            stream.readline()
+        while piece := stream.read(_PIECE):
+            count += len(piece)
+            if count > limit:
+                raise DataFormatError(f"{path} inflates to more than {limit} bytes: that is no market data")
+            end = piece.rfind(b"\n") + 1
+            if not end and len(rest) + len(piece) > _MAX_LINE:
+                raise DataFormatError(f"{path} has a line of more than {_MAX_LINE} bytes: that is no market data")
+            if end:
+                yield rest + piece[:end]
+                rest = b""
+            rest += piece[end:]
+    if rest:
+        yield rest
+
+
+def _arrow(
+    piece: bytes, layout: Sequence[str], options: pcsv.ConvertOptions, on_invalid: Callable[[Any], str] | None = None
+) -> pa.Table:
+    # All of the text lies in memory: a thread of Arrow that waits for a Python stream can hang a process that ends.
+    return pcsv.read_csv(
+        pa.BufferReader(piece),
+        pcsv.ReadOptions(use_threads=on_invalid is None, column_names=list(layout)),
+        pcsv.ParseOptions(quote_char=False, ignore_empty_lines=False, invalid_row_handler=on_invalid),
+        options,
+    )
+
+
+def _read_fast(piece: bytes, layout: Sequence[str], kinds: Mapping[str, str]) -> dict[str, npt.NDArray[Any]] | None:
+    """Return the columns of a piece; None where a line is not what it should be."""
+    options = pcsv.ConvertOptions(
+        column_types={name: _TYPES[kind] for name, kind in kinds.items()},
+        include_columns=list(kinds),
+        true_values=_TRUE,
+        false_values=_FALSE,
+    )
+    try:
+        table = _arrow(piece, layout, options)
+    except pa.ArrowInvalid:
+        return None
+    texts = [table[name] for name, kind in kinds.items() if kind == "text"]
+    if any(column.null_count for column in table.columns) or not all(_all_match(text, "text") for text in texts):
+        return None
+    return {name: table[name].to_numpy() for name in kinds}
+
+
+def _all_match(column: Any, kind: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(column, _PATTERNS[kind]), min_count=0).as_py())
+
+
+def _read_slowly(
+    path: Path, piece: bytes, layout: Sequence[str], kinds: Mapping[str, str], so_far: tuple[int, list[_Wrong]]
+) -> dict[str, npt.NDArray[Any]]:
+    """Read text, and note the lines that have too few or too many fields or a field that is none of its kind."""
+    begin, wrong = so_far
+    odd: dict[int, str] = {}
+
+    def keep_out(row: Any) -> str:
+        odd[int(row.number) - 1] = f"{row.actual_columns} fields instead of {row.expected_columns}"
+        return "skip" if len(odd) <= _MAX_WRONG else "error"
+
+    options = pcsv.ConvertOptions(
+        column_types={name: pa.binary() for name in kinds}, include_columns=list(kinds), strings_can_be_null=False
+    )
+    try:
+        table = _arrow(piece, layout, options, keep_out)
+    except pa.ArrowInvalid as error:
+        if not 0 < len(odd) <= _MAX_WRONG:
+            raise DataFormatError(f"{path} is no table of text: {str(error).partition(chr(10))[0]}") from error
+        table = pa.table({name: pa.array([], pa.binary()) for name in kinds})
+    wrong.append(_Wrong("torn-line", {begin + row: text for row, text in odd.items()}))
+    is_row = np.ones(table.num_rows + len(odd), np.bool_)
+    is_row[list(odd)] = False
+    place = np.flatnonzero(is_row)
+    return {name: _column(table[name], kind, name, place, len(is_row), so_far) for name, kind in kinds.items()}
+
+
+def _column(
+    raw: pa.ChunkedArray,
+    kind: str,
+    name: str,
+    place: npt.NDArray[np.int64],
+    size: int,
+    so_far: tuple[int, list[_Wrong]],
+) -> npt.NDArray[Any]:
+    """Return one column of text converted; lines whose field is none of its kind are noted."""
+    begin, wrong = so_far
+    good = pc.match_substring_regex(raw, _PATTERNS[kind])
+    is_good = good.to_numpy()
+    if len(is_good) - is_good.sum() > _MAX_WRONG:
+        raise DataFormatError(f"more than {_MAX_WRONG} lines are no rows of this format: {name} is {_WHAT[kind]}")
+    bad = zip(place[~is_good].tolist(), raw.filter(pc.invert(good)).to_pylist(), strict=True)
+    wrong.append(_Wrong("bad-field", {begin + at: f"{name} {_shown(text)} is {_WHAT[kind]}" for at, text in bad}))
+    column = np.full(size, _EMPTY[kind], _dtype(kind))
+    plain = pc.utf8_trim_whitespace(raw.filter(good).cast(pa.string()))
+    converted = pc.is_in(plain, pa.array(_TRUE)) if kind == "bool" else plain.cast(_TYPES[kind])
+    column[place[is_good]] = converted.to_numpy()
+    return column
+
+
+def _dtype(kind: str) -> npt.DTypeLike:
+    return object if kind == "text" else _TYPES[kind].to_pandas_dtype()
+
+
+def _nothing(kind: str) -> npt.NDArray[Any]:
+    return np.empty(0, _dtype(kind))
+
+
+def _shown(field: bytes) -> str:
+    """Return a field as it may stand in a message: one line, and not too long."""
+    text = field.decode("utf-8", "replace")
+    return repr(text if len(text) <= 40 else text[:37] + "...")
