@@ -58,4 +58,6 @@ class PeerQuotes(QuotingModel):
 
     def params(self) -> npt.NDArray[np.float64]:
         """Return the kernel's parameters."""
-        return np.array([self.half_ticks, self.skew_ticks, self.max_lots, self.level_step_ticks, round(1 / TICK_SIZE)], np.float64)
+        return np.array(
+            [self.half_ticks, self.skew_ticks, self.max_lots, self.level_step_ticks, round(1 / TICK_SIZE)], np.float64
+        )

@@ -20,14 +20,17 @@ import numpy as np
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
-from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundError, DataQualityError
+from marketmakerl.core.errors import ConfigError, DataError, DataFormatError, DataNotFoundError, DataQualityError
 from marketmakerl.core.log import get_logger
 from marketmakerl.data import clock_offset
 from marketmakerl.data.hftbacktest_kernel import STATE_SIZE, Fault, Slot, convert, end_snapshot
+from marketmakerl.data.import_report import ImportReport
+from marketmakerl.data.row_checks import carry_over
 from marketmakerl.data.tape import COLUMNS, EventTape
+from marketmakerl.data.tape_restore import restore_npz
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -41,6 +44,7 @@ EVENT_DTYPE: Final = np.dtype(list(FIELDS.items()))
 KEY: Final = "data"  # of the array in an .npz file
 # So many depth rows may hold odd lots, see `marketmakerl.data.grid.to_lots`.
 OFF_LOT_SHARE: Final = 1e-3
+FORMAT: Final = "hftbacktest"
 _PIECE: Final = 1 << 18  # bytes of compressed input at a time
 _RAW_DEFLATE: Final = -15  # zlib's name for: the largest window, no header
 _INFLATE_ERROR: Final = cast("type[Exception]", IsalError)  # its stub has an instance
@@ -92,8 +96,15 @@ def import_hftbacktest(
     tier: str = "T1",
     source: str = "",
 ) -> EventTape:
-    """Compile hftbacktest events to a tape; the arguments and errors are those of `EventTape.from_hftbacktest`."""
+    """Compile hftbacktest events to a tape; the arguments and errors are those of `EventTape.from_hftbacktest`.
+
+    A file that was exported from a tape (`marketmakerl.data.tape_export`) gives that tape back.
+    """
     named = source or (str(data) if isinstance(data, (str, Path)) else "events")
+    if isinstance(data, (str, Path)) and Path(data).is_file():
+        own = restore_npz(Path(data), instrument, clock_offset_ns=clock_offset_ns, tier=tier, source=named)
+        if own is not None:
+            return own
     opened = _open_path(Path(data)) if isinstance(data, (str, Path)) else _open_array(data, named)
     # A run of snapshot rows gets one row ahead of it, so twice the room is always enough; what is not used costs none.
     columns = {name: np.empty(2 * opened.rows, dtype) for name, dtype in COLUMNS.items()}
@@ -121,6 +132,44 @@ def import_hftbacktest(
     if state[Slot.OFF_LOT_ROUNDED_UP]:
         log.warning("off_lot_levels", source=named, rows=meta["off_lot_rounded_up"], lot=instrument.lot_size)
     return EventTape(instrument, meta=meta, **columns)
+
+
+def read_hftbacktest(
+    paths: str | Path | Sequence[str | Path],
+    instrument: Instrument,
+    *,
+    clock_offset_ns: Literal["auto"] | int = "auto",
+    tier: str = "T1",
+    source: str = "",
+) -> tuple[EventTape, ImportReport]:
+    """Compile an .npy or .npz file of hftbacktest events, as `EventTape.from_hftbacktest`, with a report.
+
+    Returns:
+        The tape, and a report in which rows + ignored = lines, the events of the file; nothing is refused but the
+        whole file.
+
+    Raises:
+        ConfigError: more than one file, or an option that is none. Else as `EventTape.from_hftbacktest`.
+    """
+    listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    if len(listed) != 1:
+        raise ConfigError(f"hftbacktest's events come in one file; {len(listed)} were named")
+    path = Path(listed[0])
+    tape = import_hftbacktest(path, instrument, clock_offset_ns=clock_offset_ns, tier=tier, source=source)
+    report = ImportReport(str(path), FORMAT, lines=_open_path(path).rows)
+    if local_only := int(tape.meta.get("local_only", 0)):
+        report.ignored["event of the local side only"] += local_only
+    report.rows = report.lines - local_only
+    carry_over(report, tape)
+    return tape, report
+
+
+def format_of(path: Path) -> str:
+    """Return "hftbacktest" for an .npy or .npz file of its events, "" for another."""
+    try:
+        return FORMAT if path.is_file() and _open_path(path).rows >= 0 else ""
+    except DataError:
+        return ""
 
 
 def _raise_fault(state: npt.NDArray[np.int64], instrument: Instrument, source: str) -> None:
@@ -242,3 +291,6 @@ def _whole_rows(rest: bytes, pieces: Iterator[bytes]) -> Iterator[bytes | memory
         end = len(whole) // size * size
         yield memoryview(whole)[:end]
         rest = whole[end:]
+
+
+READERS: Final = {FORMAT: read_hftbacktest}

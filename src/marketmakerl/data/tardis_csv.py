@@ -9,6 +9,7 @@ the rows of its message and all behind it, up to the next snapshot, are left out
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -94,8 +95,10 @@ def read_tardis(
             which is which. Quotes beside a book are not merged: the book says more. Trades alone make a tape that
             nobody can quote on.
         instrument: tick and lot on the day of the recording. Amounts are in its units (contracts of an inverse one).
-        clock_offset_ns, tier, tie_order: as in `EventTape.from_book`.
+        clock_offset_ns: added to every time of receipt; "auto" shifts them only where they lie before the sending.
+        tier: of the data, T0 to T3.
         symbol: the venue's spelling; needed where a file holds several. Rows of the others are counted and ignored.
+        tie_order: what goes first at one exchange time; "auto" reads it off the recording.
         source: named in errors and in the tape's meta; the paths by default.
 
     Returns:
@@ -271,6 +274,7 @@ class _Updates:
             "seq": seq[marks] - 1, "prev_seq": seq[marks] - 1,
         })  # fmt: skip
         self.frame = pd.concat([rows, gaps], ignore_index=True)
+        self._marks = len(marks)
         self._empty_levels = snapshot & (column["amount"] == 0)
 
     def _fits(self, is_snapshot: Mask, broken: Mask, source: str) -> Mask:
@@ -305,7 +309,7 @@ class _Updates:
                 lost = np.flatnonzero(mask & ~read[here] & ~file.notes.bad)
                 note(file.report, "refused", code, file.notes.line[lost], lambda _i, why=why: f"the row {why}")
         meta = imported.tape.meta
-        meta["dropped_in_gaps"] -= meta["gaps"]  # the marks themselves
+        meta["dropped_in_gaps"] -= min(self._marks, meta["dropped_in_gaps"])
 
 
 def _last_good(bad: Mask) -> Ints:
@@ -337,7 +341,7 @@ def _restarts(column: dict[str, npt.NDArray[Any]], begin: int, end: int) -> Mask
         return start
     seen: set[tuple[int, float]] = set()
     cuts = np.r_[0, np.flatnonzero(np.diff(local)) + 1, end - begin].tolist()
-    for first, last in zip(cuts[:-1], cuts[1:], strict=True):
+    for first, last in pairwise(cuts):
         rows = slice(begin + first, begin + last)
         levels = set(zip(column["side"][rows].tolist(), column["price"][rows].tolist(), strict=True))
         start[first] = not seen.isdisjoint(levels)
