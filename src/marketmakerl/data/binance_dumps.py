@@ -222,9 +222,7 @@ def _kline_file(path: Path, instrument: Instrument) -> tuple[pd.DataFrame, Impor
     # A coin-margined contract's volume stands in contracts, and its base units where others have quote currency.
     volume = column["quote_volume"] if instrument.kind == "inverse" else column["volume"]
     for name in _PRICES:
-        price = column[name]
-        bad = ~(np.isfinite(price) & (price > 0))
-        notes.refuse(bad, "bad-price", lambda row, name=name, price=price: f"{name} {price[row]!s} is no price")
+        _refuse_no_price(notes, name, column[name])
     notes.refuse(~(np.isfinite(volume) & (volume >= 0)), "bad-quantity", lambda row: f"{volume[row]!s} is no volume")
     notes.check_share(str(path))
     good = ~notes.bad
@@ -235,6 +233,12 @@ def _kline_file(path: Path, instrument: Instrument) -> tuple[pd.DataFrame, Impor
         | {"volume": volume, "length_ms": -(-(closed - opened) // NS_PER_MS), "line": notes.line}
     )
     return frame[good].assign(file=str(path)), report
+
+
+def _refuse_no_price(notes: RowNotes, name: str, price: npt.NDArray[np.float64]) -> None:
+    """Refuse rows without a price; bars off the tick are rounded against the maker when they are compiled."""
+    good = np.isfinite(price) & (price > 0)
+    notes.refuse(~good, "bad-price", lambda row: f"{name} {price[row]!s} is no price")
 
 
 def _columns(

@@ -164,6 +164,12 @@ def read_hftbacktest(
     return tape, report
 
 
+def load_events(path: Path) -> npt.NDArray[Any]:
+    """Return all events of an .npy or .npz file; the errors are those of `EventTape.from_hftbacktest`."""
+    chunks = [np.frombuffer(chunk, EVENT_DTYPE) for chunk in _open_path(path).chunks]
+    return np.concatenate(chunks) if chunks else np.empty(0, EVENT_DTYPE)
+
+
 def format_of(path: Path) -> str:
     """Return "hftbacktest" for an .npy or .npz file of its events, "" for another."""
     try:

@@ -162,7 +162,8 @@ def export_hftbacktest(tape: EventTape, path: Path) -> Exported:
     events["ival"] = tape.kind
     head = np.frombuffer(orjson.dumps(_head(tape)), np.uint8)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{KEY: events, NPZ_KEY: head})
+    arrays: dict[str, Any] = {KEY: events, NPZ_KEY: head}
+    np.savez_compressed(buffer, **arrays)
     write_atomic(path, buffer.getvalue())
     notes = {
         "gaps: hftbacktest's book is empty until the next snapshot": int((kind == Kind.GAP).sum()),
@@ -232,7 +233,8 @@ def _message_starts(tape: EventTape) -> Mask:
     check_ticks(tape)
     if len(tape) == 0:
         raise DataFormatError("the tape holds no events")
-    return np.r_[True, (tape.kind[:-1] & MORE) == 0]
+    start: Mask = np.r_[True, (tape.kind[:-1] & MORE) == 0]
+    return start
 
 
 def _refuse_mixed(tape: EventTape, start: Mask, numbers: Ints, cls: npt.NDArray[np.int8]) -> None:

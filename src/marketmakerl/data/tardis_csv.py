@@ -53,6 +53,7 @@ COLUMNS: Final = {
     TRADES: _BOTH | {"id": "text", "side": "text", "price": "float", "amount": "float"},
     QUOTES: _BOTH | dict.fromkeys(("ask_amount", "ask_price", "bid_price", "bid_amount"), "float"),
 }
+_NO_SIDE: Final = 9
 _BOOK_SIDES: Final = {"bid": 1, "ask": -1}
 _TRADE_SIDES: Final = {"buy": 1, "sell": -1, "unknown": 0}
 
@@ -193,9 +194,10 @@ def _check_numbers(kind: str, columns: dict[str, npt.NDArray[Any]], notes: RowNo
         return
     known = _BOOK_SIDES if kind == BOOK else _TRADE_SIDES
     given = columns["side"]
-    side = pd.Series(given).map(known)
-    notes.refuse(side.isna().to_numpy(), "bad-side", _text(given, "side", f"is none of {', '.join(known)}"))
-    columns["side"] = side.fillna(0).to_numpy(np.int64)
+    numbers, names = pd.factorize(given)
+    of_name = np.array([known.get(name, _NO_SIDE) for name in names.tolist()], np.int64)
+    columns["side"] = of_name[numbers]
+    notes.refuse(columns["side"] == _NO_SIDE, "bad-side", _text(given, "side", f"is none of {', '.join(known)}"))
     refuse_prices(notes, "price", columns["price"], instrument)
     share = OFF_LOT_SHARE if kind == BOOK else 0.0
     refuse_quantities(notes, "amount", columns["amount"], instrument, zero=kind == BOOK, off_lot_share=share)
@@ -306,10 +308,13 @@ class _Updates:
                 ("before-snapshot", ~opened[here], "stands before the first snapshot that can be read"),
                 ("in-gap", opened[here], "stands between a loss and the next snapshot"),
             ):
-                lost = np.flatnonzero(mask & ~read[here] & ~file.notes.bad)
-                note(file.report, "refused", code, file.notes.line[lost], lambda _i, why=why: f"the row {why}")
+                _note_lost(file, code, mask & ~read[here] & ~file.notes.bad, why)
         meta = imported.tape.meta
         meta["dropped_in_gaps"] -= min(self._marks, meta["dropped_in_gaps"])
+
+
+def _note_lost(file: _File, code: str, lost: Mask, why: str) -> None:
+    note(file.report, "refused", code, file.notes.line[lost], lambda _i: f"the row {why}")
 
 
 def _last_good(bad: Mask) -> Ints:

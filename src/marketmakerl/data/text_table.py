@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 import numpy as np
@@ -50,6 +51,7 @@ _PATTERNS: Final = {
 _WHAT: Final = {"int": "no whole number", "float": "no number", "bool": "neither true nor false", "text": "no text"}
 # What stands in a refused line.
 _EMPTY: Final[dict[str, Any]] = {"int": 0, "float": np.nan, "bool": False, "text": ""}
+_unzipped: Any = partial(igzip.IGzipFile, mode="rb")  # its stub has no types
 _READ_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, cast("type[Exception]", IsalError))
 
 
@@ -79,8 +81,8 @@ def open_text(path: Path) -> Iterator[BinaryIO]:
             magic = file.read(4)
             file.seek(0)
             if magic.startswith(_GZIP_MAGIC):
-                with igzip.open(file, "rb") as unzipped:
-                    yield cast("BinaryIO", unzipped)
+                with _unzipped(fileobj=file) as unzipped:
+                    yield unzipped
             elif magic == _ZIP_MAGIC:
                 with zipfile.ZipFile(file) as archive, archive.open(_only_member(path, archive)) as member:
                     yield cast("BinaryIO", member)

@@ -25,10 +25,13 @@ from marketmakerl.data.trade_tape import compile_trades
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
     import pandas as pd
 
     from marketmakerl.core.instrument import Instrument
     from marketmakerl.data.book_import import ImportedBook
+
+    Ints = npt.NDArray[np.int64]
 
 FORMAT: Final = "parquet"
 _KINDS: Final = ("book", "bbo", "trades")
@@ -153,8 +156,11 @@ def _account(imported: ImportedBook, frames: dict[str, pd.DataFrame], report: Im
         ("before-snapshot", ~read & (seq <= first_id), "is older than the first snapshot"),
         ("in-gap", ~read & (seq > first_id), "stands between a loss and the next snapshot"),
     ):
-        rows = np.flatnonzero(lost)
-        note(report, "refused", code, rows + 1, lambda i, rows=rows, why=why: f"update {seq[rows[i]]} {why}")
+        _note_lost(report, code, np.flatnonzero(lost), seq, why)
+
+
+def _note_lost(report: ImportReport, code: str, rows: Ints, seq: Ints, why: str) -> None:
+    note(report, "refused", code, rows + 1, lambda i: f"update {seq[rows[i]]} {why}")
 
 
 READERS: Final = {FORMAT: read_tidy}
