@@ -230,7 +230,7 @@ def _kline_file(path: Path, instrument: Instrument) -> tuple[pd.DataFrame, Impor
     frame = pd.DataFrame(
         {"ts_ms": opened // NS_PER_MS}
         | {name: column[name] for name in _PRICES}
-        | {"volume": volume, "length_ms": -(-(closed - opened) // NS_PER_MS), "line": notes.line}
+        | {"volume": volume, "length_ms": (closed + unit_ns - opened) // NS_PER_MS, "line": notes.line}
     )
     return frame[good].assign(file=str(path)), report
 

@@ -24,6 +24,23 @@ _RANKS = types.Array(types.int64, 1, "C", readonly=True)
 _KINDS = types.Array(types.int8, 1, "C", readonly=True)
 
 
+@njit(types.void(types.int64, types.int64, types.int64, types.int64, types.int64[:, ::1], types.int64[::1]))
+def _set_level(kind: Any, rank: Any, qty: Any, clears: Any, stamp: Any, best: Any) -> None:
+    """Apply one depth or best-quote row: `stamp` and `best` are those of `_replay`."""
+    side = 0 if kind in (_DEPTH_BID, _BBO_BID) else 1
+    step = -1 if side == 0 else 1
+    levels = stamp.shape[1]
+    while kind >= _BBO_BID and (rank - best[side]) * step > 0:  # nothing better than a best price is left
+        if 0 <= best[side] < levels:
+            stamp[side, best[side]] = -1
+        best[side] += step
+    stamp[side, rank] = clears if qty > 0 else -1
+    if qty > 0 and (rank - best[side]) * step < 0:
+        best[side] = rank
+    while 0 <= best[side] < levels and stamp[side, best[side]] != clears:
+        best[side] += step
+
+
 @njit(types.int64(_RANKS, _RANKS, _KINDS, types.int64, types.int64[:, ::1]))
 def _replay(rank: Any, qty: Any, kind: Any, levels: Any, out: Any) -> Any:
     """Write (row, best bid, best ask) of every crossed message as ranks of prices; return how many.
@@ -34,32 +51,22 @@ def _replay(rank: Any, qty: Any, kind: Any, levels: Any, out: Any) -> Any:
     best = np.empty(2, np.int64)
     best[0], best[1] = -1, levels
     clears, found = 0, 0
-    unknown = False
+    unknown, touched = False, False
     for i in range(len(kind)):
         k = np.int64(kind[i]) & (_MORE - 1)
         if k in (_GAP, _SNAPSHOT):
             clears += 1
             best[0], best[1] = -1, levels
             unknown = k == _GAP
-        elif _DEPTH_BID <= k <= _BBO_ASK:
-            side = 0 if k in (_DEPTH_BID, _BBO_BID) else 1
-            step = -1 if side == 0 else 1
-            r = rank[i]
-            while k >= _BBO_BID and (r - best[side]) * step > 0:  # nothing better than a best price is left
-                if best[side] >= 0 and best[side] < levels:
-                    stamp[side, best[side]] = -1
-                best[side] += step
-            if qty[i] > 0:
-                stamp[side, r] = clears
-                if (r - best[side]) * step < 0:
-                    best[side] = r
-            else:
-                stamp[side, r] = -1
-            while 0 <= best[side] < levels and stamp[side, best[side]] != clears:
-                best[side] += step
-        if kind[i] < _MORE and not unknown and _SNAPSHOT <= k <= _BBO_ASK and best[0] >= best[1]:
-            out[found, 0], out[found, 1], out[found, 2] = i, best[0], best[1]
-            found += 1
+            touched = touched or not unknown
+        elif _DEPTH_BID <= k <= _BBO_ASK and not unknown:
+            touched = True
+            _set_level(k, rank[i], qty[i], clears, stamp, best)
+        if kind[i] < _MORE:
+            if touched and best[0] >= best[1]:
+                out[found, 0], out[found, 1], out[found, 2] = i, best[0], best[1]
+                found += 1
+            touched = False
     return found
 
 

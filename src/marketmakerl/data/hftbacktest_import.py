@@ -27,7 +27,7 @@ from marketmakerl.data.hftbacktest_kernel import STATE_SIZE, Fault, Slot, conver
 from marketmakerl.data.import_report import ImportReport
 from marketmakerl.data.row_checks import carry_over
 from marketmakerl.data.tape import COLUMNS, EventTape
-from marketmakerl.data.tape_restore import restore_npz
+from marketmakerl.data.tape_restore import UNZIP_ERRORS, restore_npz
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,7 +107,10 @@ def import_hftbacktest(
             return own
     opened = _open_path(Path(data)) if isinstance(data, (str, Path)) else _open_array(data, named)
     # A run of snapshot rows gets one row ahead of it, so twice the room is always enough; what is not used costs none.
-    columns = {name: np.empty(2 * opened.rows, dtype) for name, dtype in COLUMNS.items()}
+    try:
+        columns = {name: np.empty(2 * opened.rows, dtype) for name, dtype in COLUMNS.items()}
+    except (MemoryError, ValueError, OverflowError) as error:
+        raise DataFormatError(f"{named} states {opened.rows} rows, for which there is no memory: {error}") from error
     state = np.zeros(STATE_SIZE, np.int64)
     state[Slot.RUN] = -1
     ts, local, price, qty, kind = columns.values()
@@ -243,7 +246,7 @@ def _open_path(path: Path) -> _Source:
         return _open_array(np.load(path, mmap_mode="r", allow_pickle=False), str(path))
     except FileNotFoundError as error:
         raise DataNotFoundError(f"no such file: {path}") from error
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except UNZIP_ERRORS as error:
         raise DataFormatError(f"{path} is not a readable .npy or .npz file: {error}") from error
 
 

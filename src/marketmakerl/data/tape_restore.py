@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from dataclasses import replace
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 TAPE_KEY: Final = b"mml.tape"  # in the metadata of a Parquet file
 NPZ_KEY: Final = "mml"  # the array beside the events
 VERSION: Final = 1
+# What zipfile and numpy say of bytes that are no archive, or none that they can read.
+UNZIP_ERRORS: Final = (
+    *(OSError, EOFError, ValueError, KeyError, IndexError, TypeError, MemoryError, OverflowError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
+)
 _MAX_ROWS: Final = 1 << 33
 _MAX_HEAD: Final = 1 << 20
 _KINDS: Final = frozenset(int(kind) for kind in Kind)
@@ -98,9 +104,9 @@ def restore_npz(
 
     The arguments and errors are those of `restore_parquet`.
     """
-    if not zipfile.is_zipfile(path):
-        return None
     try:
+        if not zipfile.is_zipfile(path):
+            return None
         with zipfile.ZipFile(path) as archive:
             if f"{NPZ_KEY}.npy" not in archive.namelist():
                 return None
@@ -117,7 +123,7 @@ def restore_npz(
             "kind": events["ival"].astype(np.int8),
         }
         px, qty, ival = events["px"], events["qty"], events["ival"]
-    except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UNZIP_ERRORS as error:
         raise DataFormatError(f"{source} is damaged or cut short: {error}") from error
     if len(events) != head["rows"] or not np.isin(ival & ~MORE, list(_KINDS)).all():
         raise _changed(source)

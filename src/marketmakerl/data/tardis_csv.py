@@ -8,7 +8,7 @@ the rows of its message and all behind it, up to the next snapshot, are left out
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -66,7 +66,7 @@ class _File:
     report: ImportReport
     columns: dict[str, npt.NDArray[Any]]
     notes: RowNotes
-    frame: pd.DataFrame = field(default_factory=pd.DataFrame)
+    astray: Mask  # rows that do not say which message they are of
 
 
 def format_of(path: Path) -> str:
@@ -151,15 +151,16 @@ def _read(path: Path, instrument: Instrument, symbol: str) -> _File:
     table = _of_symbol(path, read_table(path, fields, COLUMNS[kind], report, 1), report, symbol)
     notes = table.notes
     refuse_empty(len(notes.line), str(path), report)
-    columns = table.columns
+    columns, astray = table.columns, table.unread.copy()
     for name in ("timestamp", "local_timestamp"):
         given = columns[name]
         columns[name] = nanoseconds(given, _NS_PER_US)
+        astray |= ~is_time(columns[name])
         notes.refuse(~is_time(columns[name]), "bad-time", _text(given, name, "is no time in microseconds UTC"))
     _check_numbers(kind, columns, notes, instrument)
     notes.check_share(str(path))
     refuse_empty(int((~notes.bad).sum()), str(path), report)
-    return _File(kind, report, columns, notes)
+    return _File(kind, report, columns, notes, astray)
 
 
 def _text(values: npt.NDArray[Any], name: str, why: str) -> Callable[[int], str]:
@@ -182,7 +183,7 @@ def _of_symbol(path: Path, table: Table, report: ImportReport, symbol: str) -> T
             report.ignored[f"symbol {name}"] += int(((names == name) & other).sum())
     notes = RowNotes(report, table.notes.line[~other])
     notes.bad = table.notes.bad[~other]
-    return Table({name: column[~other] for name, column in table.columns.items()}, notes)
+    return Table({name: column[~other] for name, column in table.columns.items()}, notes, table.unread[~other])
 
 
 def _check_numbers(kind: str, columns: dict[str, npt.NDArray[Any]], notes: RowNotes, instrument: Instrument) -> None:
@@ -246,8 +247,9 @@ class _Updates:
         column = {name: np.concatenate([file.columns[name] for file in files]) for name in names}
         self._bad = np.concatenate([file.notes.bad for file in files])
         which = np.repeat(np.arange(len(files)), [len(file.notes.line) for file in files])
+        place = _last_told(np.concatenate([file.astray for file in files]))
         for name in names[:3]:  # a row that cannot be read belongs to the message it stands in
-            column[name] = column[name][_last_good(self._bad)]
+            column[name] = column[name][place]
         snapshot, ts, local = column["is_snapshot"], column["timestamp"], column["local_timestamp"]
         start = _starts(column, which)
         message = np.cumsum(start) - 1
@@ -317,11 +319,10 @@ def _note_lost(file: _File, code: str, lost: Mask, why: str) -> None:
     note(file.report, "refused", code, file.notes.line[lost], lambda _i: f"the row {why}")
 
 
-def _last_good(bad: Mask) -> Ints:
-    """Return for each row itself, or where it is bad the good one before it (the first good one at the beginning)."""
-    place = np.where(bad, -1, np.arange(len(bad)))
-    known = np.maximum.accumulate(place)
-    return np.where(known < 0, int(np.argmin(bad)), known)
+def _last_told(astray: Mask) -> Ints:
+    """Return for each row itself, or where it is astray the one before it (at the beginning, the first that is not)."""
+    known = np.maximum.accumulate(np.where(astray, -1, np.arange(len(astray))))
+    return np.where(known < 0, int(np.argmin(astray)), known)
 
 
 def _starts(column: dict[str, npt.NDArray[Any]], which: Ints) -> Mask:

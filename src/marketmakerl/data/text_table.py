@@ -24,7 +24,7 @@ from marketmakerl.core.errors import DataFormatError, DataNotFoundError
 from marketmakerl.data.row_checks import RowNotes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -62,10 +62,12 @@ class Table:
     Attributes:
         columns: by name: int64, float64, bool or str (object) arrays, one entry a line; whatever in refused rows.
         notes: lines, and which of them are refused.
+        unread: bool, which lines have a field that could not be read, or too few or too many.
     """
 
     columns: dict[str, npt.NDArray[Any]]
     notes: RowNotes
+    unread: npt.NDArray[np.bool_]
 
 
 @contextmanager
@@ -135,6 +137,8 @@ def read_table(path: Path, layout: Sequence[str], kinds: Mapping[str, str], repo
     rows, unended = 0, False
     for piece in _pieces(path, skip):
         unended = not piece.endswith(b"\n")
+        if piece.count(b"\n") - len(piece) // len(layout) > _MAX_WRONG:  # so many lines are too short for their commas
+            raise DataFormatError(f"{path}: more than {_MAX_WRONG} lines are no rows of this format")
         columns = _read_fast(piece, layout, kinds) or _read_slowly(path, piece, layout, kinds, (rows, wrong))
         parts.append(columns)
         rows += len(columns[next(iter(kinds))])
@@ -146,11 +150,12 @@ def read_table(path: Path, layout: Sequence[str], kinds: Mapping[str, str], repo
         mask = np.zeros(rows, np.bool_)
         mask[list(found.rows)] = True
         notes.refuse(mask, found.code, found.rows.__getitem__)
+    unread = notes.bad.copy()
     if unended:
         last = np.arange(rows) == rows - 1
         notes.refuse(last, "torn", lambda _row: "the last line has no end; the file may be cut short")
     whole = {name: np.concatenate([part[name] for part in parts]) if parts else _nothing(kinds[name]) for name in kinds}
-    return Table(whole, notes)
+    return Table(whole, notes, unread)
 
 
 @dataclass(frozen=True)
@@ -183,14 +188,12 @@ def _pieces(path: Path, skip: int) -> Iterator[bytes]:
         yield rest
 
 
-def _arrow(
-    piece: bytes, layout: Sequence[str], options: pcsv.ConvertOptions, on_invalid: Callable[[Any], str] | None = None
-) -> pa.Table:
+def _arrow(piece: bytes, layout: Sequence[str], options: pcsv.ConvertOptions) -> pa.Table:
     # All of the text lies in memory: a thread of Arrow that waits for a Python stream can hang a process that ends.
     return pcsv.read_csv(
         pa.BufferReader(piece),
-        pcsv.ReadOptions(use_threads=on_invalid is None, column_names=list(layout)),
-        pcsv.ParseOptions(quote_char=False, ignore_empty_lines=False, invalid_row_handler=on_invalid),
+        pcsv.ReadOptions(column_names=list(layout)),
+        pcsv.ParseOptions(quote_char=False, ignore_empty_lines=False),
         options,
     )
 
@@ -208,7 +211,10 @@ def _read_fast(piece: bytes, layout: Sequence[str], kinds: Mapping[str, str]) ->
     except pa.ArrowInvalid:
         return None
     texts = [table[name] for name, kind in kinds.items() if kind == "text"]
-    if any(column.null_count for column in table.columns) or not all(_all_match(text, "text") for text in texts):
+    ended = piece.count(b"\n") + (not piece.endswith(b"\n"))  # Arrow ends lines at a bare \r too
+    if table.num_rows != ended or any(column.null_count for column in table.columns):
+        return None
+    if not all(_all_match(text, "text") for text in texts):
         return None
     return {name: table[name].to_numpy() for name in kinds}
 
@@ -222,24 +228,25 @@ def _read_slowly(
 ) -> dict[str, npt.NDArray[Any]]:
     """Read text, and note the lines that have too few or too many fields or a field that is none of its kind."""
     begin, wrong = so_far
-    odd: dict[int, str] = {}
-
-    def keep_out(row: Any) -> str:
-        odd[int(row.number) - 1] = f"{row.actual_columns} fields instead of {row.expected_columns}"
-        return "skip" if len(odd) <= _MAX_WRONG else "error"
-
+    lines = piece.removesuffix(b"\n").split(b"\n")
+    is_row = np.array([line.count(b",") == len(layout) - 1 and b"\r" not in line[:-1] for line in lines], np.bool_)
+    if len(lines) - is_row.sum() > _MAX_WRONG:
+        raise DataFormatError(f"{path}: more than {_MAX_WRONG} lines are no rows of this format")
+    odd = {
+        begin + at: f"{lines[at].count(b',') + 1} fields instead of {len(layout)}"
+        for at in np.flatnonzero(~is_row).tolist()
+    }
+    wrong.append(_Wrong("torn-line", odd))
     options = pcsv.ConvertOptions(
         column_types={name: pa.binary() for name in kinds}, include_columns=list(kinds), strings_can_be_null=False
     )
+    if odd:
+        piece = b"\n".join(line for line, good in zip(lines, is_row.tolist(), strict=True) if good)
     try:
-        table = _arrow(piece, layout, options, keep_out)
+        empty = pa.table({name: pa.array([], pa.binary()) for name in kinds})
+        table = _arrow(piece, layout, options) if piece else empty
     except pa.ArrowInvalid as error:
-        if not 0 < len(odd) <= _MAX_WRONG:
-            raise DataFormatError(f"{path} is no table of text: {str(error).partition(chr(10))[0]}") from error
-        table = pa.table({name: pa.array([], pa.binary()) for name in kinds})
-    wrong.append(_Wrong("torn-line", {begin + row: text for row, text in odd.items()}))
-    is_row = np.ones(table.num_rows + len(odd), np.bool_)
-    is_row[list(odd)] = False
+        raise DataFormatError(f"{path} is no table of text: {str(error).partition(chr(10))[0]}") from error
     place = np.flatnonzero(is_row)
     return {name: _column(table[name], kind, name, place, len(is_row), so_far) for name, kind in kinds.items()}
 

@@ -36,6 +36,7 @@ from marketmakerl.data.book_import import BBO_COLUMNS, BOOK_COLUMNS, OFF_LOT_SHA
 from marketmakerl.data.clock_offset import fastest_ns
 from marketmakerl.data.crossed_kernel import crossed_rows
 from marketmakerl.data.frames import read_columns
+from marketmakerl.data.grid import REL_EPS
 from marketmakerl.data.import_report import MAX_EXAMPLES
 from marketmakerl.data.quality import Finding
 from marketmakerl.data.row_checks import is_time, off_grid
@@ -342,7 +343,8 @@ def decimal_step(values: npt.NDArray[np.float64]) -> float:
     """Return the largest of 1, 0.1, ... 1e-12 that all values are multiples of; 1e-12 where none is."""
     values = values[np.isfinite(values)]
     for digits in range(12):
-        step = 10.0**-digits
-        if values.max(initial=0.0) / step < _MAX_TICKS and not off_grid(values, step).any():
+        step = float(f"1e-{digits}")
+        exact = values / step
+        if values.max(initial=0.0) / step < _MAX_TICKS and (np.abs(exact - np.rint(exact)) <= REL_EPS * exact).all():
             return step
     return 1e-12
