@@ -3,61 +3,113 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  (typer reads annotations at run time)
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from marketmakerl.cli import options
 
-app = typer.Typer(help="Recorded data: list, check and import.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from marketmakerl.data.quality import Finding
+
+app = typer.Typer(help="Recorded data: list, check, import and export.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
 def list_data(
     data: Annotated[Path | None, typer.Option(help="Catalog folder; default: data/.")] = None,
-    kind: Annotated[str, typer.Option(help="Only this kind: klines, trades, book, bbo, l3, funding.")] = "",
+    kind: Annotated[str, typer.Option(help="Only this kind: klines, trades, book, bbo, l3, funding, tape.")] = "",
     as_json: options.Json = False,
 ) -> int:
-    """List the data sets of a catalog.
+    """List the data sets of a catalog and the tapes below it, with rows and span.
 
     Example: mml data list --data ../shared/data --kind klines
     """
+    from marketmakerl.data.listing import entries
+
+    loaded = options.settings()
+    found = entries(data or loaded.data_dir, kind)
+    if as_json:
+        options.print_json([
+            {"exchange": e.exchange, "symbol": e.symbol, "kind": e.kind, "timeframe": e.timeframe, "tier": e.tier,
+             "file": e.path.name, "sha256": e.sha256, "rows": e.rows, "first": e.first, "last": e.last}
+            for e in found
+        ])  # fmt: skip
+        return 0
+    rows = [
+        (e.exchange, e.symbol, e.kind, e.timeframe, e.tier, str(e.rows), e.first[:16], e.last[:16], e.path.name)
+        for e in found
+    ]
+    _print_table(("exchange", "symbol", "kind", "timeframe", "tier", "rows", "first", "last", "file"), rows, narrow=2)
+    return 0
+
+
+_ROOMY = 120  # columns of a terminal
+
+
+def _print_table(names: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, narrow: int = 0) -> None:
+    """Print a table whose cells are folded where the terminal is narrow and never cut; a pipe has all the room.
+
+    In a narrow terminal the first `narrow` columns are left out: the names in the last one say the same.
+    """
+    import os
+
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    from marketmakerl.data.catalog import Catalog
-
-    loaded = options.settings()
-    found = [d for d in Catalog(data or loaded.data_dir).data_sets if kind in {"", d.kind}]
-    if as_json:
-        options.print_json([
-            {"exchange": d.exchange, "symbol": d.symbol, "kind": d.kind, "timeframe": d.timeframe, "tier": d.tier,
-             "file": d.path.name, "sha256": d.sha256}
-            for d in found
-        ])  # fmt: skip
-        return 0
-    table = Table("exchange", "symbol", "kind", "timeframe", "tier", "file")
-    for d in found:
-        table.add_row(d.exchange, d.symbol, d.kind, d.timeframe, d.tier, d.path.name)
-    Console().print(table)
-    return 0
+    console = Console(markup=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        widest = [max(len(row[i]) for row in [names, *rows]) for i in range(len(names))]
+        console = Console(width=sum(widest) + 3 * len(names) + 1, markup=False)
+    roomy = console.width >= _ROOMY or not narrow
+    table = Table(box=box.HEAVY_HEAD if roomy else box.SIMPLE_HEAD)
+    for name in names if roomy else names[narrow:]:
+        is_time = name in {"first", "last"}
+        table.add_column(name, overflow="fold", max_width=10 if is_time and not roomy else None)
+    for row in rows:
+        table.add_row(*(row if roomy else row[narrow:]))
+    console.print(table)
 
 
 @app.command("check")
 def check_data(
-    file: Annotated[Path, typer.Argument(help="A klines Parquet file.")],
+    file: Annotated[Path, typer.Argument(help="Parquet (klines, book, bbo, trades), a tape, or hftbacktest's .npz.")],
+    exchange: Annotated[str, typer.Option(help="Ticks: whose tick and lot; default: what the file's name says.")] = "",
+    symbol: Annotated[str, typer.Option(help="Ticks: the symbol on it.")] = "",
     as_json: options.Json = False,
 ) -> int:
-    """Check a klines file and list every finding; exits 5 if one of them makes it unusable.
+    """Check a file of recorded data and list every finding; exits 5 if one of them makes it unusable.
 
-    Example: mml data check ../shared/data/klines/binance_BTCUSDT_1m_2023-01-01_2023-12-31.parquet
+    Example: mml data check ../shared/data/book/binance_BTCUSDT_2024-08-08T2354_l2.parquet
     """
+    from marketmakerl.data.checking import KLINES, check_ticks_file, kind_of
+
+    loaded = options.settings()
+    kind = kind_of(file)
+    if kind == KLINES:
+        return _check_klines(file, as_json)
+    names = {"exchange": exchange.strip().lower(), "symbol": symbol.strip()}
+    report = check_ticks_file(file, kind, **names, instruments_file=loaded.instruments_overrides)
+    told = report.as_dict()
+    if as_json:
+        options.print_json(told)
+        return 5 if told["errors"] else 0
+    _print_findings(report.findings)
+    typer.echo(f"{kind}, {told['first']} to {told['last']}, clock offset {report.clock_offset_ns} ns")
+    for name, count in told["counts"].items():
+        typer.echo(f"  {name}: {count}")
+    for name, fact in report.facts.items():
+        typer.echo(f"  {name}: {fact}")
+    typer.echo(f"{report.rows} rows, {told['errors']} errors, {told['warnings']} warnings")
+    return 5 if told["errors"] else 0
+
+
+def _check_klines(file: Path, as_json: bool) -> int:
     from dataclasses import asdict
 
-    from rich.console import Console
-    from rich.table import Table
-
-    from marketmakerl.core.clock import NS_PER_MS, iso_utc
     from marketmakerl.data.catalog import parse_name, timeframe_ms
     from marketmakerl.data.klines import read_klines_file
     from marketmakerl.data.quality import check_klines
@@ -72,12 +124,7 @@ def check_data(
             "findings": [asdict(finding) for finding in report.findings],
         })  # fmt: skip
         return 5 if report.errors else 0
-    table = Table("severity", "code", "row", "time", "finding")
-    for finding in report.findings:
-        when = "" if finding.ts_ms is None else iso_utc(finding.ts_ms * NS_PER_MS)
-        table.add_row(finding.severity, finding.code, str(finding.row), when, finding.message)
-    if report.findings:
-        Console().print(table)
+    _print_findings(report.findings)
     typer.echo(f"{report.rows} rows, {len(report.errors)} errors, {len(report.warnings)} warnings")
     return 5 if report.errors else 0
 
@@ -126,6 +173,46 @@ def import_data(
         return 0
     for table in import_tables(tape, report, out):
         Console().print(table)
+    return 0
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    from marketmakerl.core.clock import NS_PER_MS, iso_utc
+
+    if not findings:
+        return
+    rows = [
+        (f.severity, f.code, str(f.row), "" if f.ts_ms is None else iso_utc(f.ts_ms * NS_PER_MS), f.message)
+        for f in sorted(findings, key=lambda finding: finding.row)
+    ]
+    _print_table(("severity", "code", "row", "time", "finding"), rows)
+
+
+@app.command("export")
+def export_data(
+    file: Annotated[Path, typer.Argument(help="A tape.")],
+    to: Annotated[str, typer.Option("--to", help="parquet (book, trades, bbo), npz (hftbacktest) or csv.")],
+    out: Annotated[Path, typer.Option("--out", help="parquet: a folder; npz, csv: a file.")],
+    as_json: options.Json = False,
+) -> int:
+    """Write a tape as files of others; parquet and npz give the same tape back, row for row.
+
+    Example: mml data export binance_BTCUSDT_2024-08-08.tape --to parquet --out exported
+    """
+    from marketmakerl.data.tape import EventTape
+    from marketmakerl.data.tape_export import export
+
+    options.settings()
+    written = export(EventTape.load(file), to, out, stem=file.stem)
+    if as_json:
+        files = [str(path) for path in written.files]
+        options.print_json({"to": to, "rows": written.rows, "files": files, "notes": written.notes})
+        return 0
+    for path in written.files:
+        typer.echo(path)
+    for text, count in written.notes.items():
+        typer.echo(f"{count} {text}", err=True)
+    typer.echo(f"{written.rows} rows")
     return 0
 
 

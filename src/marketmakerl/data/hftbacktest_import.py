@@ -24,10 +24,13 @@ from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundE
 from marketmakerl.core.log import get_logger
 from marketmakerl.data import clock_offset
 from marketmakerl.data.hftbacktest_kernel import STATE_SIZE, Fault, Slot, convert, end_snapshot
+from marketmakerl.data.import_report import ImportReport
+from marketmakerl.data.row_checks import carry_over
 from marketmakerl.data.tape import COLUMNS, EventTape
+from marketmakerl.data.tape_restore import UNZIP_ERRORS, restore_npz
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -41,6 +44,7 @@ EVENT_DTYPE: Final = np.dtype(list(FIELDS.items()))
 KEY: Final = "data"  # of the array in an .npz file
 # So many depth rows may hold odd lots, see `marketmakerl.data.grid.to_lots`.
 OFF_LOT_SHARE: Final = 1e-3
+FORMAT: Final = "hftbacktest"
 _PIECE: Final = 1 << 18  # bytes of compressed input at a time
 _RAW_DEFLATE: Final = -15  # zlib's name for: the largest window, no header
 _INFLATE_ERROR: Final = cast("type[Exception]", IsalError)  # its stub has an instance
@@ -92,11 +96,21 @@ def import_hftbacktest(
     tier: str = "T1",
     source: str = "",
 ) -> EventTape:
-    """Compile hftbacktest events to a tape; the arguments and errors are those of `EventTape.from_hftbacktest`."""
+    """Compile hftbacktest events to a tape; the arguments and errors are those of `EventTape.from_hftbacktest`.
+
+    A file that was exported from a tape (`marketmakerl.data.tape_export`) gives that tape back.
+    """
     named = source or (str(data) if isinstance(data, (str, Path)) else "events")
+    if isinstance(data, (str, Path)) and Path(data).is_file():
+        own = restore_npz(Path(data), instrument, clock_offset_ns=clock_offset_ns, tier=tier, source=named)
+        if own is not None:
+            return own
     opened = _open_path(Path(data)) if isinstance(data, (str, Path)) else _open_array(data, named)
     # A run of snapshot rows gets one row ahead of it, so twice the room is always enough; what is not used costs none.
-    columns = {name: np.empty(2 * opened.rows, dtype) for name, dtype in COLUMNS.items()}
+    try:
+        columns = {name: np.empty(2 * opened.rows, dtype) for name, dtype in COLUMNS.items()}
+    except (MemoryError, ValueError, OverflowError) as error:
+        raise DataFormatError(f"{named} states {opened.rows} rows, for which there is no memory: {error}") from error
     state = np.zeros(STATE_SIZE, np.int64)
     state[Slot.RUN] = -1
     ts, local, price, qty, kind = columns.values()
@@ -121,6 +135,42 @@ def import_hftbacktest(
     if state[Slot.OFF_LOT_ROUNDED_UP]:
         log.warning("off_lot_levels", source=named, rows=meta["off_lot_rounded_up"], lot=instrument.lot_size)
     return EventTape(instrument, meta=meta, **columns)
+
+
+def read_hftbacktest(
+    paths: str | Path | Sequence[str | Path],
+    instrument: Instrument,
+    *,
+    clock_offset_ns: Literal["auto"] | int = "auto",
+    tier: str = "T1",
+    source: str = "",
+) -> tuple[EventTape, ImportReport]:
+    """Compile an .npy or .npz file of hftbacktest events, as `EventTape.from_hftbacktest`, with a report.
+
+    Returns:
+        The tape, and a report in which rows + ignored = lines, the events of the file; nothing is refused but the
+        whole file.
+
+    Raises:
+        ConfigError: more than one file, or an option that is none. Else as `EventTape.from_hftbacktest`.
+    """
+    listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    if len(listed) != 1:
+        raise ConfigError(f"hftbacktest's events come in one file; {len(listed)} were named")
+    path = Path(listed[0])
+    tape = import_hftbacktest(path, instrument, clock_offset_ns=clock_offset_ns, tier=tier, source=source)
+    report = ImportReport(str(path), FORMAT, lines=_open_path(path).rows)
+    if local_only := int(tape.meta.get("local_only", 0)):
+        report.ignored["event of the local side only"] += local_only
+    report.rows = report.lines - local_only
+    carry_over(report, tape)
+    return tape, report
+
+
+def load_events(path: Path) -> npt.NDArray[Any]:
+    """Return all events of an .npy or .npz file; the errors are those of `EventTape.from_hftbacktest`."""
+    chunks = [np.frombuffer(chunk, EVENT_DTYPE) for chunk in _open_path(path).chunks]
+    return np.concatenate(chunks) if chunks else np.empty(0, EVENT_DTYPE)
 
 
 def _raise_fault(state: npt.NDArray[np.int64], instrument: Instrument, source: str) -> None:
@@ -188,7 +238,7 @@ def _open_path(path: Path) -> _Source:
         return _open_array(np.load(path, mmap_mode="r", allow_pickle=False), str(path))
     except FileNotFoundError as error:
         raise DataNotFoundError(f"no such file: {path}") from error
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except UNZIP_ERRORS as error:
         raise DataFormatError(f"{path} is not a readable .npy or .npz file: {error}") from error
 
 

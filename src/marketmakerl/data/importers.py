@@ -37,9 +37,9 @@ class Importer:
         about: a few words for the help text.
         begins: pattern (multi-line) found in the first bytes, unpacked, of such files and of no others; None: not told
             by its content.
-        own_trades: the file holds trades too, or none are to be had; otherwise the reader takes a second file as
-            `trades`.
+        own_trades: the file holds trades too, or none are to be had; otherwise the reader takes a list of files.
         native: the reader asks for the exchange's spelling of the symbol.
+        counts_bytes: the reader says how far it is (`progress`).
     """
 
     module: str
@@ -48,6 +48,7 @@ class Importer:
     begins: re.Pattern[bytes] | None
     own_trades: bool = True
     native: bool = True
+    counts_bytes: bool = True
 
     def reader(self) -> Callable[..., tuple[EventTape, ImportReport]]:
         """Return the function that reads a file."""
@@ -73,6 +74,47 @@ IMPORTERS: Final[dict[str, Importer]] = {
         "import_hyperliquid_stream",
         "raw capture of Hyperliquid streams",
         re.compile(_RECEIPT + rb'\{"channel":\s?"(?:l2Book|trades|bbo|subscriptionResponse)"', re.MULTILINE),
+    ),
+    "tardis": Importer(
+        "marketmakerl.data.tardis_csv",
+        "read_tardis",
+        "Tardis CSV: incremental_book_L2, quotes, trades",
+        re.compile(rb"\Aexchange,symbol,timestamp,local_timestamp,"),
+        own_trades=False,
+        counts_bytes=False,
+    ),
+    "binance-klines": Importer(
+        "marketmakerl.data.binance_dumps",
+        "read_klines",
+        "Binance public dump of klines",
+        re.compile(rb"\A(?:open_time,|(?:[0-9.]+,){11}[0-9.]+\r?\n)"),
+        native=False,
+        counts_bytes=False,
+    ),
+    "binance-aggtrades": Importer(
+        "marketmakerl.data.binance_dumps",
+        "read_agg_trades",
+        "Binance public dump of aggregated trades",
+        re.compile(rb"\A(?:agg_trade_id,|(?:[0-9.]+,){6}(?:[Tt]rue|[Ff]alse)(?:,(?:[Tt]rue|[Ff]alse))?\r?\n)"),
+        native=False,
+        counts_bytes=False,
+    ),
+    "parquet": Importer(
+        "marketmakerl.data.tidy_parquet",
+        "read_tidy",
+        "Parquet of our own schemas: book, best quotes, trades",
+        re.compile(rb"\APAR1"),
+        own_trades=False,
+        native=False,
+        counts_bytes=False,
+    ),
+    "hftbacktest": Importer(
+        "marketmakerl.data.hftbacktest_import",
+        "read_hftbacktest",
+        "events of hftbacktest 2.x, .npz or .npy",
+        re.compile(rb"\A\x93NUMPY"),
+        native=False,
+        counts_bytes=False,
     ),
 }
 
@@ -122,10 +164,10 @@ def import_file(
     if format_name not in IMPORTERS:
         raise UnknownNameError("format", format_name, [*IMPORTERS, AUTO])
     importer = IMPORTERS[format_name]
-    if trades is not None:
-        if importer.own_trades:
-            raise ConfigError(f"{format_name} files hold their own trades; leave --trades away")
-        options["trades"] = trades
+    if trades is not None and importer.own_trades:
+        raise ConfigError(f"{format_name} files hold their own trades, or none; leave --trades away")
     if importer.native:
         options["symbol"] = symbol
-    return importer.reader()(path, instrument, **options)
+    if not importer.counts_bytes:
+        options.pop("progress", None)
+    return importer.reader()(path if trades is None else [path, trades], instrument, **options)
