@@ -1,6 +1,7 @@
 """`mml data import`, as a user meets it."""
 
 import zipfile
+from pathlib import Path
 
 import orjson
 import pytest
@@ -10,7 +11,7 @@ from marketmakerl.cli.main import run
 from marketmakerl.core.errors import ConfigError, UnknownNameError
 from marketmakerl.core.instrument import Instrument
 from marketmakerl.data import importers
-from marketmakerl.data.tape import EventTape
+from marketmakerl.data.tape import COLUMNS, EventTape
 
 MARKET = ("--exchange", "binanceusdm", "--symbol", "BTC/USDT")
 
@@ -87,3 +88,20 @@ def test_a_large_file_shows_its_progress_on_stderr(capsys, raw, monkeypatch):
     monkeypatch.setattr("marketmakerl.cli.options.LARGE_FILE", 1)
     assert run(["data", "import", str(raw), *MARKET, "--out", "day.tape", "--json"]) == 0
     orjson.loads(capsys.readouterr().out)
+
+
+def test_a_tape_goes_out_and_comes_back_in_every_format_that_holds_it(capsys, raw):
+    """What `export` writes, `import` knows without being told, and the tape is the same, row for row."""
+    assert run(["data", "import", str(raw), *MARKET, "--out", "day.tape"]) == 0
+    whole = EventTape.load("day.tape")
+    assert run(["data", "export", "day.tape", "--to", "npz", "--out", "day.npz"]) == 0
+    assert run(["data", "export", "day.tape", "--to", "parquet", "--out", "files"]) == 0
+    book, trades = sorted(str(path) for path in Path("files").rglob("*.parquet"))
+    capsys.readouterr()
+    for name, arguments in {"hftbacktest": ["day.npz"], "parquet": [book, "--trades", trades]}.items():
+        assert run(["data", "import", *arguments, *MARKET, "--out", "back.tape", "--json"]) == 0
+        said = orjson.loads(capsys.readouterr().out)
+        assert said["report"]["format"] == name
+        back = EventTape.load("back.tape")
+        for column in COLUMNS:
+            assert (getattr(back, column) == getattr(whole, column)).all(), (name, column)

@@ -6,6 +6,7 @@ One entry a format. A reader takes a path and an instrument and gives back a tap
 from __future__ import annotations
 
 import re
+import zipfile
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +38,7 @@ class Importer:
         about: a few words for the help text.
         begins: pattern (multi-line) found in the first bytes, unpacked, of such files and of no others; None: not told
             by its content.
+        member: a zip that holds a file of this name is one, whatever else it holds.
         own_trades: the file holds trades too, or none are to be had; otherwise the reader takes a list of files.
         native: the reader asks for the exchange's spelling of the symbol.
         counts_bytes: the reader says how far it is (`progress`).
@@ -46,6 +48,7 @@ class Importer:
     function: str
     about: str
     begins: re.Pattern[bytes] | None
+    member: str = ""
     own_trades: bool = True
     native: bool = True
     counts_bytes: bool = True
@@ -113,6 +116,7 @@ IMPORTERS: Final[dict[str, Importer]] = {
         "read_hftbacktest",
         "events of hftbacktest 2.x, .npz or .npy",
         re.compile(rb"\A\x93NUMPY"),
+        member="data.npy",
         native=False,
         counts_bytes=False,
     ),
@@ -126,11 +130,20 @@ def detect(path: Path) -> str:
         DataNotFoundError: no such file.
         DataFormatError: none that is known here.
     """
-    head = first_bytes(path)
+    head, members = first_bytes(path), _members(path)
     for name, importer in IMPORTERS.items():
-        if importer.begins is not None and importer.begins.search(head):
+        if importer.member in members or (importer.begins is not None and importer.begins.search(head)):
             return name
     raise DataFormatError(f"{path} begins like none of: {', '.join(sorted(IMPORTERS))}; name its format (--format)")
+
+
+def _members(path: Path) -> list[str]:
+    """Return the names of the files in a zip; none if it is no zip."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return []
 
 
 def first_day(path: Path) -> str | None:
