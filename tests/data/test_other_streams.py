@@ -286,3 +286,21 @@ def test_nothing_of_the_instrument_is_an_error(tmp_path):
         import_hyperliquid_stream(put(tmp_path / "a", HYPER[-2:]), COIN)
     with pytest.raises(DataFormatError, match="no book or best prices"):
         import_bybit_stream(put(tmp_path / "b", [BYBIT[2]], pack=False), XRP)
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 1 << 20])
+@pytest.mark.parametrize("pack", [True, False])
+def test_pieces_are_whole_lines_wherever_a_block_ends(tmp_path, monkeypatch, block, pack):
+    monkeypatch.setattr("marketmakerl.data.capture_file._BLOCK", block)
+    monkeypatch.setattr("marketmakerl.data.capture_file._PACKED_BLOCK", block)
+    found = list(pieces(put(tmp_path / "c", HYPER, pack=pack), ImportReport("", "")))
+    assert b"".join(found) == b"\n".join(HYPER) + b"\n"
+    assert all(piece.endswith(b"\n") for piece in found)
+
+
+def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("marketmakerl.data.capture_file.MAX_LINE", 1000)
+    monkeypatch.setattr("marketmakerl.data.capture_file._BLOCK", 100)
+    (tmp_path / "c").write_bytes(b"x" * 5000)
+    with pytest.raises(DataFormatError, match="longer than"):
+        list(pieces(tmp_path / "c", ImportReport("", "")))
