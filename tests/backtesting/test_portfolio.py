@@ -103,6 +103,11 @@ def quote_near(context, params):
 
 
 @njit
+def quote_bids_only(context, params):
+    return params[0], np.nan
+
+
+@njit
 def quote_at_the_others_bid(context, params):
     """Buy where the other instrument's best bid stands, far below; one more offset says whose turn it is."""
     other = context.bids[1 - context.instrument]
@@ -213,6 +218,46 @@ class TestShared:
             ]
             values = [value for value, _ in known if value is not None]
             assert mean is None if not values else min(values) <= mean <= max(values)
+
+    def test_spot_spends_the_cash_of_all_and_no_more(self):
+        """Buying with what the other has left is allowed, buying with more than all have is not."""
+        spot = [
+            replace(tape, instrument=mml.Instrument(f"{coin}/USDT", 0.1, 0.001))
+            for tape, coin in zip(tapes(seconds=60), "AB", strict=True)
+        ]
+        buyer, seller = CustomModel(quote_bids_only, values=[0.2]), mml.Symmetric(half_spread=500.0)
+        options = COMMON | {"cash": 300_000.0, "initial_inventory": 0.0, "order_qty": 0.5, "queue": "front"}
+        run = mml.backtest(spot, [buyer, seller], **options)
+        own = run.parts["A/USDT"].equity["cash"]
+        assert own.min() < -50_000.0  # its own half is long gone
+        assert run.equity["cash"].min() >= -1e-6
+        assert run.equity["cash"].min() < 60_000.0  # as good as everything is spent: less than an order is left
+        refused = set(run.parts["A/USDT"].orders["reason"])
+        assert "no_cash" in refused or run.parts["A/USDT"].metrics.suppressed_pct["no_cash"] > 0
+
+    def test_margin_that_one_uses_the_other_lacks(self):
+        market = tapes(seconds=20)
+        rules = mml.VenueRules(leverage=2.0, maintenance_margin_rate=0.005)
+        options = COMMON | {"cash": 45_000.0, "order_qty": 0.5, "venue": rules}
+        quiet = mml.Symmetric(half_spread=500.0)
+        alone = mml.backtest(market[1], quiet, **options)
+        assert "margin" not in set(alone.orders["reason"])
+        # The first holds one coin, 60,000 on 45,000 of equity: 15,000 of margin are left, half an order.
+        both = mml.backtest(market, [mml.Symmetric(half_spread=5000.0), quiet], initial_inventory=[1.0, 0.0], **options)
+        assert "margin" in set(both.parts["ETH/USDT:USDT"].orders["reason"])
+
+    def test_what_all_have_keeps_one_from_liquidation(self):
+        """Alone the position falls; with the other half of the cash in the same account it stands."""
+        market = tapes(seconds=30)
+        falls = market[0].price_ticks[-1] < market[0].price_ticks[0]
+        holding = 1.0 if falls else -1.0
+        rules = mml.VenueRules(leverage=50.0, maintenance_margin_rate=0.005)
+        quiet = [mml.Symmetric(half_spread=5000.0)] * 2
+        options = {**COMMON, "venue": rules, "order_qty": 0.001}
+        alone = mml.backtest(market[0], quiet[0], **options | {"cash": 301.0, "initial_inventory": holding})
+        assert alone.metrics.liquidations == 1
+        both = mml.backtest(market, quiet, **options | {"cash": 602.0, "initial_inventory": [holding, 0.0]})
+        assert both.metrics.liquidations == 0
 
     def test_spot_shares_the_budget_in_equal_parts(self):
         spot = [
