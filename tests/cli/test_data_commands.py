@@ -39,6 +39,16 @@ def test_a_list_has_tapes_rows_and_spans(capsys, catalog):
     assert len(orjson.loads(said(capsys, "data", "list", "--data", ".", "--kind", "tape", "--json"))) == 1
 
 
+def test_rows_without_a_time_do_not_hide_the_exchanges_span(capsys, catalog):
+    path = catalog / "book" / f"{STEM}_l2.parquet"
+    frame = pd.read_parquet(path)
+    frame.loc[frame["is_snapshot"], "ts_ns"] = -1
+    frame["ts_local_ns"] += 10**9
+    frame.to_parquet(path)
+    listed = orjson.loads(said(capsys, "data", "list", "--data", ".", "--kind", "book", "--json"))
+    assert listed[0]["first"] == "2024-08-08T23:54:16.050Z"
+
+
 def test_names_are_never_cut(capsys, catalog, monkeypatch):
     assert f"{STEM}_trades.parquet" in said(capsys, "data", "list", "--data", ".")  # a pipe has all the room
     monkeypatch.setenv("COLUMNS", "80")

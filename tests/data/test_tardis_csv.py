@@ -148,6 +148,7 @@ def test_trades_alone_make_a_tape_that_repeats_nothing(tmp_path):
         (level(30, False, "bid", 100, 1).replace(str(US0 + 30), "1.7e15"), "bad-field"),
         ("", "torn-line"),
         ("\0\xff", "torn-line"),
+        (level(30, False, "bid", 100, 1) + "\r" + level(31, False, "bid", 100, 2), "torn-line"),
         (level(30, False, "bid", 100, 1).replace(",bid,", ",bid,\r"), "torn-line"),
     ],
 )

@@ -136,6 +136,15 @@ def test_crossed_messages_are_those_that_a_slow_book_finds(rows):
     assert found == seen
 
 
+def test_what_a_best_price_took_away_does_not_come_back():
+    """Bid 5, best bid 3, then 6 comes and goes: 3 is the best again, and an ask at 4 crosses nothing."""
+    kind, price, qty = (np.array(column) for column in ([8, 10, 8, 8, 9], [5, 3, 6, 6, 4], [1, 1, 1, 0, 1]))
+    ts = np.full(5, 10**18)
+    assert crossed_rows(EventTape(INSTRUMENT, ts, ts, price, qty, kind.astype(np.int8))).tolist() == []
+    price[-1] = 3
+    assert crossed_rows(EventTape(INSTRUMENT, ts, ts, price, qty, kind.astype(np.int8))).tolist() == [[4, 3, 3]]
+
+
 def test_the_grid_of_numbers_is_read_off_them():
     assert decimal_step(np.array([1.0, 20.0, 0.0])) == 1.0
     assert decimal_step(np.array([1.25, 0.1])) == 0.01
