@@ -90,7 +90,7 @@ def test_too_short_a_warm_up_says_what_to_do():
         ({"response_latency_ms": float("nan")}, "response_latency_ms"),
         ({"quote_interval_ms": 0.0}, "quote_interval_ms"),
         ({"warmup_share": 1.0}, "warmup_share"),
-        ({"queue": "fifo"}, "no queue model"),
+        ({"queue": "lifo"}, "no queue model"),
         ({"quote_on": ("trades",)}, "quote_on knows"),
     ],
 )

@@ -223,7 +223,7 @@ def trade(state: Any, memory: Any, params: Any, side: int, tick: int, lots: int,
 def _move_fifo(state: Any, memory: Any, side: int, tick: int, old: int, new: int, row: int) -> None:
     """Move own orders up by who it was that left. Apart, so that it costs the other models one comparison."""
     own, live = at_own(memory.own), at_int(memory.live)
-    since_ns = np.int64(-1)
+    since_ns: Any = -1
     if memory.since != 0 and row >= 0:
         since_ns = at_int(memory.since)[row]
     for i in range(state.n_live):
