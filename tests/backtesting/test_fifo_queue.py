@@ -40,7 +40,7 @@ def fills_of(tape: EventTape, ghost: tuple | None, queue: str) -> list[tuple[int
     return list(zip(fills["ts_ns"].tolist(), fills["qty_lots"].tolist(), strict=True))
 
 
-# Own order of 5 lots at bid 100, sent after the second row; what is in front of it after each row, and its fills.
+# Own order of 5 lots at bid 100, sent at the very time of the second row, which goes first; what is in front of it after each row, and its fills.
 BY_HAND = [
     # row                                      in front    filled
     ((1, 0, 1, 100, 10, None), None, 0),
@@ -63,7 +63,7 @@ def test_places_worked_out_by_hand():
     rows = [(i, T0 + i * STEP_NS, *row) for i, (row, *_) in enumerate(BY_HAND)]
     imported = import_l3(orders_frame(rows), None, INSTRUMENT)
     script = OrderScript()
-    script.submit(T0 + STEP_NS + 9, side=1, price_ticks=100, qty_lots=5)
+    script.submit(T0 + STEP_NS, side=1, price_ticks=100, qty_lots=5)
     engine = open_engine(script, "fifo")
     for i, (_, ahead, filled) in enumerate(BY_HAND):
         at = np.flatnonzero(imported.seq == i)

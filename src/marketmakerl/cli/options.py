@@ -57,7 +57,7 @@ QueueName = Annotated[
     typer.Option(
         "--queue",
         help="Ticks: how orders move up the queue: risk_averse (the default, pessimistic), log, log2, power, power2, "
-        "or front (optimistic).",
+        "front (optimistic), or fifo (exact, for tapes of single orders).",
     ),
 ]
 QuoteIntervalMs = Annotated[

@@ -76,7 +76,7 @@ def _show(result: QueueTruth) -> None:
         counts = log["orders"]["queued"]
         out.print(
             f"{name}: {counts['orders']:,} orders joined behind somebody, {counts['filled']:,} were filled. "
-            "Filled within a minute:",
+            "Percent filled within a minute:",
             soft_wrap=True, highlight=False,
         )  # fmt: skip
         out.print(models_table(log))

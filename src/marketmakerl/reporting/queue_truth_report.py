@@ -99,9 +99,8 @@ def bias_figure(analysis: dict[str, Any]) -> Figure:
 
 
 def models_table(log: dict[str, Any], group: str = _GROUP) -> Table:
-    """Return one line a model: filled within a minute in truth and as predicted, the bias and how often it is wrong."""
-    headings = ("Model", "Rank", "Real %", "Said %", "Bias, points", "95 % interval", "Wrong %", "Missed", "Invented",
-                "Late, s")  # fmt: skip
+    """Return one line a model: percent filled within a minute, in truth and as said, the bias, and how often wrong."""
+    headings = ("Model", "Rank", "Real", "Said", "Bias", "95 % interval", "Wrong", "Missed", "Invented")
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "Model" else "right", no_wrap=True)
@@ -113,6 +112,5 @@ def models_table(log: dict[str, Any], group: str = _GROUP) -> Table:
             row["model"], formats.count(row["rank"]), formats.percent(cell["real"]), formats.percent(cell["predicted"]),
             f"{100 * cell['bias']:+z.2f}", f"{100 * cell['bias_low']:+z.2f} to {100 * cell['bias_high']:+z.2f}",
             formats.percent(cell["brier"]), formats.count(cell["missed"]), formats.count(cell["invented"]),
-            formats.ratio(row["mean_late_s"]),
         )  # fmt: skip
     return table

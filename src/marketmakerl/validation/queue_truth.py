@@ -215,14 +215,15 @@ def _interval(error: Ints, blocks: Ints, seed: int) -> tuple[float, float]:
 
 
 def _rank(rows: list[dict[str, Any]]) -> None:
-    """Number the models of each group, `fifo` apart: the smaller the Brier score within a minute, the better."""
-    for group in {row["group"] for row in rows}:
-        own = [row for row in rows if row["group"] == group and row["model"] != "fifo"]
-        own.sort(key=lambda row: (row["horizons"]["60s"]["brier"], row["model"]))
-        for number, row in enumerate(own, 1):
-            row["rank"] = number
+    """Rank the models of each group by their Brier score within a minute, equal ones alike; `fifo` stands apart."""
     for row in rows:
-        row.setdefault("rank", None)
+        better = sum(
+            other["group"] == row["group"]
+            and other["model"] != "fifo"
+            and other["horizons"]["60s"]["brier"] < row["horizons"]["60s"]["brier"]
+            for other in rows
+        )
+        row["rank"] = None if row["model"] == "fifo" else 1 + better
 
 
 def queue_truth(
