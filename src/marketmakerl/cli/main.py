@@ -19,6 +19,7 @@ from marketmakerl.cli import (
     doctor,
     exchange_sim,
     fetch,
+    fidelity,
     gate,
     live,
     realtime_paper,
@@ -43,6 +44,7 @@ app.command("campaign")(campaign.campaign)
 app.command("backtest")(backtest.backtest)
 app.command("research-budgets")(research_budgets.research_budgets)
 app.command("walk-forward")(walk_forward.walk_forward)
+app.command("fidelity")(fidelity.fidelity)
 app.command("gate")(gate.gate)
 app.add_typer(data.app, name="data")
 app.command("realtime-paper")(realtime_paper.realtime_paper)

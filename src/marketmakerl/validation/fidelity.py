@@ -19,6 +19,7 @@ from marketmakerl.backtesting.queue import Queue
 from marketmakerl.backtesting.tick_session import estimate_from_ticks
 from marketmakerl.core.clock import NS_PER_MS, NS_PER_S
 from marketmakerl.core.errors import ConfigError, DataQualityError
+from marketmakerl.core.fees import Fees
 from marketmakerl.core.rng import check_seed
 from marketmakerl.data.tape import COLUMNS, MORE, EventTape, Kind
 from marketmakerl.data.tick_windows import opening_rows, row_at
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import numpy.typing as npt
+    import pandas as pd
 
-    from marketmakerl.core.fees import Fees
-    from marketmakerl.core.instrument import Instrument
     from marketmakerl.models.contract import QuotingModel
 
 FAST_CLOCK_NS: Final = 100_000_000  # what the tick engine does if nothing is said
@@ -93,11 +93,13 @@ class Window:
 
     Attributes:
         tape: ticks of [start_ns, end_ns), led by the book as it stood, at start_ns - 1.
+        recording: the whole tape: its last trade before the window is the price that bars begin with.
         start_ns, end_ns: whole seconds, whole longest bars apart.
         bids, asks: float64[seconds + 1], best prices at start_ns and after each second, price units.
     """
 
     tape: EventTape
+    recording: EventTape
     start_ns: int
     end_ns: int
     bids: npt.NDArray[np.float64]
@@ -256,7 +258,7 @@ def common_window(tape: EventTape, longest_bar_s: int) -> Window:
     end_ns = start_ns + bars * longest_bar_s * NS_PER_S
     cut = _cut(tape, start_ns, end_ns)
     bids, asks = best_prices(cut, start_ns + NS_PER_S * np.arange((end_ns - start_ns) // NS_PER_S + 1))
-    return Window(cut, start_ns, end_ns, bids, asks)
+    return Window(cut, tape, start_ns, end_ns, bids, asks)
 
 
 def _cut(tape: EventTape, start_ns: int, end_ns: int) -> EventTape:
@@ -287,7 +289,7 @@ def best_prices(
     from marketmakerl.backtesting.tick_engine import TickEngine  # noqa: PLC0415  (its kernel takes time to load)
 
     engine = TickEngine(
-        tape.instrument, OrderScript(), fees=_no_fees(), order_qty=tape.instrument.lot_size, cash=1.0,
+        tape.instrument, OrderScript(), fees=Fees(0.0, 0.0), order_qty=tape.instrument.lot_size, cash=1.0,
         first_price=1.0, initial_inventory=0.0,
     )  # fmt: skip
     best = np.full((2, len(times_ns)), np.nan)
@@ -305,18 +307,16 @@ def best_prices(
     return bids, asks
 
 
-def _no_fees() -> Fees:
-    from marketmakerl.core.fees import Fees  # noqa: PLC0415  (its name alone is needed above)
-
-    return Fees(0.0, 0.0)
-
-
 def bar_tape(window: Window, bar_s: int) -> EventTape:
     """Return the window's trades as a tape of bars."""
-    tape = window.tape
-    frame = bars_from_trades(tape, bar_s * 1000, start_ns=window.start_ns, bars=window.seconds // bar_s)
-    source = f"{tape.meta.get('source') or 'tape'}, its trades as {bar_s} s bars"
-    return EventTape.from_klines(frame, tape.instrument, interval_ms=bar_s * 1000, source=source)
+    source = f"{window.recording.meta.get('source') or 'tape'}, its trades as {bar_s} s bars"
+    instrument = window.tape.instrument
+    return EventTape.from_klines(_bars(window, bar_s), instrument, interval_ms=bar_s * 1000, source=source)
+
+
+def _bars(window: Window, bar_s: int) -> pd.DataFrame:
+    bars = max(1, window.seconds // bar_s)
+    return bars_from_trades(window.recording, bar_s * 1000, start_ns=window.start_ns, bars=bars)
 
 
 def typical_order(window: Window) -> float:
@@ -340,9 +340,7 @@ def market_models(window: Window) -> dict[str, QuotingModel]:
         DataQualityError: too few seconds, or a market in which nothing moved or traded.
     """
     touch = float(np.nanmedian(window.asks - window.bids)) / 2
-    bars = bars_from_trades(
-        window.tape, RANGE_BAR_S * 1000, start_ns=window.start_ns, bars=max(1, window.seconds // RANGE_BAR_S)
-    )
+    bars = _bars(window, RANGE_BAR_S)
     reach = float((bars["high"] - bars["low"]).mean())
     estimate = estimate_from_ticks(window.tape)
     return {
@@ -355,20 +353,15 @@ def market_models(window: Window) -> dict[str, QuotingModel]:
 
 
 def _facts(window: Window, order_qty: float, models: Mapping[str, QuotingModel]) -> dict[str, Any]:
-    tape, instrument = window.tape, window.tape.instrument
-    spread = float(np.nanmedian(window.asks - window.bids))
+    tape = window.tape
     return {
         "start_ns": window.start_ns,
         "end_ns": window.end_ns,
         "seconds": window.seconds,
         "trades": len(trade_rows(tape)),
         "order_qty": order_qty,
-        "order_notional": _notional(instrument, window, order_qty),
-        "median_spread_bps": 1e4 * spread / float(np.nanmedian(window.mids)),
+        "order_notional": tape.instrument.notional(float(window.mids[0]), order_qty),
+        "median_spread_bps": 1e4 * float(np.nanmedian((window.asks - window.bids) / window.mids)),
         "feed_delay_ms": float(np.median(tape.local_ts_ns - tape.ts_ns)) / NS_PER_MS,
         "models": {name: model.as_dict() for name, model in models.items()},
     }
-
-
-def _notional(instrument: Instrument, window: Window, qty: float) -> float:
-    return instrument.notional(float(window.mids[0]), qty)

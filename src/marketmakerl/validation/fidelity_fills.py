@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 RESAMPLES: Final = 1000
 MIN_BLOCKS: Final = 15  # of bars: fewer say nothing about how far a mean may be off
 MIN_CELLS: Final = 20  # with a fill, on bars and on ticks each
+MIN_DEFINED: Final = 0.95  # of the resamples: in the others one of the runs has no fill at all
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Run:
         turnover: float64[bars], settlement currency.
         pnl: float64[bars], what trading earned in each bar after fees, positions marked at its close.
         gross: sum of s q (m - p), m the engine's own mark before the fill: what the engine calls spread.
-        to_close, to_next: (gain, turnover) of the fills at the close of their bar, and one bar on.
+        gain_close: what the fills have gained at the close of their bar, before fees.
+        gain_next, turnover_next: float64[bars], likewise one bar on, and the turnover of those that have a next bar.
     """
 
     fills: int
@@ -70,8 +72,9 @@ class Run:
     turnover: Floats
     pnl: Floats
     gross: float
-    to_close: tuple[float, float]
-    to_next: tuple[float, float]
+    gain_close: float
+    gain_next: Floats
+    turnover_next: Floats
 
 
 def run_of(fills: Any, marks: Marks, *, on_bars: bool) -> Run:
@@ -92,8 +95,8 @@ def run_of(fills: Any, marks: Marks, *, on_bars: bool) -> Run:
     turnover, sides = qty * np.abs(value), (side < 0).astype(np.int64)
     at_close = marks.value(marks.mids[1:])
     gain = signed * (at_close[bar] - value)
-    held = np.cumsum(np.bincount(bar, signed, marks.bars))
-    pnl = np.bincount(bar, gain - fills["fee"], marks.bars)
+    held = np.cumsum(_sums(bar, signed, marks.bars))
+    pnl = _sums(bar, gain - fills["fee"], marks.bars)
     pnl[1:] += held[:-1] * np.diff(at_close)
     later = bar + 1 < marks.bars
     gain_later = signed[later] * (at_close[bar[later] + 1] - value[later])
@@ -101,16 +104,22 @@ def run_of(fills: Any, marks: Marks, *, on_bars: bool) -> Run:
         fills=len(fills),
         qty=_by_cell(bar, sides, qty, marks.bars),
         paid=_by_cell(bar, sides, qty * price, marks.bars),
-        turnover=np.bincount(bar, turnover, marks.bars),
+        turnover=_sums(bar, turnover, marks.bars),
         pnl=pnl,
         gross=float(np.sum(signed * (marks.value(fills["mid"]) - value))),
-        to_close=(float(gain.sum()), float(turnover.sum())),
-        to_next=(float(gain_later.sum()), float(turnover[later].sum())),
+        gain_close=float(gain.sum()),
+        gain_next=_sums(bar[later], gain_later, marks.bars),
+        turnover_next=_sums(bar[later], turnover[later], marks.bars),
     )
 
 
 def _by_cell(bar: Any, side: Any, weights: Any, bars: int) -> Floats:
-    return np.bincount(2 * bar + side, weights, 2 * bars).reshape(bars, 2)
+    return _sums(2 * bar + side, weights, 2 * bars).reshape(bars, 2)
+
+
+def _sums(places: Any, weights: Any, n: int) -> Floats:
+    # Of nothing numpy counts in integers, whatever the weights.
+    return np.bincount(places, weights, n).astype(np.float64)
 
 
 def compare(on_bars: Run, on_ticks: Run, marks: Marks, seed: int) -> dict[str, Any]:
@@ -123,7 +132,8 @@ def compare(on_bars: Run, on_ticks: Run, marks: Marks, seed: int) -> dict[str, A
         price_gain_bps: how much better for us bars fill where both do (mean over cells), price_off_bps: how far off;
         gross_bps_, pnl_bps_, markout_close_bps_, markout_next_bps_ _bars and _ticks, per turnover; gross before fees
         against the mark before the fill, pnl after fees, markouts before fees at the close of the bar and one on;
-        pnl_gap_bps: bars less ticks, pnl_gap_low, _high: its 95 % interval; no_interval: why there is none, or "".
+        pnl_gap_bps, markout_gap_bps: bars less ticks, the latter one bar on, with their 95 % intervals _low, _high;
+        no_interval: why there are no intervals, or "".
     """
     cells_bars, cells_ticks = on_bars.qty > 0, on_ticks.qty > 0
     both = cells_bars & cells_ticks
@@ -147,10 +157,11 @@ def compare(on_bars: Run, on_ticks: Run, marks: Marks, seed: int) -> dict[str, A
         turnover = float(run.turnover.sum())
         row[f"gross_bps_{name}"] = _bps(run.gross, turnover)
         row[f"pnl_bps_{name}"] = _bps(float(run.pnl.sum()), turnover)
-        row[f"markout_close_bps_{name}"] = _bps(*run.to_close)
-        row[f"markout_next_bps_{name}"] = _bps(*run.to_next)
-    pnl_bars, pnl_ticks = row["pnl_bps_bars"], row["pnl_bps_ticks"]
-    row["pnl_gap_bps"] = None if pnl_bars is None or pnl_ticks is None else pnl_bars - pnl_ticks
+        row[f"markout_close_bps_{name}"] = _bps(run.gain_close, turnover)
+        row[f"markout_next_bps_{name}"] = _bps(float(run.gain_next.sum()), float(run.turnover_next.sum()))
+    for gap, what in (("pnl_gap_bps", "pnl_bps"), ("markout_gap_bps", "markout_next_bps")):
+        ours, theirs = row[f"{what}_bars"], row[f"{what}_ticks"]
+        row[gap] = None if ours is None or theirs is None else ours - theirs
     return row | _intervals(on_bars, on_ticks, min(n_bars, n_ticks), seed)
 
 
@@ -165,22 +176,32 @@ def _prices(on_bars: Run, on_ticks: Run, both: npt.NDArray[np.bool_], marks: Mar
 
 
 def _intervals(on_bars: Run, on_ticks: Run, cells: int, seed: int) -> dict[str, Any]:
-    names = ("qty_ratio_low", "qty_ratio_high", "pnl_gap_low", "pnl_gap_high")
-    sums = np.column_stack(
-        [on_bars.qty.sum(1), on_ticks.qty.sum(1), on_bars.pnl, on_bars.turnover, on_ticks.pnl, on_ticks.turnover]
-    )[1:]
+    names = [f"{name}_{end}" for name in ("qty_ratio", "pnl_gap", "markout_gap") for end in ("low", "high")]
+    parts = [
+        part
+        for run in (on_bars, on_ticks)
+        for part in (run.qty.sum(1), run.pnl, run.turnover, run.gain_next, run.turnover_next)
+    ]
+    sums = np.column_stack(parts)[1:]
     length = block_length(len(sums))
     if len(sums) // length < MIN_BLOCKS:
         return dict.fromkeys(names) | {"no_interval": f"too few bars: {len(sums)}"}
     if cells < MIN_CELLS:
         return dict.fromkeys(names) | {"no_interval": f"too few fills: {cells} cells"}
     # The same blocks for every pair of runs over as many bars: two rows differ by their fills, not by their draws.
-    drawn = block_sums(sums, length, RESAMPLES, seed)
+    drawn = block_sums(sums, length, RESAMPLES, seed).T
+    ours, theirs = drawn[:5], drawn[5:]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = drawn[:, 0] / drawn[:, 1]
-        gap = 1e4 * (drawn[:, 2] / drawn[:, 3] - drawn[:, 4] / drawn[:, 5])
-    values = [float(np.nanpercentile(sample, percent)) for sample in (ratio, gap) for percent in (2.5, 97.5)]
-    return dict(zip(names, values, strict=True)) | {"no_interval": ""}
+        samples = np.stack([
+            ours[0] / theirs[0],
+            1e4 * (ours[1] / ours[2] - theirs[1] / theirs[2]),
+            1e4 * (ours[3] / ours[4] - theirs[3] / theirs[4]),
+        ])  # fmt: skip
+    drawn_well = np.isfinite(samples).all(axis=0)
+    if drawn_well.mean() < MIN_DEFINED:
+        return dict.fromkeys(names) | {"no_interval": "too few fills: all in a few blocks"}
+    ends = np.percentile(samples[:, drawn_well], (2.5, 97.5), axis=1).T.ravel()
+    return dict(zip(names, ends.tolist(), strict=True)) | {"no_interval": ""}
 
 
 def block_length(bars: int) -> int:
