@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,7 +52,7 @@ def fidelity(
         exchange=exchange.strip().lower(),
         symbol=symbol.strip(),
         rules=FidelityRules(
-            bars_s=tuple(int(text) if text.isdecimal() else _refuse("--bars", text) for text in _listed(bars)),
+            bars_s=tuple(_seconds(text.removesuffix("s")) for text in _listed(bars)),
             queues=tuple(_listed(queues)),
             latencies_ms=tuple(_number("--latencies", text) for text in _listed(latencies)),
             order_qty=order_qty,
@@ -77,9 +77,11 @@ fidelity.__doc__ = f"{fidelity.__doc__}\n\n{_EXAMPLE}"
 
 
 def _listed(text: str) -> list[str]:
-    return [
-        part.strip().removesuffix("s") if part.strip()[:1].isdecimal() else part.strip() for part in text.split(",")
-    ]
+    return [part.strip() for part in text.split(",")]
+
+
+def _seconds(text: str) -> int:
+    return int(text) if text.isdecimal() else _refuse("--bars", text)
 
 
 def _number(option: str, text: str) -> float:

@@ -43,8 +43,8 @@ def bars_from_trades(
 ) -> pd.DataFrame:
     """Return the trades of a tick tape as klines for `EventTape.from_klines`.
 
-    A bar opens at ts_ms and holds the trades of [ts_ms, ts_ms + interval_ms) by exchange time, as venues count them. One
-    without trades stands at the last price before it, with no volume.
+    A bar opens at ts_ms and holds the trades of [ts_ms, ts_ms + interval_ms) by exchange time, as venues count them.
+    One without trades stands at the last price before it, with no volume.
 
     Args:
         tape: ticks, with trades.

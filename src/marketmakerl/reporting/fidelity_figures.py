@@ -64,7 +64,8 @@ def _boxes(rows: list[Row], groups: list[tuple[str, str, str]], value: str) -> l
             "fillcolor": "rgba(0,0,0,0)",
             "marker": {"size": 5, "opacity": 0.55, "color": colour, "symbol": _SYMBOLS[i % len(_SYMBOLS)]},
             "hoveron": "points",
-            "hovertemplate": f"%{{customdata[0]}}<br>%{{customdata[1]}}, %{{x}} bars, {label}<br>{value}<extra></extra>",
+            "hovertemplate": f"%{{customdata[0]}}<br>%{{customdata[1]}}, %{{x}} bars, {label}<br>{value}"
+            "<extra></extra>",
         })  # fmt: skip
     return boxes
 
@@ -78,7 +79,9 @@ def _agreement_figure(lines: list[Row], groups: list[tuple[str, str, str]]) -> F
             traces.append({
                 "type": "scatter",
                 "mode": "lines+markers",
-                "name": f"{name}, {label}",
+                "name": label,
+                "legendgroup": label,
+                "showlegend": name == "precision",
                 "x": [f"{line['bar_s']} s" for line in mine],
                 "y": [None if line[name] is None else round(100 * line[name], 3) for line in mine],
                 "line": {"width": 1.75, "color": colour, "dash": dash},

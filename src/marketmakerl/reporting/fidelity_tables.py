@@ -31,9 +31,8 @@ def recordings_table(analysis: Document) -> Table:
 
 def refusals(analysis: Document) -> list[str]:
     """Return one line a recording that was not measured, and why."""
-    return [
-        f"not measured: {entry['name']}: {entry['refused']}" for entry in analysis["recordings"] if entry["refused"]
-    ]
+    refused = [entry for entry in analysis["recordings"] if entry["refused"]]
+    return [f"not measured: {entry['name']}: {entry['refused']}" for entry in refused]
 
 
 def fidelity_table(analysis: Document) -> Table:

@@ -2,7 +2,7 @@
 
 Both runs decide at the same instants. A bar of [open, close) is decided upon when it has closed; on ticks that is the
 nanosecond before `close`, so that a trade stamped with the boundary itself belongs to the next bar on either side.
-Profits are marked at one and the same mids, those of the recorded book at the closes, so that what differs is the fills.
+Profits are marked at one and the same mids, those of the recorded book at the closes: what differs is the fills.
 """
 
 from __future__ import annotations
@@ -78,6 +78,9 @@ class FidelityRules:
                 raise ConfigError(f"bars of {bar_s} s do not divide the longest, {max(self.bars_s)} s; leave one out")
         for queue in self.queues:
             Queue.of(queue)
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         for latency_ms in self.latencies_ms:
             if not 0 <= latency_ms * 2 < 1000 * min(self.bars_s):
                 raise ConfigError(f"latency {latency_ms!r} ms both ways must be >= 0 and shorter than the shortest bar")

@@ -152,7 +152,7 @@ def compare(on_bars: Run, on_ticks: Run, marks: Marks, seed: int) -> dict[str, A
         "precision": _ratio(n_both, n_bars),
         "recall": _ratio(n_both, n_ticks),
     }
-    row |= _prices(on_bars, on_ticks, both, marks)
+    row |= _prices(on_bars, on_ticks, both)
     for name, run in (("bars", on_bars), ("ticks", on_ticks)):
         turnover = float(run.turnover.sum())
         row[f"gross_bps_{name}"] = _bps(run.gross, turnover)
@@ -165,7 +165,7 @@ def compare(on_bars: Run, on_ticks: Run, marks: Marks, seed: int) -> dict[str, A
     return row | _intervals(on_bars, on_ticks, min(n_bars, n_ticks), seed)
 
 
-def _prices(on_bars: Run, on_ticks: Run, both: npt.NDArray[np.bool_], marks: Marks) -> dict[str, float | None]:
+def _prices(on_bars: Run, on_ticks: Run, both: npt.NDArray[np.bool_]) -> dict[str, float | None]:
     if not both.any():
         return {"price_gain_bps": None, "price_off_bps": None}
     price_bars, price_ticks = (run.paid[both] / run.qty[both] for run in (on_bars, on_ticks))

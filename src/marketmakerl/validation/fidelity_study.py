@@ -210,12 +210,11 @@ def _measure_all(
     open_ones = [i for i, candidate in enumerate(candidates) if not candidate.refused]
     if progress:
         progress(0, len(open_ones), "running")
-    done = 0
-    for index, outcome in run_tasks(_Work(config, candidates), open_ones, processes, preload=[__name__]):
+    running = run_tasks(_Work(config, candidates), open_ones, processes, preload=[__name__])
+    for done, (index, outcome) in enumerate(running, start=1):
         if isinstance(outcome, Exception) and not isinstance(outcome, MarketMakerLError):
             raise outcome
         outcomes[index] = outcome
-        done += 1
         if progress:
             progress(done, len(open_ones), candidates[index].name)
     return outcomes
@@ -232,17 +231,23 @@ def _analysis(config: FidelityConfig, candidates: Sequence[_Candidate], outcomes
     recordings: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for candidate, outcome in zip(candidates, outcomes, strict=True):
-        entry = {"name": candidate.name, "exchange": candidate.exchange, "symbol": candidate.symbol}
+        entry: dict[str, Any] = {
+            "name": candidate.name,
+            "exchange": candidate.exchange,
+            "symbol": candidate.symbol,
+            "tier": None,
+            "facts": None,
+            "refused": "",
+        }
         if isinstance(outcome, dict):
-            recordings.append(
-                entry | {n: outcome[n] for n in ("exchange", "symbol", "tier", "facts")} | {"refused": ""}
-            )
+            entry |= {name: outcome[name] for name in ("exchange", "symbol", "tier", "facts")}
             rows += outcome["rows"]
         else:
-            recordings.append(entry | {"tier": None, "facts": None, "refused": str(outcome)})
+            entry["refused"] = str(outcome)
+        recordings.append(entry)
     return {
         "kind": KIND,
-        "market": {"tier": weakest_tier(entry["tier"] for entry in recordings if entry["tier"])},
+        "market": {"tier": weakest_tier(entry["tier"] for entry in recordings if entry["facts"])},
         "rules": asdict(config.rules),
         "recordings": recordings,
         "summary": summarise(rows, ("bar_s", "clock", "queue", "latency_ms")),
@@ -253,6 +258,8 @@ def _analysis(config: FidelityConfig, candidates: Sequence[_Candidate], outcomes
 
 def _settled(config: FidelityConfig) -> dict[str, Any]:
     """Return the configuration as a manifest records it."""
-    options = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()}
+    options: dict[str, Any] = {
+        name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()
+    }
     rules = options.pop("rules")
     return {"options": options | rules, "setup": {}, "seeds": [config.rules.seed]}
