@@ -19,6 +19,7 @@ from marketmakerl.cli import (
     doctor,
     exchange_sim,
     fetch,
+    fidelity,
     gate,
     live,
     queue_truth,
@@ -45,6 +46,7 @@ app.command("backtest")(backtest.backtest)
 app.command("research-budgets")(research_budgets.research_budgets)
 app.command("queue-truth")(queue_truth.queue_truth)
 app.command("walk-forward")(walk_forward.walk_forward)
+app.command("fidelity")(fidelity.fidelity)
 app.command("gate")(gate.gate)
 app.add_typer(data.app, name="data")
 app.command("realtime-paper")(realtime_paper.realtime_paper)
