@@ -591,11 +591,13 @@ def test_a_fill_moves_the_mid_at_which_it_is_over(play):
     assert it.brief() == [(1002, 1, 100, 5), (1005, -1, 80, 5)]
 
 
-def test_a_mid_that_was_there_within_a_message_and_left_one_side_is_the_mark(play):
-    way = [ask(1004, 102, 0), bid(1004, 100, 0), bid(1004, 49, 9), ask(1004, 51, 1), ask(1004, 51, 0)]
+@pytest.mark.parametrize(("gone", "price"), [((ask,), 49), ((bid,), 50), ((ask, bid), 50)])
+def test_a_mid_that_was_there_within_a_message_is_the_mark_when_a_side_is_left_empty(play, gone, price):
+    way = [ask(1004, 102, 0), bid(1004, 100, 0), bid(1004, 49, 9), ask(1004, 51, 1)]
+    way += [side(1004, 51 if side is ask else 49, 0) for side in gone]
     message = [(ts, price, lots, kind | MORE) for ts, price, lots, kind in way[:-1]] + way[-1:]
     it = play([*OPEN, sold(1002, 100, 10), *message, bid(1006, 48, 1)], [buy(1001, 100, 5)], **LINEAR)
-    assert it.brief() == [(1002, 1, 100, 5), (1004, -1, 49, 5)]
+    assert it.brief() == [(1002, 1, 100, 5), (1004, -1, price, 5)]
 
 
 def test_the_first_mid_there_is_is_looked_at(play):
