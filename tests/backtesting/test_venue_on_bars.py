@@ -97,6 +97,23 @@ def test_the_side_that_reduces_needs_no_margin():
     assert sum(row[2] for row in rows_of(engine) if row[0] > 0) == 5
 
 
+def test_who_has_no_margin_left_may_still_reduce():
+    tape = tape_of([*BARS[:2], (100, 100, 99, 99), (99, 103, 99, 100)])
+    engine = Engine(tape.instrument, mml.Symmetric(half_spread=2.0), fees=mml.Fees(0, 0), order_qty=5.0, cash=500.0,
+                    first_price=100.0, risk=OFF, bar_volume_share=1.0, venue=mml.VenueRules(leverage=1))  # fmt: skip
+    engine.feed(tape.slice_rows(0, 8))
+    engine.state.other_margin = 1e6  # the rest of the account takes all there is
+    engine.feed(tape.slice_rows(8, len(tape)))
+    assert rows_of(engine) == [(1, 98, 5, 1), (-1, 101, 5, 1)]
+
+
+def test_funding_before_there_is_a_price_is_nothing():
+    inverse = mml.Instrument("X/USD:X", 1.0, 1.0, "inverse", 100.0)
+    engine = run(BARS[:2], instrument=inverse, initial_inventory=50.0, funding=[(-1, 0.01)], cash=100.0)
+    assert engine.state.funding_pnl == 0.0
+    assert np.isfinite(engine.state.cash)
+
+
 def test_tiers_move_on_bars():
     tiers = ((1_000.0, 1.0, 4.0),)
     bars = [(100, 100, 100, 100), *[(100, 103, 97, 100)] * 4]

@@ -13,6 +13,7 @@ import pytest
 
 import marketmakerl as mml
 from backtesting.test_tick_oracle_by_hand import (
+    MORE,
     OPEN,
     ask,
     bid,
@@ -22,6 +23,7 @@ from backtesting.test_tick_oracle_by_hand import (
     by_oracle,
     open_engine,
     sell,
+    snapshot,
     sold,
     tape_of,
 )
@@ -41,11 +43,11 @@ FREE = mml.Fees(0.0, 0.0)
 
 @pytest.fixture(params=["oracle", "engine"])
 def play(request):
-    engine = by_oracle if request.param == "oracle" else by_engine
-
     def play(rows, script, **params):
         timed = [(ts, ts, price, lots, kind) for ts, price, lots, kind in rows]
-        return engine(timed, script, VenueParams(**params))
+        if request.param == "oracle":
+            return by_oracle(timed, script, VenueParams(**params))
+        return by_engine(timed, script, VenueParams(**params), equity_interval_ns=DAY_NS)
 
     return play
 
@@ -266,6 +268,12 @@ def test_price_bands_as_in_the_filter_percent_price(play):
     assert it.counts["replace_rejected"] == 1
 
 
+def test_a_market_order_has_no_price_to_be_outside_of_a_band(play):
+    rows = [bid(1000, 60, 5), ask(1000, 140, 5), bid(1005, 59, 4)]
+    it = play(rows, [buy(1001, 140, 1, "ioc"), buy(1002, 1, 1, "market")], band=(F(7, 10), F(13, 10)))
+    assert it.ends() == {1: ("REJECTED", "PRICE_BAND", 0), 2: ("FILLED", "NONE", 1)}
+
+
 def test_the_band_is_around_the_mid_when_the_order_arrives(play):
     rows = [bid(1000, 99, 5), ask(1000, 101, 5), *cut(1003, 200, 5, (ask, 101), (bid, 99))]
     script = [buy(1001, 150, 1, "ioc"), buy(1002, 150, 1, "ioc"), buy(1004, 150, 1)]
@@ -400,8 +408,8 @@ def test_a_short_receives_what_a_long_pays_and_nobody_pays_without_a_position(pl
 
 def test_funding_of_a_time_comes_after_its_rows_and_before_its_requests(play):
     rows = [*OPEN, sold(1002, 101, 1), *cut(1004, 50, 9, (ask, 102), (bid, 100)), bid(1005, 40, 1)]
-    script = [buy(1001, 101, 1), sell(1004, 1, 1, "market")]
-    it = play(rows, script, funding=[(1004, F(1, 10))], cash=F(1_000))
+    script = [buy(1000, 101, 1), sell(1003, 1, 1, "market")]
+    it = play(rows, script, funding=[(1004, F(1, 10))], cash=F(1_000), latency=[(0, 1, 0)])
     assert it.brief() == [(1002, 1, 101, 1), (1004, 2, 49, 1)]
     assert it.funding == pytest.approx(-5.0)  # a tenth of the new mid, of the old position
 
@@ -428,14 +436,14 @@ def test_what_it_costs_to_open_a_position(play, cash, end):
 
 def test_margin_is_of_the_worse_side(play):
     # Mid 101, leverage 10: 1000 carry 10,000. Long 40 (4040 at 101): 59 more bids at 100 (5900) fit, 60 do not; of asks
-    # 140 at 100 (less than the mid, so 141.4 a ten) would turn it round: 14,140 - 4040 = 10,100.
+    # 138 at 102 would turn it round: 14,076 - 4040 = 10,036.
     rows = [*OPEN, ask(1000, 101, 40), ask(1001, 101, 0), bid(1009, 99, 1)]
     script = [
         buy(1000, 101, 40, "ioc"),
         buy(1002, 100, 60),
         buy(1002, 100, 59),
         buy(1002, 99, 1),
-        sell(1003, 102, 138),  # 14,076 - 4040 = 10,036
+        sell(1003, 102, 138),
         sell(1003, 102, 137),
         ("replace", 1004, 6, 102, 138),
         ("replace", 1004, 6, 103, 134),
@@ -447,6 +455,13 @@ def test_margin_is_of_the_worse_side(play):
     assert {n: ends[n] for n in (2, 4, 5)} == dict.fromkeys((2, 4, 5), refused)
     assert {n: ends[n][:2] for n in (3, 6)} == dict.fromkeys((3, 6), ("EXPIRED", "END"))
     assert it.counts["replace_rejected"] == 1
+
+
+def test_what_sells_below_the_mid_counts_at_the_mid(play):
+    # 100 at 90 are 9000, but at the mid of 101 they are 10,100, and it is there or better that they would be filled.
+    script = [sell(1001, 90, 100, "ioc"), sell(1001, 90, 99, "ioc")]
+    it = play([*OPEN, LATER], script, cash=F(1_000), leverage=F(10), brackets=[(None, F(0), F(0))])
+    assert it.ends() == {1: ("REJECTED", "MARGIN", 0), 2: ("EXPIRED", "NO_LIQUIDITY", 5)}
 
 
 def test_who_is_under_water_may_still_get_out(play):
@@ -539,21 +554,21 @@ def test_an_inverse_ledger_through_funding_and_a_liquidation_of_a_short(play):
     # 0.1. 1.901 - 10 + 100,000 / m against 5 % of 100,000 / m: from m = 95,000 / 8.099 = 11,729.8 on it is over.
     rows = [bid(1000, 9_990, 5_000), ask(1000, 10_010, 5_000), bought(1002, 10_001, 1_000)]
     rows += [ask(1004, 10_010, 0), ask(1004, 11_740, 5_000), bid(1004, 11_718, 9)]  # mid 11,729
-    rows += [ask(1006, 11_740, 0), ask(1006, 11_742, 5_000), bid(1006, 11_718, 8)]  # mid 11,730
+    rows += [bid(1006, 11_720, 8)]  # mid 11,730
     params = {
         "kind": "inverse", "contract": F(100), "cash": F(2), "taker": F(5, 10_000), "maker": F(-1, 10_000),
         "leverage": F(10), "brackets": [(None, F(1, 20), F(0))], "liquidation_fee": F(25, 10_000),
         "funding": [(1003, F(-1, 100))],
     }  # fmt: skip
     it = play(rows, [sell(1001, 10_000, 1_000)], **params)
-    assert it.brief() == [(1002, 1, 10_000, 1_000), (1006, -1, 11_742, 1_000)]
-    rebate, fee = F(10, 10_000), 100_000 / F(11_742) * F(30, 10_000)
-    cash = 2 + rebate - F(1, 10) - (10 - 100_000 / F(11_742)) - fee
+    assert it.brief() == [(1002, 1, 10_000, 1_000), (1006, -1, 11_740, 1_000)]
+    rebate, fee = F(10, 10_000), 100_000 / F(11_740) * F(30, 10_000)
+    cash = 2 + rebate - F(1, 10) - (10 - 100_000 / F(11_740)) - fee
     assert it.funding == pytest.approx(-0.1)
     assert it.cash == pytest.approx(float(cash), abs=1e-12)
     state = after(rows, [sell(1001, 10_000, 1_000)], **params).state
     worth = 100_000 / F(11_730)
-    books_close(state, spread=100_000 / F(11_742) - worth, inventory=worth - 10, funding=F(-1, 10), fees=fee - rebate,
+    books_close(state, spread=100_000 / F(11_740) - worth, inventory=worth - 10, funding=F(-1, 10), fees=fee - rebate,
                 cash=cash)  # fmt: skip
 
 
@@ -567,6 +582,39 @@ def test_a_liquidation_with_nothing_displayed_is_at_the_mid_against_us(play):
     assert it.brief()[:2] == [(1002, 1, 100, 15), (1004, 2, 62, 9)]
     assert it.orders[-1][:4] == (-1, "FILLED", "LIQUIDATED", 24)
     assert it.brief()[2] == (1005, -1, 101, 24)  # the mid is 101.5
+
+
+def test_a_fill_moves_the_mid_at_which_it_is_over(play):
+    # 100 + 5 (m - 100) against 0.25 m: m = 84.2. The book always has two sides: 91, then 81.
+    rows = [*OPEN, bid(1000, 80, 9), sold(1002, 100, 10), bid(1004, 100, 0), ask(1005, 82, 9), bid(1006, 79, 1)]
+    it = play(rows, [buy(1001, 100, 5)], **(LINEAR | {"funding": []}))
+    assert it.brief() == [(1002, 1, 100, 5), (1005, -1, 80, 5)]
+
+
+@pytest.mark.parametrize(("gone", "price"), [((ask,), 49), ((bid,), 50), ((ask, bid), 50)])
+def test_a_mid_that_was_there_within_a_message_is_the_mark_when_a_side_is_left_empty(play, gone, price):
+    way = [ask(1004, 102, 0), bid(1004, 100, 0), bid(1004, 49, 9), ask(1004, 51, 1)]
+    way += [side(1004, 51 if side is ask else 49, 0) for side in gone]
+    message = [(ts, price, lots, kind | MORE) for ts, price, lots, kind in way[:-1]] + way[-1:]
+    it = play([*OPEN, sold(1002, 100, 10), *message, bid(1006, 48, 1)], [buy(1001, 100, 5)], **LINEAR)
+    assert it.brief() == [(1002, 1, 100, 5), (1004, -1, price, 5)]
+
+
+def test_the_first_mid_there_is_is_looked_at(play):
+    rows = [sold(1000, 90, 1), sold(1002, 99, 9), *snapshot(1004, [(49, 9)], [(51, 9)]), bid(1006, 48, 1)]
+    it = play(rows, [buy(1001, 100, 5)], **LINEAR)
+    assert it.brief() == [(1002, 1, 100, 5), (1004, -1, 49, 5)]
+
+
+@pytest.mark.parametrize(("mid", "held"), [(157, True), (156, False)])
+def test_a_position_in_a_higher_bracket_needs_more(play, mid, held):
+    # 10 at 200, 600 of cash. Up to 1000: 5 %; above: 20 % less 150. 600 - 2000 + 10 m against 2 m - 150: m = 156.25.
+    # At 5 % it would have been 147.4.
+    rows = [bid(1000, 199, 9), ask(1000, 201, 9), sold(1002, 199, 99), bid(1004, mid - 1, 9), ask(1004, mid + 1, 9)]
+    rows += [bid(1004, 199, 0), bid(1006, 100, 1)]
+    brackets = [(F(1_000), F(5, 100), F(0)), (None, F(20, 100), F(150))]
+    it = play(rows, [buy(1001, 200, 10)], cash=F(600), leverage=F(5), brackets=brackets)
+    assert (-1 not in it.ends()) == held
 
 
 def test_the_venue_looks_when_everything_of_a_time_has_happened(play):
