@@ -591,13 +591,25 @@ def test_a_fill_moves_the_mid_at_which_it_is_over(play):
     assert it.brief() == [(1002, 1, 100, 5), (1005, -1, 80, 5)]
 
 
-@pytest.mark.parametrize(("gone", "price"), [((ask,), 49), ((bid,), 50), ((ask, bid), 50)])
-def test_a_mid_that_was_there_within_a_message_is_the_mark_when_a_side_is_left_empty(play, gone, price):
-    way = [ask(1004, 102, 0), bid(1004, 100, 0), bid(1004, 49, 9), ask(1004, 51, 1)]
-    way += [side(1004, 51 if side is ask else 49, 0) for side in gone]
-    message = [(ts, price, lots, kind | MORE) for ts, price, lots, kind in way[:-1]] + way[-1:]
-    it = play([*OPEN, sold(1002, 100, 10), *message, bid(1006, 48, 1)], [buy(1001, 100, 5)], **LINEAR)
-    assert it.brief() == [(1002, 1, 100, 5), (1004, -1, price, 5)]
+@pytest.mark.parametrize(
+    ("side", "gone", "price"),
+    [
+        (1, (ask,), 49),
+        (1, (bid,), 50),
+        (1, (ask, bid), 50),
+        (-1, (ask,), 201),
+        (-1, (bid,), 202),
+        (-1, (ask, bid), 201),
+    ],
+)
+def test_a_mid_that_was_there_within_a_message_is_the_mark_when_a_side_is_left_empty(play, side, gone, price):
+    low, high = (49, 51) if side > 0 else (200, 202)
+    way = [ask(1004, 102, 0), bid(1004, 100, 0), bid(1004, low, 9), ask(1004, high, 9)]
+    way += [kind(1004, high if kind is ask else low, 0) for kind in gone]
+    message = [(ts, level, lots, kind | MORE) for ts, level, lots, kind in way[:-1]] + way[-1:]
+    rows = [*OPEN, sold(1002, 100, 10), bought(1002, 102, 10), *message, bid(1006, 48, 1)]
+    it = play(rows, [buy(1001, 100, 5) if side > 0 else sell(1001, 102, 5)], **LINEAR)
+    assert it.brief() == [(1002, 1, 101 - side, 5), (1004, -1, price, 5)]
 
 
 def test_the_first_mid_there_is_is_looked_at(play):
