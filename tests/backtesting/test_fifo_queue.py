@@ -40,7 +40,8 @@ def fills_of(tape: EventTape, ghost: tuple | None, queue: str) -> list[tuple[int
     return list(zip(fills["ts_ns"].tolist(), fills["qty_lots"].tolist(), strict=True))
 
 
-# Own order of 5 lots at bid 100, sent at the very time of the second row, which goes first; what is in front of it after each row, and its fills.
+# Own order of 5 lots at bid 100, sent at the very time of the second row, which goes first; what is in front of it
+# after each row, and its fills.
 BY_HAND = [
     # row                                      in front    filled
     ((1, 0, 1, 100, 10, None), None, 0),
