@@ -108,7 +108,7 @@ def test_a_campaign_takes_windows(capsys, recording):
 @pytest.mark.parametrize(
     ("argv", "code", "text"),
     [
-        (["--clock", "ticks", "--data", ".", *SYMBOL, "--queue", "fifo"], 2, "no queue model 'fifo'"),
+        (["--clock", "ticks", "--data", ".", *SYMBOL, "--queue", "lifo"], 2, "no queue model 'lifo'"),
         (["--clock", "ticks", "--data", ".", *SYMBOL, "--latency-ms", "-1"], 2, "entry_latency_ms"),
         (["--clock", "ticks", "--data", ".", *SYMBOL, "--quote-on", "books"], 2, "quote_on knows"),
         (["--clock", "ticks", "--data", ".", *SYMBOL, "--warmup-share", "1"], 2, "warmup_share"),
