@@ -30,7 +30,7 @@ def test_a_person_reads_how_far_bars_are_from_ticks(capsys):
         "binanceusdm_BTCUSDT_2024-08-08T2354",
         "not measured: binanceusdm_ETHUSDT_2024-08-08T2354: binanceusdm ETHUSDT: book and trades overlap for 8 s",
         " 1 s  log",
-        " 5 s  log, 100 ms",
+        " 5 s  log 100 ms",
         "Report: artifacts/fidelity/",
     ):
         assert text in out.replace(str(Path.cwd()) + "/", ""), text

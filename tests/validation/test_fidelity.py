@@ -336,6 +336,8 @@ def test_a_summary_by_hand():
             "pnl_gap_bps": gap, "markout_gap_bps": -gap, "pnl_gap_low": low, "pnl_gap_high": high,
             "markout_gap_low": None if low is None else -high, "markout_gap_high": None if low is None else -low,
             "no_interval": "" if low is not None else "too few bars: 3",
+            "recording": "a", "clock": "bar", "queue": "log", "latency_ms": 0.0,
+            "pnl_bps_bars": gap, "pnl_bps_ticks": 0.0,
         }  # fmt: skip
 
     rows = [
@@ -349,6 +351,32 @@ def test_a_summary_by_hand():
     assert (one["pnl_gap_bps"], one["pnl_above"], one["pnl_below"]) == (3.0, 1, 0)
     assert (one["markout_gap_bps"], one["markout_above"], one["markout_below"]) == (-3.0, 0, 1)
     assert (five["comparisons"], five["left_out"], five["ratio_median"], five["precision"]) == (0, 1, None, None)
+
+
+def test_the_order_of_models_by_hand():
+    def rows(recording, bars, ticks, **changes):
+        common = dict.fromkeys(("price_gain_bps", "price_off_bps", "gross_bps_bars", "gross_bps_ticks", "pnl_gap_bps",
+                                "markout_gap_bps"))  # fmt: skip
+        return [
+            common | {"recording": recording, "bar_s": 1, "clock": "bar", "queue": "log", "latency_ms": 0.0,
+                      "qty_ratio": 1.0, "cells_bars": 10, "cells_ticks": 10, "cells_both": 10, "no_interval": "few",
+                      "pnl_bps_bars": ours, "pnl_bps_ticks": theirs} | changes
+            for ours, theirs in zip(bars, ticks, strict=True)
+        ]  # fmt: skip
+
+    same = rows("a", [1.0, 2.0, 3.0, 9.0], [-4.0, -3.0, 0.0, 0.1])
+    turned = rows("b", [1.0, 2.0, 3.0, 4.0], [8.0, 7.0, 6.0, 5.0])
+    mixed = rows("c", [1.0, 2.0, 3.0, 4.0], [1.0, 3.0, 2.0, 4.0])  # rho = 1 - 6 * 2 / (4 * 15)
+    few = rows("d", [1.0, 2.0, 3.0], [3.0, 2.0, 1.0])
+    unknown = rows("e", [1.0, 2.0, 3.0, None], [3.0, 2.0, 1.0, 0.0])
+    thin = rows("f", [1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0], cells_ticks=9)
+    (line,) = summarise(same + turned + mixed + few + unknown + thin, ("bar_s",))
+    assert (line["rankings"], line["same_best"]) == (3, 2)
+    assert line["rank_correlation"] == pytest.approx(0.8)
+    (one,) = summarise(turned, ("recording",))
+    assert (one["rank_correlation"], one["same_best"]) == (pytest.approx(-1.0), 0)
+    (flat,) = summarise(rows("g", [1.0] * 4, [4.0, 3.0, 2.0, 1.0]), ("bar_s",))
+    assert (flat["rankings"], flat["rank_correlation"]) == (1, None)
 
 
 @pytest.fixture

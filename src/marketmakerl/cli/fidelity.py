@@ -113,8 +113,12 @@ def _show(result: Fidelity) -> None:
     for line in refusals(analysis):
         say(line)
     say("")
-    say(f"Ratio: quantity filled on bars over ticks, median of n; orders under way for {latency_ms:g} ms. Prec, Rec:")
+    say(
+        f"Ratio: quantity filled on bars over ticks, median of n; orders under way for {latency_ms:g} ms. Prec, Rec, %:"
+    )
     say("sides of bars filled on bars that fill on ticks too, and the other way round.")
-    say("Markout (a bar on), PnL: bars less ticks, bps per turnover, medians.")
+    say("Mark (markout a bar on), PnL: bars less ticks, bps per turnover, medians.")
+    say("100 ms: the model is asked that often on ticks, and not once a bar.")
+    say("Order: rank correlation of the models' PnL on bars with that on ticks, median over the recordings.")
     out.print(fidelity_table(analysis))
     say(f"Report: {result.folder / 'report.html'}")

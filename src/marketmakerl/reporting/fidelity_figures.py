@@ -33,8 +33,9 @@ def fidelity_figures(analysis: Analysis) -> dict[str, Figure]:
 def _ratio_figure(rows: list[Row], groups: list[tuple[str, str, str]]) -> Figure:
     shown = [row | {"_y": min(max(row["qty_ratio"], 1 / FARTHEST), FARTHEST)} for row in rows]
     layout = _box_layout("Quantity filled, bars / ticks")
-    layout["yaxis"] |= {"type": "log", "tickvals": [0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 100],
-                        "ticktext": ["≤ 0.01", "0.1", "0.2", "0.5", "1", "2", "5", "10", "≥ 100"]}  # fmt: skip
+    marks = {0.01: "≤ 0.01", 0.02: "0.02", 0.05: "0.05", 0.1: "0.1", 0.2: "0.2", 0.5: "0.5", 1: "1", 2: "2", 5: "5",
+             10: "10", 100: "≥ 100"}  # fmt: skip
+    layout["yaxis"] |= {"type": "log", "tickvals": list(marks), "ticktext": list(marks.values())}
     layout["shapes"] = [_line_at(1)]
     return {"data": _boxes(shown, groups, "%{customdata[2]:.3~g} times"), "layout": layout}
 

@@ -59,6 +59,7 @@ def write_fidelity_report(folder: Path) -> Path:
                 for line in analysis["by_recording"]
                 if (line["clock"], line["queue"], line["latency_ms"]) == ("bar", queue, latency_ms)
             ],
+            fast={line["bar_s"]: line["ratio_median"] for line in analysis["summary"] if line["clock"] != "bar"},
             queue=queue,
             latency_ms=latency_ms,
             measured=[entry for entry in analysis["recordings"] if entry["facts"]],

@@ -37,13 +37,13 @@ def refusals(analysis: Document) -> list[str]:
 
 def fidelity_table(analysis: Document) -> Table:
     """Return one line a bar length and queue at the first latency, over all recordings and models."""
-    right = ("Bars", "n", "Ratio", "10-90 %", "Prec %", "Rec %", "Markout", "PnL")
+    right = ("Bars", "n", "Ratio", "10-90 %", "Prec", "Rec", "Mark", "PnL", "Order")
     table = _table("Bars", "Queue", *right[1:], right=right)
     for line in analysis["summary"]:
         if line["latency_ms"] == analysis["rules"]["latencies_ms"][0]:
             table.add_row(
                 f"{line['bar_s']} s",
-                line["queue"] if line["clock"] == "bar" else f"{line['queue']}, {line['clock']}",
+                line["queue"] if line["clock"] == "bar" else f"{line['queue']} {line['clock']}",
                 str(line["comparisons"]),
                 times(line["ratio_median"]),
                 spread_of(line),
@@ -51,6 +51,7 @@ def fidelity_table(analysis: Document) -> Table:
                 formats.percent(line["recall"], 0),
                 bps(line["markout_gap_bps"]),
                 bps(line["pnl_gap_bps"]),
+                bps(line["rank_correlation"]),
             )
     return table
 

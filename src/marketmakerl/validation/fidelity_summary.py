@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from scipy.stats import rankdata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 MIN_CELLS: Final = 10  # sides of bars with a fill on ticks: with fewer a comparison is in the CSV and in no median
+MIN_MODELS: Final = 4  # on one recording, for an order of them to mean anything
 _MEDIANS: Final = (
     *("price_gain_bps", "price_off_bps", "gross_bps_bars", "gross_bps_ticks", "pnl_gap_bps", "markout_gap_bps"),
 )
@@ -29,7 +31,9 @@ def summarise(rows: Sequence[Row], by: Sequence[str]) -> list[Row]:
         below; left_out: the others; ratio_p10, ratio_median, ratio_p90 of qty_ratio; precision and recall over all
         their cells together; medians of prices, spreads and gaps; intervals: how many have one, and of those
         pnl_above, pnl_below, markout_above, markout_below: how many lie above or below zero with all of it. None where
-        there is nothing to take a median of.
+        there is nothing to take a median of. rankings: recordings with at least `MIN_MODELS` models; rank_correlation:
+        median over them of Spearman's, between what the models earn per turnover on bars and on ticks; same_best: on
+        how many of them the same model earns most.
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -53,7 +57,25 @@ def _line(rows: list[Row]) -> Row:
     for gap in ("pnl", "markout"):
         line[f"{gap}_above"] = sum(row[f"{gap}_gap_low"] > 0 for row in judged)
         line[f"{gap}_below"] = sum(row[f"{gap}_gap_high"] < 0 for row in judged)
-    return line
+    return line | _order_of_models(counted)
+
+
+def _order_of_models(rows: list[Row]) -> Row:
+    """Return whether bars put the models into the order that ticks do."""
+    by_recording: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
+    for row in rows:
+        pair = (row["pnl_bps_bars"], row["pnl_bps_ticks"])
+        if None not in pair:
+            # Within a recording the models of one setting are compared, whatever else a line puts together.
+            place = tuple(row[name] for name in ("recording", "bar_s", "clock", "queue", "latency_ms"))
+            by_recording.setdefault(place, []).append(pair)
+    ranked = [np.array(pairs).T for pairs in by_recording.values() if len(pairs) >= MIN_MODELS]
+    ranks = [(rankdata(ours), rankdata(theirs)) for ours, theirs in ranked]
+    return {
+        "rankings": len(ranked),
+        "rank_correlation": _median(float(np.corrcoef(*pair)[0, 1]) for pair in ranks if np.ptp(pair, axis=1).all()),
+        "same_best": sum(int(ours.argmax() == theirs.argmax()) for ours, theirs in ranked),
+    }
 
 
 def _median(values: Iterable[float | None]) -> float | None:
