@@ -57,7 +57,7 @@ def test_json_is_alone_on_stdout(capsys):
         (["--data", ".", "--bars", "1,soon"], 2, "--bars takes numbers"),
         (["--data", ".", "--latencies", "0;10"], 2, "--latencies takes numbers"),
         (["--data", ".", "--bars", "2,5"], 2, "do not divide"),
-        (["--data", ".", "--queues", "fifo"], 2, "no queue model"),
+        (["--data", ".", "--queues", "lifo"], 2, "no queue model"),
         (["--data", ".", "--symbol", "BTC/USDT"], 2, "which exchange"),
         (["--data", ".", "--bars", "60"], 5, "none of 2 recordings"),
         (["--data", "trades/binanceusdm_BTCUSDT_2024-08-08T2354_trades.parquet"], 5, "trades alone"),

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from marketmakerl.core.errors import ConfigError, DataError, DataFormatError, DataNotFoundError
-from marketmakerl.data.tidy_parquet import FORMAT, READERS, format_of, read_tidy
+from marketmakerl.data.importers import detect
+from marketmakerl.data.tidy_parquet import FORMAT, read_tidy
 from tick_tapes import INSTRUMENT, make_frames, put_recording
 
 T0 = 1_700_000_000_000_000_000
@@ -46,8 +47,7 @@ def test_every_row_has_its_place(tmp_path):
     lines = [(e.code, e.line) for e in report.examples if e.what == "refused"]
     assert lines == [*(("before-snapshot", line) for line in (1, 2, 3)), ("in-gap", 8), ("in-gap", 9)]
     assert tape.meta["gaps"] == 1
-    assert {path.stem: format_of(path) for path in tmp_path.iterdir()} == dict.fromkeys("bqt", FORMAT)
-    assert READERS[FORMAT] is read_tidy
+    assert {path.stem: detect(path) for path in tmp_path.iterdir()} == dict.fromkeys("bqt", FORMAT)
 
 
 def test_quotes_or_trades_without_a_book(tmp_path):

@@ -296,7 +296,7 @@ def test_a_recording_without_the_one_or_the_other_is_refused():
         ({"bars_s": (1, 1)}, "bars_s needs"),
         ({"bars_s": (0, 1)}, "whole number of seconds"),
         ({"bars_s": (2, 5)}, "bars of 2 s do not divide"),
-        ({"queues": ("fifo",)}, "no queue model 'fifo'"),
+        ({"queues": ("lifo",)}, "no queue model 'lifo'"),
         ({"latencies_ms": (1000.0,)}, "shorter than the shortest bar"),
         ({"latencies_ms": (-1.0,)}, ">= 0"),
         ({"latencies_ms": (float("nan"),)}, "latency nan"),

@@ -264,15 +264,14 @@ class TickEngine:
         """Move the records that the kernel works on into somebody else's arrays.
 
         Args:
-            homes: one row each for STATE, MEMORY, PARAMS, RISK and CONTEXT.
+            homes: record arrays of one row each, for STATE, MEMORY, PARAMS, RISK and CONTEXT.
             number: which of several instruments this one is.
         """
         own = (self._state[0], self._memory, self._params, self._risk, self._context)
         for home, record in zip(homes, own, strict=True):
             home[0] = record
-        rows = [home.view(np.recarray) for home in homes]
-        self._state = rows[0]
-        self.state, self._memory, self._params, self._risk, self._context = (row[0] for row in rows)
+        self._state = homes[0]
+        self.state, self._memory, self._params, self._risk, self._context = (home[0] for home in homes)
         self._context.instrument = number
 
     @property

@@ -43,10 +43,10 @@ class TickPortfolio:
             raise ConfigError(f"a portfolio takes 1 to {MAX_INSTRUMENTS} instruments, got {len(engines)}")
         n = len(engines)
         self.engines = engines
-        self._records = [np.zeros(n, dtype) for dtype in (STATE, MEMORY, PARAMS, RISK, CONTEXT)]
+        self._records = [np.zeros(n, dtype).view(np.recarray) for dtype in (STATE, MEMORY, PARAMS, RISK, CONTEXT)]
         for j, engine in enumerate(engines):
             engine.move_to([records[j : j + 1] for records in self._records], j)
-        self._members = np.zeros(n, MEMBER)
+        self._members = np.zeros(n, MEMBER).view(np.recarray)
         self._members["opening_equity"] = opening_equity
         self.account = new_record(ACCOUNT)
         self.account.n = n
