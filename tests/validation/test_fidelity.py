@@ -7,7 +7,7 @@ import orjson
 import pandas as pd
 import pytest
 
-from marketmakerl import AvellanedaStoikov, EventTape, Fees, Instrument, Symmetric, backtest
+from marketmakerl import AvellanedaStoikov, EventTape, Fees, Instrument, Latency, Symmetric, backtest
 from marketmakerl.core.clock import ManualClock
 from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundError, DataQualityError
 from marketmakerl.core.rng import generator
@@ -159,6 +159,26 @@ def test_profits_add_up_to_what_the_engine_says(kind):
     assert ours.qty.sum() == pytest.approx(theirs.fills["qty"].sum())
 
 
+def test_a_row_says_what_the_backtest_on_ticks_earned():
+    rules = FidelityRules(bars_s=(1, 5), queues=("log",), latencies_ms=(10.0,), order_qty=0.7)
+    model = Symmetric(2.8)
+    fees = Fees(1.0, 2.0)
+    window = common_window(make_tape(60), 5)
+    account = fidelity._Trader(window, model, fees, 0.7, 0.1)._account()
+    rows = measure(make_tape(60), rules, fees, models={"far": model}).rows
+    assert [(row["bar_s"], row["clock"]) for row in rows] == [(1, "bar"), (1, "100 ms"), (5, "bar"), (5, "100 ms")]
+    for row in rows:
+        if row["clock"] == "bar":
+            latency = Latency(entry_ns=10_000_000, response_ns=10_000_000)
+            metrics = backtest(
+                window.tape, model, quote_interval_ns=row["bar_s"] * S, queue="log", latency=latency, **account
+            ).metrics
+            assert row["fills_ticks"] == metrics.fills
+            assert metrics.final_inventory != 0.0  # or the marks would not matter
+            assert row["pnl_bps_ticks"] == pytest.approx(1e4 * metrics.pnl / metrics.turnover)
+            assert row["gross_bps_ticks"] == pytest.approx(1e4 * metrics.gross_spread_pnl / metrics.turnover)
+
+
 def fills_of(*rows: tuple[float, int, int, int]) -> np.ndarray:
     """Return fills (seconds, side, ticks, lots) of an engine."""
     fills = np.zeros(len(rows), [("ts_ns", "i8"), ("side", "i8"), ("price_ticks", "i8"), ("qty_lots", "i8"),
@@ -213,15 +233,22 @@ def test_the_interval_holds_what_was_put_in():
     marks = Marks(T0, S, np.full(401, 100.0), COARSE)
     at = np.arange(1, 400)
     cheap = rng.integers(980, 1000, len(at))
-    bars = run_of(fills_of(*[(t + 1, 1, int(p), 1) for t, p in zip(at, cheap, strict=True)]), marks, on_bars=True)
     dear = cheap + rng.integers(0, 6, len(at))
-    ticks = run_of(fills_of(*[(t + 0.5, 1, int(p), 1) for t, p in zip(at, dear, strict=True)]), marks, on_bars=False)
+    # Three lots on bars and one on ticks: per turnover that makes no difference.
+    on_bars = fills_of(*[(t + 1, 1, int(p), 3) for t, p in zip(at, cheap, strict=True)])
+    on_ticks = fills_of(*[(t + 0.5, 1, int(p), 1) for t, p in zip(at, dear, strict=True)])
+    on_bars["fee"] = on_ticks["fee"] = 0.0
+    bars, ticks = run_of(on_bars, marks, on_bars=True), run_of(on_ticks, marks, on_bars=False)
     row = compare(bars, ticks, marks, seed=0)
-    assert row["pnl_gap_low"] < 25.3 < row["pnl_gap_high"]  # 0.25 of about 98.95, in bps
-    width = row["pnl_gap_high"] - row["pnl_gap_low"]
-    assert width == pytest.approx(2 * 1.96 * 1e4 * np.std((dear - cheap) / 10) / 98.95 / np.sqrt(len(at)), rel=0.25)
-    assert (compare(bars, ticks, marks, seed=0), compare(bars, ticks, marks, seed=2)) != (row, row)
+    expected = 2 * 1.96 * 1e4 * np.std((dear - cheap) / 10) / 98.95 / np.sqrt(len(at))
+    for gap in ("pnl_gap", "markout_gap"):
+        low, high = row[f"{gap}_low"], row[f"{gap}_high"]
+        assert low < 25.3 < high  # 0.25 of about 98.95, in bps
+        assert high - low == pytest.approx(expected, rel=0.25)
+        assert low < row[f"{gap}_bps"] < high
+    assert (row["qty_ratio_low"], row["qty_ratio_high"]) == (pytest.approx(3.0), pytest.approx(3.0))
     assert compare(bars, ticks, marks, seed=0) == row
+    assert compare(bars, ticks, marks, seed=2) != row
 
 
 def test_too_little_is_said_and_not_guessed():

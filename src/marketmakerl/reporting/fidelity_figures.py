@@ -9,7 +9,8 @@ from marketmakerl.reporting.figures import Figure, _layout
 Analysis = dict[str, Any]
 Row = dict[str, Any]
 
-MIN_CELLS: Final = 10  # sides of bars with a fill on ticks: with fewer a ratio is noise
+# Sides of bars with a fill on ticks: with fewer a ratio is noise, in the CSV but in no chart and no median.
+MIN_CELLS: Final = 10
 FARTHEST: Final = 100.0  # a ratio beyond this, or its inverse, is drawn at it: zero has no place on a log axis
 _COLOURS: Final = ("var(--spread)", "var(--inventory)", "var(--funding)", "var(--ok-chip)", "var(--risk-chip)")
 _FAST: Final = "var(--fees)"

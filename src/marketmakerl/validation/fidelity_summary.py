@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy.stats import rankdata
 
+from marketmakerl.reporting.fidelity_figures import MIN_CELLS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Row = dict[str, Any]
 
-MIN_CELLS: Final = 10  # sides of bars with a fill on ticks: with fewer a comparison is in the CSV and in no median
 MIN_MODELS: Final = 4  # on one recording, for an order of them to mean anything
 _MEDIANS: Final = (
     *("price_gain_bps", "price_off_bps", "gross_bps_bars", "gross_bps_ticks", "pnl_gap_bps", "markout_gap_bps"),
