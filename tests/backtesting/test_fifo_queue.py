@@ -133,7 +133,7 @@ def tape_of(orders, trades):
     return import_l3(orders_frame(orders), trades_frame(trades) if trades else None, INSTRUMENT)
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=1_000, deadline=None)
 @given(plays())
 def test_it_fills_at_the_event_at_which_the_linked_lists_do(drawn):
     orders, trades, ghost, wanted, _ = play(drawn)
@@ -148,7 +148,7 @@ def test_it_fills_at_the_event_at_which_the_linked_lists_do(drawn):
         raise AssertionError(imported.report.as_dict())
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(plays())
 def test_front_is_never_later_and_risk_averse_never_sooner(drawn):
     orders, trades, ghost, *_ = play(drawn)
