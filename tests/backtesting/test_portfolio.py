@@ -185,14 +185,24 @@ class TestShared:
         assert "halted" not in set(alone.orders["reason"])
 
     def test_a_loss_that_one_would_not_bear_two_do(self):
-        """The budget is the account's: half of it lost by one instrument is a quarter of what two would have."""
+        """The limits' budget is the account's: what halts one with half of it is borne by both together."""
         market = tapes(seconds=30)
         holding = -10.0 if market[0].price_ticks[-1] > market[0].price_ticks[0] else 10.0
-        quiet = {"risk": mml.RiskLimits.off(), "cash": 20_000.0}
-        run = mml.backtest(market, mml.Symmetric(half_spread=500.0), initial_inventory=[holding, 0.0], **COMMON | quiet)
-        parts = list(run.parts.values())
-        assert run.metrics.initial_budget == 20_000.0
-        assert parts[0].metrics.return_pct == pytest.approx(run.metrics.return_pct)
+        free = mml.backtest(
+            market[0],
+            mml.Symmetric(half_spread=500.0),
+            **COMMON | {"initial_inventory": holding, "cash": 10_000.0, "equity_interval_ns": 100_000_000},
+        )
+        worst = free.metrics.max_drawdown_pct * 10_000.0
+        limits = replace(mml.RiskLimits.off(), hard_drawdown_pct=worst / 15_000.0)
+        options = COMMON | {"risk": limits}
+        model = mml.Symmetric(half_spread=500.0)
+        alone = mml.backtest(market[0], model, **options | {"initial_inventory": holding, "cash": 10_000.0})
+        assert alone.metrics.liquidations == 1
+        both = mml.backtest(market, model, **options | {"initial_inventory": [holding, 0.0], "cash": 20_000.0})
+        assert both.metrics.liquidations == 0
+        parts = list(both.parts.values())
+        assert parts[0].metrics.return_pct == pytest.approx(both.metrics.return_pct)
         assert parts[1].metrics.return_pct == 0.0
 
     def test_the_account_is_the_sum_of_its_parts(self):
