@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from numba import njit
 import marketmakerl as mml
 from marketmakerl.backtesting import tick_engine
 from marketmakerl.core.errors import ConfigError
+from marketmakerl.core.instruments import lookup
 from marketmakerl.models.custom import CustomModel
 from tick_tapes import INSTRUMENT, START_NS, make_tape
 
@@ -306,3 +308,41 @@ class TestRefused:
     def test_more_than_there_is_room_for(self):
         with pytest.raises(ConfigError, match="1 to 8 instruments"):
             mml.backtest(tapes(seconds=5)[:1] * 9, mml.Symmetric(half_spread=1.0), **COMMON)
+
+
+class TestRecorded:
+    """BTC and ETH, spot and perpetual, of the same ten minutes."""
+
+    @pytest.fixture
+    def market(self, shared_data):
+        names = [("binanceusdm", "BTC"), ("binanceusdm", "ETH"), ("binance", "BTC"), ("binance", "ETH")]
+        made = []
+        for exchange, coin in names:
+            stem = f"{exchange}_{coin}USDT_2024-08-08T2354"
+            book, trades = shared_data / f"book/{stem}_l2.parquet", shared_data / f"trades/{stem}_trades.parquet"
+            instrument = lookup(exchange, f"{coin}/USDT:USDT" if exchange == "binanceusdm" else f"{coin}/USDT")
+            made.append(mml.EventTape.from_book(pd.read_parquet(book), pd.read_parquet(trades), instrument))
+        return made
+
+    def test_four_instruments_are_one_account(self, market):
+        terms = {
+            "fees": mml.Fees(0, 5),
+            "cash": 400_000.0,
+            "queue": "log",
+            "latency": mml.Latency(0, 5_000_000, 5_000_000),
+        }
+        models = [mml.Symmetric(half_spread=5.0), mml.Symmetric(half_spread=0.5)] * 2
+        sizes = [0.01, 0.1, 0.01, 0.1]
+        both = mml.backtest(market, models, order_qty=sizes, risk=mml.RiskLimits(min_edge_bps=None), **terms)
+        for tape, model, size, part in zip(market, models, sizes, both.parts.values(), strict=True):
+            held = float(part.equity["inventory"][0])
+            alone = mml.backtest(
+                tape, model, order_qty=size, risk=mml.RiskLimits(min_edge_bps=None),
+                initial_inventory=held, target_inventory=held, **terms,
+            )  # fmt: skip
+            assert len(alone.fills) > 20
+            assert same(alone, part), tape.instrument.symbol
+        metrics = both.metrics
+        identity = metrics.gross_spread_pnl + metrics.inventory_pnl + metrics.funding_pnl - metrics.fees_paid
+        assert abs(metrics.pnl - identity) <= 1e-9 * metrics.turnover
+        assert both.equity["equity"].iloc[-1] == pytest.approx(metrics.initial_budget + metrics.pnl)
