@@ -93,7 +93,7 @@ def bias_figure(analysis: dict[str, Any]) -> Figure:
                 "hovertemplate": "%{x}<br>%{y:+.2f} points<extra></extra>",
             }
         )
-    layout = _layout("predicted less real, percentage points", legend=len(marks) > 1)
+    layout = _layout("percentage points", legend=len(marks) > 1)
     layout["xaxis"] |= {"type": "category", "showgrid": False}
     return {"data": marks, "layout": layout}
 
