@@ -285,9 +285,14 @@ class TickEngine:
         return self._model_params
 
     @property
-    def wakes_on_events(self) -> bool:
-        """Return whether rows or answers wake the model, and not the clock alone."""
-        return bool(self._params.wake_kinds or self._params.wake_on_answers)
+    def wakes_on_rows(self) -> bool:
+        """Return whether rows wake the model."""
+        return bool(self._params.wake_kinds)
+
+    @property
+    def wakes_on_answers(self) -> bool:
+        """Return whether answers wake the model."""
+        return bool(self._params.wake_on_answers)
 
     @property
     def decisions_read_account(self) -> bool:

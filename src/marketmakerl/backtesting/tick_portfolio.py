@@ -68,7 +68,7 @@ class TickPortfolio:
             engine.begin(tape)
             member["until_ns"] = int(engine.state.last_ns)
             member["decisions_meet"] = int(engine.decisions_read_account)
-            member["on_events"] = int(engine.wakes_on_events)
+            member["on_rows"], member["on_answers"] = engine.wakes_on_rows, engine.wakes_on_answers
             member["requests_meet"] = int(engine.sends_need_cash)
         go_on: Any = advance_together
         while True:

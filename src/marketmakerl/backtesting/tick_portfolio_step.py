@@ -31,7 +31,8 @@ MEMBER = np.dtype(
     [
         ("until_ns", "i8"),  # end of its data: nothing later happens to it
         ("decisions_meet", "i8"),  # its decisions read what belongs to all
-        ("on_events", "i8"),  # its model is woken by rows or answers
+        ("on_rows", "i8"),  # its model is woken by rows
+        ("on_answers", "i8"),  # likewise by answers
         ("requests_meet", "i8"),  # what it sends may need cash or margin that all share
         ("acts", "i8"),  # it does something at the meeting under way
         ("opening_equity", "f8"),  # until its first two-sided book
@@ -68,11 +69,18 @@ def _next_thing(state: Any, memory: Any, member: Any) -> int:
 
 
 @njit()
-def _next_meeting(state: Any, memory: Any, member: Any) -> int:
+def _next_meeting(state: Any, memory: Any, params: Any, member: Any) -> int:
     """Return when an instrument next may read what belongs to all."""
-    if member.decisions_meet != 0 and member.on_events != 0:
-        return _next_thing(state, memory, member)
-    when: Any = state.clock_ns if member.decisions_meet != 0 else np.int64(NEVER)
+    when: Any = np.int64(NEVER)
+    if member.decisions_meet != 0:
+        when = min(state.clock_ns, state.wake_ns)
+        if member.on_answers != 0:
+            when = min(when, state.next_answer_ns)
+        if member.on_rows != 0 and state.row < memory.rows:
+            # The row wakes nobody before it is received, and no later row is received before it.
+            row = np.uint64(state.row)
+            received = at_int(memory.local_ts_ns)[row] + params.feed_offset_ns
+            when = min(when, max(received, at_int(memory.ts_ns)[row]))
     if member.requests_meet != 0:
         when = min(when, state.next_request_ns)
     return int(when) if when <= member.until_ns else NEVER
@@ -156,15 +164,15 @@ def _hear(account: Any, state: Any) -> None:
 
 
 @njit()
-def _choose(account: Any, states: Any, memories: Any, members: Any) -> None:
+def _choose(account: Any, states: Any, memories: Any, params: Any, members: Any) -> None:
     """Set the time of the next meeting, and who acts at it."""
     now_ns: Any = np.int64(NEVER)
     for j in range(account.n):
-        now_ns = min(now_ns, _next_meeting(states[j], memories[j], members[j]))
+        now_ns = min(now_ns, _next_meeting(states[j], memories[j], params[j], members[j]))
     account.now_ns = now_ns
     account.actors = 0
     for j in range(account.n):
-        acts = now_ns < NEVER and _next_meeting(states[j], memories[j], members[j]) == now_ns
+        acts = now_ns < NEVER and _next_meeting(states[j], memories[j], params[j], members[j]) == now_ns
         members[j].acts = int(acts)
         account.actors += int(acts)
     account.at = 0
@@ -237,7 +245,7 @@ def advance_together(
     """
     while True:
         if account.phase == _CHOOSE:
-            _choose(account, states, memories, members)
+            _choose(account, states, memories, params, members)
         while account.at < account.n:
             k = account.at
             state, memory, member = states[k], memories[k], members[k]
