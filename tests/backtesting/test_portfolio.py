@@ -247,6 +247,32 @@ class TestShared:
         refused = set(run.parts["A/USDT"].orders["reason"])
         assert "no_cash" in refused or run.parts["A/USDT"].metrics.suppressed_pct["no_cash"] > 0
 
+    @pytest.mark.parametrize("by", ["model", "script"])
+    def test_what_one_has_bid_another_cannot_spend(self, by):
+        """A resting bid holds its cash: here (a model's is cut), and at the exchange (a script's is refused)."""
+        spot = [
+            replace(tape, instrument=mml.Instrument(f"{coin}/USDT", 0.1, 0.001))
+            for tape, coin in zip(tapes(seconds=20), "AB", strict=True)
+        ]
+        options = {**COMMON, "cash": 100_000.0, "initial_inventory": 0.0, "order_qty": 1.0}
+        script = mml.OrderScript()
+        script.submit(START_NS + 5_000_000_000, side=1, price_ticks=590_000, qty_lots=1000)
+        quiet = CustomModel(quote_bids_only, values=[1000.0])
+        second = script if by == "script" else quiet
+        both = mml.backtest(spot, [quiet, second], **options)
+        alone = mml.backtest(spot[1], second, **options)
+        assert len(both.parts["A/USDT"].orders) > 0
+        assert "no_cash" not in set(alone.orders["reason"])
+        assert len(alone.orders) > 0
+        refused = both.parts["B/USDT"]
+        if by == "script":
+            assert list(refused.orders["reason"]) == ["no_cash"]
+        else:
+            assert alone.orders["qty"].iloc[0] == 1.0
+            left = 100_000.0 - both.parts["A/USDT"].orders["price"].iloc[0]
+            price = refused.orders["price"].iloc[0]
+            assert left / price * 0.99 < refused.orders["qty"].iloc[0] < left / price  # cut to what is left
+
     def test_margin_that_one_uses_the_other_lacks(self):
         market = tapes(seconds=20)
         rules = mml.VenueRules(leverage=2.0, maintenance_margin_rate=0.005)
