@@ -297,6 +297,20 @@ class TestShared:
         both = mml.backtest(market, quiet, **options | {"cash": 602.0, "initial_inventory": [holding, 0.0]})
         assert both.metrics.liquidations == 0
 
+    def test_what_one_has_lost_the_other_answers_for(self):
+        """Cross margin: with the account's money gone the venue closes the position that did not lose it, too."""
+        market = tapes(seconds=30)
+        quiet = mml.Symmetric(half_spread=5000.0)
+        mids = mml.backtest(market[1], quiet, **COMMON).equity["mid"]
+        move = mids.iloc[-1] - mids.iloc[0]
+        losing = -300.0 if move > 0 else 300.0
+        rules = mml.VenueRules(leverage=5.0)
+        options = {**COMMON, "venue": rules, "cash": 0.3 * abs(losing * move), "order_qty": 0.001}
+        alone = mml.backtest(market[0], quiet, **options | {"initial_inventory": 0.001})
+        assert alone.metrics.liquidations == 0
+        both = mml.backtest(market, quiet, **options | {"initial_inventory": [0.001, losing]})
+        assert [part.metrics.liquidations for part in both.parts.values()] == [1, 1]
+
     def test_spot_shares_the_budget_in_equal_parts(self):
         spot = [
             replace(t, instrument=mml.Instrument(f"{c}/USDT", 0.1, 0.001)) for t, c in zip(tapes(), "AB", strict=True)

@@ -254,6 +254,8 @@ class TickEngine:
         self._hand_in(events)
         if self.state.rows == 0 and self._params.interval_ns > 0:
             self.state.clock_ns = int(events.ts_ns[0]) + int(self._params.interval_ns)
+        if self.state.rows == 0 and len(self._script):
+            self.state.script_ns = int(self._script["ts_ns"][0])
 
     def end(self) -> None:
         """Take back the events handed in: all of them have been gone through."""

@@ -82,7 +82,7 @@ def _next_meeting(state: Any, memory: Any, params: Any, member: Any) -> int:
             received = at_int(memory.local_ts_ns)[row] + params.feed_offset_ns
             when = min(when, max(received, at_int(memory.ts_ns)[row]))
     if member.requests_meet != 0:
-        when = min(when, state.next_request_ns)
+        when = min(when, state.next_request_ns, state.script_ns)
     return int(when) if when <= member.until_ns else NEVER
 
 
