@@ -15,9 +15,10 @@ from marketmakerl.backtesting.result import BacktestResult
 from marketmakerl.backtesting.tick_engine import TickEngine
 from marketmakerl.backtesting.tick_portfolio import TickPortfolio
 from marketmakerl.backtesting.tick_probe import first_mid
-from marketmakerl.backtesting.tick_statistics import markout_sums
+from marketmakerl.backtesting.tick_statistics import markout_sums, values
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.errors import ConfigError
+from marketmakerl.data.catalog import weakest_tier
 from marketmakerl.data.tick_checks import check_ticks
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def backtest_together(tapes: Sequence[EventTape], model: Any, options: dict[str,
     return PortfolioResult(
         metrics=_metrics(parts, samples, budget),
         instrument=instruments[0],
-        tier=max(part.tier for part in parts) if all(part.tier == "T1" for part in parts) else "T2",
+        tier=weakest_tier([part.tier for part in parts]),
         first_line=f"{n} instruments on one account. " + " ".join(
             f"{name}: {part.first_line}" for name, part in zip(names, parts, strict=True)
         ),
@@ -266,11 +267,10 @@ def _excess(parts: list[BacktestResult], samples: Any) -> npt.NDArray[np.float64
     """Return the changes of equity over holding every opening inventory, settlement currency."""
     ts, excess = samples["ts_ns"], samples["equity"].copy()
     for part in parts:
-        own, instrument = part.raw_samples, part.instrument
-        price = own["mid"]
-        value = -instrument.contract_size / price if instrument.kind == "inverse" else instrument.contract_size * price
+        own = part.raw_samples
+        value = values(part.instrument, own["mid"])
         at = np.maximum(np.searchsorted(own["ts_ns"], ts, side="right") - 1, 0)
-        excess -= float(own["position_lots"][0]) * instrument.lot_size * value[at]
+        excess -= float(own["position_lots"][0]) * part.instrument.lot_size * value[at]
     return interval_changes(ts, excess, TICK_INTERVAL_NS)
 
 
