@@ -338,6 +338,8 @@ class TestRefused:
             ({"cash": -1.0}, "cash must be"),
             ({"tape": "text"}, "EventTape"),
             ({"order_qty": [0.1, 0.0]}, "below one lot"),
+            ({"latency": [mml.Latency(), 5]}, "latency must be Latency"),
+            ({"venue": 5}, "venue must be VenueRules"),
         ],
     )
     def test_bad_arguments(self, changes, words):

@@ -95,10 +95,8 @@ def backtest(
         DataQualityError: funding rates or times that cannot be.
     """
     check_seed(seed)
-    each: Any = venue if isinstance(venue, (list, tuple)) else (venue,)
-    for rules in each:
-        if rules is not None and not isinstance(rules, VenueRules):
-            raise ConfigError(f"venue must be VenueRules(...), got {rules!r}")
+    _check_type("venue", venue, VenueRules)
+    _check_type("latency", latency, Latency)
     shared: dict[str, Any] = {
         "venue": venue,
         "funding": funding,
@@ -123,10 +121,19 @@ def backtest(
         from marketmakerl.backtesting.portfolio import backtest_together  # noqa: PLC0415  (loads the ticks' kernel)
 
         return backtest_together(tape, model, on_ticks)
+    if isinstance(latency, (list, tuple)):
+        raise ConfigError(f"one tape takes one latency, got {len(latency)}")
     one, quoting = check_tape(tape), as_model(model)
     if one.is_bars:
         return _on_bars(one, quoting, latency, bar_volume_share, shared)
     return _on_ticks(one, quoting, on_ticks)
+
+
+def _check_type(name: str, value: Any, wanted: type) -> None:
+    """Refuse an argument, or an entry of a list of them, that is neither None nor what is wanted."""
+    for one in value if isinstance(value, (list, tuple)) else (value,):
+        if one is not None and not isinstance(one, wanted):
+            raise ConfigError(f"{name} must be {wanted.__name__}(...), got {one!r}")
 
 
 def check_tape(tape: object) -> EventTape:
@@ -158,8 +165,6 @@ def _on_bars(
 ) -> BacktestResult:
     if isinstance(model, OrderScript) or getattr(model, "is_python", False):
         raise ConfigError("bars take a compiled quoting model; order scripts and Python functions are for ticks")
-    if latency is not None and not isinstance(latency, Latency):
-        raise ConfigError(f"latency must be a Latency, got {latency!r}")
     delay_ns = latency.entry_ns + latency.response_ns if latency else 0
     if delay_ns >= tape.interval_ns:
         raise ConfigError(f"latency {delay_ns} ns is not shorter than a bar")
