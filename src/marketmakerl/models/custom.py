@@ -49,6 +49,7 @@ class CustomModel(QuotingModel):
     grid_ticks: int = 1
     id: ClassVar[str] = "custom"
     reads_others: ClassVar[bool] = True  # nobody knows what a function looks at
+    reads_market: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not callable(self.function):
