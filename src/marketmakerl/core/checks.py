@@ -1,0 +1,45 @@
+"""One way to refuse a number at the edge: its name, what it may be, and what came."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+from marketmakerl.core.errors import ConfigError
+
+
+def require_number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    hint: str = "",
+) -> float:
+    """Return `value` as a float if it is a finite number in the range.
+
+    Raises:
+        ConfigError: it is not; the message names the parameter, its legal range and what came.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    low_ok = number and (above is None or value > above) and (at_least is None or value >= at_least)
+    if not low_ok or (at_most is not None and value > at_most):
+        bounds = [(">", above), (">=", at_least), ("<=", at_most)]
+        legal = " and ".join(f"{sign} {bound:.12g}" for sign, bound in bounds if bound is not None)
+        raise ConfigError(f"{name} must be a finite number{' ' if legal else ''}{legal}, got {value!r}{hint}")
+    return float(value)
+
+
+def require_whole(name: str, value: Any, *, at_least: int, at_most: int | None = None) -> int:
+    """Return `value` as an int if it is a whole number in the range.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < at_least or (at_most is not None and value > at_most):
+        upper = "" if at_most is None else f" and <= {at_most}"
+        raise ConfigError(f"{name} must be a whole number >= {at_least}{upper}, got {value!r}")
+    return int(value)

@@ -1,0 +1,148 @@
+"""How fast a quote is filled at its distance from the mid: lambda(delta) = arrival_rate * f(delta), and f is here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import types
+from numba.extending import overload
+
+from marketmakerl.core.checks import require_number
+from marketmakerl.core.errors import ConfigError
+
+
+class ExponentialShape(NamedTuple):
+    """f = exp(-k delta)."""
+
+    k: float
+
+
+class PowerShape(NamedTuple):
+    """f = (1 + delta / scale)^-exponent, and 1 at and inside the mid."""
+
+    scale: float
+    exponent: float
+
+
+class EmpiricalShape(NamedTuple):
+    """f between measured points, geometrically; beyond them at the slope of the last two, 1 at and inside the first."""
+
+    distance: npt.NDArray[np.float64]
+    log_share: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FillCurve:
+    """Base of the curves: f falls with the distance."""
+
+    id: ClassVar[str]
+
+    def shape(self, world: Any) -> Any:
+        """Return what the compiled curve needs; `world` gives the k of the exponential one."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raise `ConfigError` unless every parameter is in its range."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return id and parameters, JSON-ready."""
+        return {"id": self.id, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Exponential(FillCurve):
+    """f = exp(-k delta) with the world's k (Avellaneda & Stoikov 2008, section 2.4); above 1 inside the mid."""
+
+    id: ClassVar[str] = "exponential"
+
+    def shape(self, world: Any) -> ExponentialShape:  # noqa: D102
+        return ExponentialShape(float(world.k))
+
+
+@dataclass(frozen=True)
+class Power(FillCurve):
+    """f = (1 + delta / scale)^-exponent: the heavy tail that large orders leave (Avellaneda & Stoikov 2008, section 2.4).
+
+    Args:
+        scale: price units; > 0.
+        exponent: > 1, or no quote would be too far away.
+    """
+
+    scale: float
+    exponent: float
+    id: ClassVar[str] = "power"
+
+    def check(self) -> None:  # noqa: D102
+        require_number("curve.scale", self.scale, above=0.0)
+        require_number("curve.exponent", self.exponent, above=1.0)
+
+    def shape(self, world: Any) -> PowerShape:  # noqa: D102
+        del world
+        return PowerShape(float(self.scale), float(self.exponent))
+
+
+@dataclass(frozen=True)
+class Empirical(FillCurve):
+    """f as measured.
+
+    Args:
+        distance: price units, rising; two or more.
+        share: of the arrival rate that reaches so far, in (0, 1] and falling strictly.
+    """
+
+    distance: tuple[float, ...]
+    share: tuple[float, ...]
+    id: ClassVar[str] = "empirical"
+
+    def check(self) -> None:  # noqa: D102
+        if len(self.distance) < 2 or len(self.distance) != len(self.share):
+            raise ConfigError(
+                "curve.distance and curve.share must hold the same points, two or more, "
+                f"got {len(self.distance)} and {len(self.share)}"
+            )
+        for at in self.distance:
+            require_number("curve.distance", at)
+        for share in self.share:
+            require_number("curve.share", share, above=0.0, at_most=1.0)
+        if np.any(np.diff(self.distance) <= 0) or np.any(np.diff(self.share) >= 0):
+            raise ConfigError("curve.distance must rise and curve.share fall from point to point")
+
+    def shape(self, world: Any) -> EmpiricalShape:  # noqa: D102
+        del world
+        return EmpiricalShape(np.asarray(self.distance, np.float64), np.log(np.asarray(self.share, np.float64)))
+
+
+CURVES: Final[dict[str, FillCurve]] = {"exponential": Exponential()}
+
+
+def reach(shape: Any, distance: float) -> float:
+    """Return f at `distance` (price units). Which curve it is decides when this compiles."""
+    return _SHAPES[type(shape)](shape, distance)
+
+
+def _exponential(shape: Any, distance: float) -> float:
+    return math.exp(-shape.k * distance)
+
+
+def _power(shape: Any, distance: float) -> float:
+    return (1.0 + max(distance, 0.0) / shape.scale) ** -shape.exponent
+
+
+def _empirical(shape: Any, distance: float) -> float:
+    x, y = shape.distance, shape.log_share
+    if distance <= x[0]:
+        return math.exp(y[0])
+    i = min(np.searchsorted(x, distance, side="right"), len(x) - 1)
+    return math.exp(y[i] + (y[i] - y[i - 1]) / (x[i] - x[i - 1]) * (distance - x[i]))
+
+
+_SHAPES: Final = {ExponentialShape: _exponential, PowerShape: _power, EmpiricalShape: _empirical}
+
+
+@overload(reach, inline="always")
+def _reach(shape: Any, distance: float) -> float:  # noqa: ARG001  (types, of which one decides)
+    return _SHAPES.get(shape.instance_class) if isinstance(shape, types.BaseNamedTuple) else None

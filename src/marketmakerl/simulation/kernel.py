@@ -1,0 +1,205 @@
+"""The fused kernel of the model world: whole paths, one after another, with all they need in registers.
+
+What a world does not have is None, and None compiles to nothing: each combination of parts is a kernel of its own,
+compiled when it is first asked for and kept on disk. A path's random numbers depend on the key, the path and the step
+alone, so any thread may run any path; draw 0 of a step's four decides the fills, 1 to 3 are the mid's (`mids.move`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import types, uint64
+from numba.extending import overload
+
+from marketmakerl.core.counter_rng import draw, high_32, low_32
+from marketmakerl.core.jit import njit
+from marketmakerl.simulation.arrivals import arrival_chance, next_rate
+from marketmakerl.simulation.mids import move
+from marketmakerl.simulation.quotes import Asked, Tabulated, ask_model, at_cell, write_levels
+
+DRAWS_A_STEP = uint64(4)
+_UNIT_32 = 2.0**-32
+
+
+class Outcome(NamedTuple):
+    """What comes of each path, [path]."""
+
+    profit: npt.NDArray[np.float64]
+    inventory: npt.NDArray[np.int64]  # order sizes
+    fills: npt.NDArray[np.int64]
+    spread: npt.NDArray[np.float64]  # sum over the steps that quote both sides
+    tally: npt.NDArray[np.int64]  # see quotes.CELL
+
+
+class Trace(NamedTuple):
+    """Every step of each path: mid and inventory [path, steps + 1], distances [path, steps] (NaN: not quoted)."""
+
+    mid: npt.NDArray[np.float64]
+    inventory: npt.NDArray[np.int64]
+    bid: npt.NDArray[np.float64]
+    ask: npt.NDArray[np.float64]
+
+
+class Delay(NamedTuple):
+    """The prices of quotes on their way, one slot a step that they take."""
+
+    bid: npt.NDArray[np.float64]
+    ask: npt.NDArray[np.float64]
+
+
+def look_up(quotes: Any, scratch: int, phase: int, q: int, s: float) -> bool:
+    """Find what the model quotes at this step; return whether it is in the table, else it is in `scratch`.
+
+    Whether it is asked or looked up is decided when this compiles.
+    """
+    return _LOOK[type(quotes)](quotes, scratch, phase, q, s)
+
+
+def _look_in_table(quotes: Any, scratch: int, phase: int, q: int, s: float) -> bool:
+    if -quotes.reach <= q <= quotes.reach:
+        return True
+    bid, ask = ask_model(quotes.asked, phase, q, s)
+    write_levels(scratch, quotes.asked, q, bid, ask)
+    return False
+
+
+def _look_and_ask(quotes: Any, scratch: int, phase: int, q: int, s: float) -> bool:
+    bid, ask = ask_model(quotes, phase, q, s)
+    write_levels(scratch, quotes, q, bid, ask)
+    return False
+
+
+def cell(quotes: Any, scratch: int, found: bool, phase: int, q: int, level: int) -> Any:
+    """Return the cell of a level that `look_up` found. """
+    return _CELL[type(quotes)](quotes, scratch, found, phase, q, level)
+
+
+def _cell_of_table(quotes: Any, scratch: int, found: bool, phase: int, q: int, level: int) -> Any:
+    if found:
+        # Unsigned, or numba would check for an index counted from the end.
+        return at_cell(quotes.cells)[np.uint64((phase * (2 * quotes.reach + 1) + q + quotes.reach) * quotes.levels + level)]
+    return at_cell(scratch)[np.uint64(level)]
+
+
+def _cell_of_answer(quotes: Any, scratch: int, found: bool, phase: int, q: int, level: int) -> Any:
+    return at_cell(scratch)[np.uint64(level)]
+
+
+_LOOK: Final = {Tabulated: _look_in_table, Asked: _look_and_ask}
+_CELL: Final = {Tabulated: _cell_of_table, Asked: _cell_of_answer}
+
+
+@overload(look_up, inline="always")
+def _look_up(quotes: Any, scratch: int, phase: int, q: int, s: float) -> bool:  # noqa: ARG001  (types, one decides)
+    return _LOOK.get(quotes.instance_class) if isinstance(quotes, types.BaseNamedTuple) else None
+
+
+@overload(cell, inline="always")
+def _cell(quotes: Any, scratch: int, found: bool, phase: int, q: int, level: int) -> Any:  # noqa: ARG001  (as above)
+    return _CELL.get(quotes.instance_class) if isinstance(quotes, types.BaseNamedTuple) else None
+
+
+@njit()
+def _ask_and_wait(asked: Any, scratch: int, delay: Any, step: int, phase: int, q: int, s: float) -> None:
+    """Send the quotes of now on their way, and take those that arrive, at their distance from the mid of now."""
+    slot = step % len(delay.bid)
+    bid_price, ask_price = delay.bid[slot], delay.ask[slot]
+    bid, ask = ask_model(asked, phase, q, s)
+    delay.bid[slot] = s - bid
+    delay.ask[slot] = s + ask
+    write_levels(scratch, asked, q, s - bid_price, ask_price - s)
+
+
+@njit(nogil=True)
+def run_paths(
+    first: int, count: int, steps: int, key: int, s0: float, start: float, size: float, fee: float,
+    quotes: Any, scratch: int, mid: Any, adverse: Any, bursts: Any, delay: Any, ladder: Any, outcome: Any, trace: Any,
+) -> None:  # fmt: skip
+    """Run paths `first` to `first + count` and write what comes of each, at `first` and on.
+
+    Args:
+        first, count, steps: which paths, and their length.
+        key: of the random stream, uint64.
+        s0, start: mid and hidden state of the process at the start.
+        size, fee: units of an order, and what one costs.
+        quotes: `Tabulated` or `Asked`.
+        scratch: address of CELL [levels], the thread's own.
+        mid: the step of a process of `mids`.
+        adverse: how far the mid moves with a fill, or None.
+        bursts: `HawkesStep`, or None.
+        delay: `Delay`, the thread's own, or None.
+        ladder: how many levels, or None for one.
+        outcome: `Outcome`.
+        trace: `Trace`, or None.
+    """
+    for path in range(first, first + count):
+        s, hidden, q, profit, spread, tally, fills = s0, start, 0, 0.0, 0.0, 0, 0
+        place = uint64(path) * uint64(steps) * DRAWS_A_STEP
+        phase = 0
+        bid_rate, ask_rate = 0.0, 0.0
+        if bursts is not None:
+            bid_rate = bursts.mean
+            ask_rate = bursts.mean
+        if delay is not None:
+            delay.bid[:] = np.nan
+            delay.ask[:] = np.nan
+        for step in range(steps):
+            found = False
+            if delay is None:
+                found = look_up(quotes, scratch, phase, q, s)
+            else:
+                _ask_and_wait(quotes, scratch, delay, step, phase, q, s)
+            best = cell(quotes, scratch, found, phase, q, 0)
+            bits = draw(key, place)
+            ub, ua = high_32(bits) * _UNIT_32, low_32(bits) * _UNIT_32
+            bid_arrives, ask_arrives = 1.0, 1.0
+            if bursts is not None:
+                bid_arrives, ask_arrives = arrival_chance(bursts, bid_rate), arrival_chance(bursts, ask_rate)
+            bid_fills = int(ub < bid_arrives * best.bid_chance)
+            ask_fills = int(ua < ask_arrives * best.ask_chance)
+            profit += size * (bid_fills * best.bid_edge + ask_fills * best.ask_edge)
+            if ladder is not None:
+                # One order takes all levels that are nearer than the deepest it reaches.
+                for level in range(1, ladder):
+                    deeper = cell(quotes, scratch, found, phase, q, level)
+                    bid = int(ub < bid_arrives * deeper.bid_chance)
+                    ask = int(ua < ask_arrives * deeper.ask_chance)
+                    profit += size * (bid * deeper.bid_edge + ask * deeper.ask_edge)
+                    bid_fills += bid
+                    ask_fills += ask
+            if bursts is not None:
+                bid_came, ask_came = float(ub < bid_arrives), float(ua < ask_arrives)
+                bid_rate = next_rate(bursts, bid_rate, bid_came, ask_came)
+                ask_rate = next_rate(bursts, ask_rate, ask_came, bid_came)
+            spread += best.spread
+            tally += best.tally
+            fills += bid_fills + ask_fills
+            if trace is not None:
+                trace.mid[path, step] = s
+                trace.inventory[path, step] = q
+                # A quote that nobody can reach counts as none.
+                quoted = best.bid_chance > 0.0
+                trace.bid[path, step] = best.bid_edge + fee if quoted else np.nan
+                quoted = best.ask_chance > 0.0
+                trace.ask[path, step] = best.ask_edge + fee if quoted else np.nan
+            q += bid_fills - ask_fills
+            ds, hidden = move(mid, s, hidden, key, place)
+            if adverse is not None:
+                ds += adverse * (ask_fills - bid_fills)
+            s += ds
+            profit += size * q * ds
+            place += DRAWS_A_STEP
+            phase += 1
+            if phase >= quotes.period:
+                phase = 0
+        outcome.profit[path] = profit
+        outcome.inventory[path] = q
+        outcome.fills[path] = fills
+        outcome.spread[path] = spread
+        outcome.tally[path] = tally
+        if trace is not None:
+            trace.mid[path, steps] = s
+            trace.inventory[path, steps] = q

@@ -1,0 +1,304 @@
+"""What a model quotes in a world, step by step: tabulated over time and inventory where that says it all, else asked.
+
+A cell is what one step of the kernel needs: what a fill earns, how likely it is, and what is to be counted.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba.core.types.function_type import CompileResultWAP
+
+from marketmakerl.core.errors import ConfigError
+from marketmakerl.core.jit import njit
+from marketmakerl.core.memory import address_of, viewer
+from marketmakerl.models.contract import CONTEXT, QUOTE_SIGNATURE, new_context
+from marketmakerl.simulation.fill_curves import reach
+
+if TYPE_CHECKING:
+    from marketmakerl.models.contract import QuotingModel
+    from marketmakerl.simulation.world import World
+
+CELL = np.dtype(
+    [
+        ("bid_edge", "f8"),  # distance less fee; 0 for a side that is not quoted
+        ("ask_edge", "f8"),
+        ("bid_chance", "f8"),  # of a fill in this step; with bursts: that an order which arrives reaches the quote
+        ("ask_chance", "f8"),
+        ("spread", "f8"),  # between the two best quotes; 0 unless both sides are quoted
+        ("tally", "i8"),  # TWO_SIDED + CLIPPED per clipped side + SIDE per quoted side, of the best level
+    ],
+    align=True,
+)
+_CELL_BYTES: Final = CELL.itemsize
+TWO_SIDED: Final = 1
+CLIPPED: Final = 1 << 21
+SIDE: Final = 1 << 42
+COUNT_MASK: Final = (1 << 21) - 1
+
+NO_BOUND: Final = 1 << 40
+LINEAR, POISSON, SHARE = 0, 1, 2  # how a distance becomes a chance
+MAX_TABLE_BYTES: Final = 64 << 20
+_NS_PER_S = 1e9
+
+
+class Asked(NamedTuple):
+    """A model that is asked at every step, and the rules that turn its answer into a cell."""
+
+    function: Any
+    params: int  # address of its float64 parameters
+    context: int  # address of a CONTEXT record, the thread's own
+    period: int  # steps of a session of the model
+    session_s: float
+    dt_s: float
+    fee: float
+    size: float
+    rate_dt: float
+    rule: int
+    bound: int
+    levels: int  # of a ladder; 1 for a single quote
+    level_step: float  # distance between them, price units
+    shape: Any
+
+
+class Tabulated(NamedTuple):
+    """The cells of a whole session of the model, [steps, inventory from -reach to reach, level]."""
+
+    cells: int  # address
+    period: int
+    reach: int
+    levels: int
+    asked: Asked  # beyond the table
+
+
+at_cell = viewer(CELL)
+_at_context = viewer(CONTEXT)
+_at_param = viewer("f8")
+
+
+@njit(inline="always")
+def chance(asked: Any, distance: float) -> float:
+    """Return the probability of a fill at `distance`; above 1 before it is clipped."""
+    share = reach(asked.shape, distance)
+    if asked.rule == LINEAR:
+        return asked.rate_dt * share
+    if asked.rule == POISSON:
+        return -math.expm1(-asked.rate_dt * share)
+    return share
+
+
+@njit(inline="always")
+def ask_model(asked: Any, phase: int, q: int, s: float) -> tuple[float, float]:
+    """Return the (bid, ask) distances at inventory `q` and mid `s`, `phase` steps into the model's session."""
+    context = _at_context(asked.context)[0]
+    context.ts_ns = int(phase * asked.dt_s * _NS_PER_S)
+    context.mid = s
+    context.best_bid = s
+    context.best_ask = s
+    context.q = float(q)
+    context.inventory = q * asked.size
+    context.time_left_s = asked.session_s - phase * asked.dt_s
+    context.bid_qty = asked.size
+    context.ask_qty = asked.size
+    context.take_qty = 0.0
+    bid, ask = asked.function(context, _at_param(asked.params))
+    if q >= asked.bound:
+        bid = np.nan
+    if q <= -asked.bound:
+        ask = np.nan
+    return bid, ask
+
+
+@njit()
+def write_cell(cell: Any, asked: Any, bid: float, ask: float, level: int) -> None:
+    """Write what the two distances of a level come to."""
+    tally = 0
+    cell.spread = 0.0
+    if np.isnan(bid):
+        cell.bid_edge = 0.0
+        cell.bid_chance = 0.0
+    else:
+        raw = chance(asked, bid)
+        cell.bid_edge = bid - asked.fee
+        cell.bid_chance = min(raw, 1.0)
+        tally += SIDE + (CLIPPED if raw > 1.0 else 0)
+    if np.isnan(ask):
+        cell.ask_edge = 0.0
+        cell.ask_chance = 0.0
+    else:
+        raw = chance(asked, ask)
+        cell.ask_edge = ask - asked.fee
+        cell.ask_chance = min(raw, 1.0)
+        tally += SIDE + (CLIPPED if raw > 1.0 else 0)
+    if not np.isnan(bid) and not np.isnan(ask):
+        cell.spread = bid + ask
+        tally += TWO_SIDED
+    cell.tally = tally if level == 0 else 0
+
+
+@njit()
+def write_levels(cells: int, asked: Any, q: int, bid: float, ask: float) -> None:
+    """Write the cells at an address, one a level of a ladder with its best quotes at `bid` and `ask`.
+
+    None leads past the bound.
+    """
+    for level in range(asked.levels):
+        beyond = level * asked.level_step
+        level_bid = bid + beyond if q + level < asked.bound else np.nan
+        level_ask = ask + beyond if q - level > -asked.bound else np.nan
+        write_cell(at_cell(cells)[level], asked, level_bid, level_ask, level)
+
+
+@njit(nogil=True)
+def _ask_rows(asked: Any, s: float, first: int, offsets: Any) -> None:
+    """Write the model's distances [row, inventory, side] from row `first` of its session on."""
+    rows, width = offsets.shape[:2]
+    for row in range(rows):
+        for i in range(width):
+            offsets[row, i, 0], offsets[row, i, 1] = ask_model(asked, first + row, i - (width - 1) // 2, s)
+
+
+@njit(nogil=True)
+def _write_rows(asked: Any, offsets: Any, cells: int) -> None:
+    """Write the cells [row, inventory, level] at an address of the distances [row, inventory, side]."""
+    rows, width = offsets.shape[:2]
+    for row in range(rows):
+        for i in range(width):
+            place = cells + (row * width + i) * asked.levels * _CELL_BYTES
+            write_levels(place, asked, i - (width - 1) // 2, offsets[row, i, 0], offsets[row, i, 1])
+
+
+class Asking:
+    """A model as the kernel asks it: `record` holds addresses, and this keeps alive what lies there."""
+
+    def __init__(self, world: World, model: QuotingModel) -> None:
+        check_ladder(world, model)
+        self.world, self.model = world, model
+        self._params = np.ascontiguousarray(model.params(), np.float64)
+        self._context = np.zeros(1, CONTEXT)
+        self._context[0] = new_context()
+        self._context["maker_fee"] = world.fee_per_unit
+        self._context["tick_size"] = world.tick_size or 0.0
+        rule = SHARE if world.arrivals is not None else (LINEAR if world.fill == "linear" else POISSON)
+        self.record = Asked(
+            function=_by_address(model.kernel),
+            params=address_of(self._params),
+            context=address_of(self._context),
+            period=session_steps(world, model),
+            session_s=model.session_s,
+            dt_s=float(world.dt_s),
+            fee=float(world.fee_per_unit),
+            size=float(world.order_size),
+            rate_dt=float(world.arrival_rate * world.dt_s),
+            rule=rule,
+            bound=NO_BOUND if world.bound is None else int(world.bound),
+            levels=getattr(model, "levels", 1),
+            level_step=float(getattr(model, "level_step_ticks", 1) * (world.tick_size or 0.0)),
+            shape=world.fill_curve.shape(world),
+        )
+
+    def new_context(self) -> npt.NDArray[Any]:
+        """Return a context record for a thread of its own; whoever uses it keeps it."""
+        return self._context.copy()
+
+    def with_context(self, context: int) -> Asked:
+        """Return the record with another context record, by address."""
+        return self.record._replace(context=context)
+
+    def distances(self, reach: int, first: int, count: int, mid: float | None = None) -> npt.NDArray[np.float64]:
+        """Return what the model quotes, float64 [count, 2 reach + 1, 2]: bid and ask distances, NaN for none.
+
+        Args:
+            reach: inventories from -reach to reach, order sizes.
+            first, count: rows of the model's session, one a step of the world.
+            mid: None for the world's s0.
+        """
+        mid = self.world.s0 if mid is None else mid
+        offsets = np.empty((count, 2 * reach + 1, 2))
+        if not getattr(self.model, "is_python", False):
+            _ask_rows(self.record, float(mid), first, offsets)
+            return offsets
+        model: Any = self.model
+        context = new_context()
+        context.mid = context.best_bid = context.best_ask = mid
+        for row in range(count):
+            context.time_left_s = self.record.session_s - (first + row) * self.record.dt_s
+            for q in range(-reach, reach + 1):
+                context.q, context.inventory = q, q * self.record.size
+                bid, ask = model.ask(context)
+                bound = self.record.bound
+                offsets[row, q + reach] = (math.nan if q >= bound else bid, math.nan if q <= -bound else ask)
+        return offsets
+
+    def cells(self, offsets: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+        """Return the CELL [row, inventory, level] of the distances."""
+        cells = np.zeros((*offsets.shape[:2], self.record.levels), CELL)
+        _write_rows(self.record, offsets, address_of(cells))
+        return cells
+
+
+class Table:
+    """The cells of a session of the model, or of as much of it as the world lasts."""
+
+    def __init__(self, world: World, model: QuotingModel, reach: int) -> None:
+        self._asking = Asking(world, model)
+        rows = min(self._asking.record.period, world.steps)
+        self._cells = self._asking.cells(self._asking.distances(reach, 0, rows))
+        self.record = Tabulated(address_of(self._cells), rows, reach, self._asking.record.levels, self._asking.record)
+
+    def new_context(self) -> npt.NDArray[Any]:
+        """Return a context record for a thread of its own; whoever uses it keeps it."""
+        return self._asking.new_context()
+
+    def with_context(self, context: int) -> Tabulated:
+        """Return the record with another context record, by address."""
+        return self.record._replace(asked=self._asking.with_context(context))
+
+
+def check_ladder(world: World, model: QuotingModel) -> None:
+    """Raise `ConfigError` for a ladder in a world without a tick, or one on a grid of prices."""
+    if getattr(model, "grid_ticks", 1) != 1:
+        raise ConfigError(f"{model.id}: grid_ticks must be 1 in a model world, whose mid is on no grid of prices")
+    if getattr(model, "levels", 1) > 1 and world.tick_size is None:
+        raise ConfigError(f"{model.id}: a ladder needs the world's tick_size, got None")
+
+
+def _by_address(kernel: Any) -> Any:
+    """Return the quote function as a plain function pointer: kernels are compiled once for all models."""
+    if not hasattr(kernel, "get_compile_result"):  # NUMBA_DISABLE_JIT=1
+        return kernel
+    return CompileResultWAP(kernel.get_compile_result(QUOTE_SIGNATURE))
+
+
+def session_steps(world: World, model: QuotingModel) -> int:
+    """Return after how many steps the model's session starts again; 1 for a model without an end.
+
+    Raises:
+        ConfigError: the session is no whole number of steps.
+    """
+    if math.isinf(model.session_s):
+        return 1
+    steps = model.session_s / world.dt_s
+    if steps < 1.0 - 1e-9 or abs(steps - round(steps)) > 1e-6 * max(1.0, steps):
+        raise ConfigError(
+            f"{model.id}: horizon_s must be a whole number of the world's steps of {world.dt_s!r} s, "
+            f"got {model.session_s!r}"
+        )
+    return round(steps)
+
+
+def quotes_are_a_table(world: World, model: QuotingModel) -> bool:
+    """Return whether the model's quotes in this world depend on time and inventory only.
+
+    A model that may look at the market (a custom function) is asked at two mids: one that answers alike is taken at
+    its word.
+    """
+    if not model.reads_market:
+        return True
+    asking = Asking(world, model)
+    rows = min(asking.record.period, 8)
+    here, there = (asking.distances(8, 0, rows, mid) for mid in (world.s0, 1.25 * world.s0))
+    return bool(np.array_equal(here, there, equal_nan=True))
