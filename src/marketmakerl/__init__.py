@@ -34,16 +34,23 @@ if TYPE_CHECKING:
     from marketmakerl.models.custom import CustomModel
     from marketmakerl.models.rl_enhanced_model import RLEnhanced
     from marketmakerl.models.symmetric import Symmetric
+    from marketmakerl.models.table_policy import TablePolicy
     from marketmakerl.risk.limits import RiskLimits
+    from marketmakerl.simulation.exact import ExactMoments, evaluate_exact
+    from marketmakerl.simulation.optimum import CARA, RunningPenalty, optimal_policy
+    from marketmakerl.simulation.simulate import SimulationResult, simulate
+    from marketmakerl.simulation.world import World
 
 __version__ = "0.1.0"
 
 _HOME = {
     "AvellanedaStoikov": "models.avellaneda_stoikov",
     "BacktestResult": "backtesting.result",
+    "CARA": "simulation.optimum",
     "CustomModel": "models.custom",
     "DataProcessor": "data.data_processor",
     "EventTape": "data.tape",
+    "ExactMoments": "simulation.exact",
     "Fees": "core.fees",
     "Instrument": "core.instrument",
     "Latency": "backtesting.latency",
@@ -56,17 +63,26 @@ _HOME = {
     "QuoteContext": "models.contract",
     "RLEnhanced": "models.rl_enhanced_model",
     "RiskLimits": "risk.limits",
+    "RunningPenalty": "simulation.optimum",
+    "SimulationResult": "simulation.simulate",
     "Symmetric": "models.symmetric",
+    "TablePolicy": "models.table_policy",
     "VenueRules": "backtesting.venue",
+    "World": "simulation.world",
     "backtest": "backtesting.backtest_engine",
+    "evaluate_exact": "simulation.exact",
+    "optimal_policy": "simulation.optimum",
+    "simulate": "simulation.simulate",
 }
 
 __all__ = [
+    "CARA",
     "AvellanedaStoikov",
     "BacktestResult",
     "CustomModel",
     "DataProcessor",
     "EventTape",
+    "ExactMoments",
     "Fees",
     "Instrument",
     "Latency",
@@ -79,10 +95,17 @@ __all__ = [
     "QuoteContext",
     "RLEnhanced",
     "RiskLimits",
+    "RunningPenalty",
+    "SimulationResult",
     "Symmetric",
+    "TablePolicy",
     "VenueRules",
+    "World",
     "__version__",
     "backtest",
+    "evaluate_exact",
+    "optimal_policy",
+    "simulate",
 ]
 
 

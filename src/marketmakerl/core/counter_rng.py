@@ -8,13 +8,17 @@ key comes from the experiment's seed and the stream's name as in `core.rng`.
 from __future__ import annotations
 
 import math
+from typing import Any, Final
 
+import numba
 import numpy as np
 import numpy.typing as npt
-from numba import uint64
 
 from marketmakerl.core.jit import njit
 from marketmakerl.core.rng import generator
+
+# numba declares a type; compiled code calls it to convert.
+uint64: Final[Any] = numba.uint64
 
 WEYL = uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = uint64(0xBF58476D1CE4E5B9), uint64(0x94D049BB133111EB)
@@ -54,7 +58,7 @@ def stream_key(seed: int, *stream: str | int) -> np.uint64:
 
 
 @njit(inline="always")
-def mix(state: int) -> int:
+def mix(state: Any) -> Any:
     """Return 64 random bits for a counter's state: key + (c + 1) * WEYL."""
     state = (state ^ (state >> _S30)) * _MIX_1
     state = (state ^ (state >> _S27)) * _MIX_2
@@ -62,31 +66,31 @@ def mix(state: int) -> int:
 
 
 @njit(inline="always")
-def draw(key: int, counter: int) -> int:
+def draw(key: Any, counter: Any) -> Any:
     """Return the 64 random bits at place `counter` (uint64) of the stream `key` (uint64)."""
     return mix(key + (counter + uint64(1)) * WEYL)
 
 
 @njit(inline="always")
-def high_32(bits: int) -> float:
+def high_32(bits: Any) -> float:
     """Return the upper half as a whole number in [0, 2**32)."""
     return float(bits >> _S32)
 
 
 @njit(inline="always")
-def low_32(bits: int) -> float:
+def low_32(bits: Any) -> float:
     """Return the lower half as a whole number in [0, 2**32)."""
     return float(bits & _LOW_32)
 
 
 @njit(inline="always")
-def unit(bits: int) -> float:
+def unit(bits: Any) -> float:
     """Return a number in (0, 1)."""
     return (float(bits >> uint64(11)) + 0.5) * _UNIT_53
 
 
 @njit()
-def _beyond(bits: int, signed: float, layer: int) -> float:
+def _beyond(bits: Any, signed: float, layer: int) -> float:
     """Return the normal where the first look (98.8 % of draws) did not settle it; further bits follow from `bits`."""
     state = bits
     while True:
@@ -112,7 +116,7 @@ def _beyond(bits: int, signed: float, layer: int) -> float:
 
 
 @njit(inline="always")
-def normal(bits: int) -> float:
+def normal(bits: Any) -> float:
     """Return a standard normal number made of 64 random bits."""
     layer = int(bits & uint64(0xFF))
     signed = float(np.int64(bits) >> np.int64(8)) * _SIGNED_55

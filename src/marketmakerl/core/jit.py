@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,3 +75,8 @@ def njit(signature: Any = None, **options: Any) -> Callable[[F], F]:
         return compiled
 
     return decorate
+
+
+def by_kind(kinds: Mapping[type, Any], kind: Any) -> Any:
+    """Return which of `kinds` (a NamedTuple class each) implements an overload for an argument of numba type `kind`."""
+    return kinds.get(getattr(kind, "instance_class", type(None)))

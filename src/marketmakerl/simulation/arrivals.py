@@ -12,7 +12,7 @@ from marketmakerl.core.jit import njit
 
 
 class HawkesStep(NamedTuple):
-    """The rate falls to the baseline by the factor `keep` a step; an order adds `own` to its side, `cross` to the other."""
+    """A rate falls to the baseline by `keep` a step; an order adds `own` to its side and `cross` to the other."""
 
     mean: float
     baseline: float

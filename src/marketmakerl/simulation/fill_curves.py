@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import types
 from numba.extending import overload
 
 from marketmakerl.core.checks import require_number
 from marketmakerl.core.errors import ConfigError
+from marketmakerl.core.jit import by_kind
 
 
 class ExponentialShape(NamedTuple):
@@ -65,7 +65,7 @@ class Exponential(FillCurve):
 
 @dataclass(frozen=True)
 class Power(FillCurve):
-    """f = (1 + delta / scale)^-exponent: the heavy tail that large orders leave (Avellaneda & Stoikov 2008, section 2.4).
+    """f = (1 + delta / scale)^-exponent: the heavy tail of large orders (Avellaneda & Stoikov 2008, section 2.4).
 
     Args:
         scale: price units; > 0.
@@ -136,7 +136,7 @@ def _empirical(shape: Any, distance: float) -> float:
     x, y = shape.distance, shape.log_share
     if distance <= x[0]:
         return math.exp(y[0])
-    i = min(np.searchsorted(x, distance, side="right"), len(x) - 1)
+    i = min(int(np.searchsorted(x, distance, side="right")), len(x) - 1)
     return math.exp(y[i] + (y[i] - y[i - 1]) / (x[i] - x[i - 1]) * (distance - x[i]))
 
 
@@ -144,5 +144,34 @@ _SHAPES: Final = {ExponentialShape: _exponential, PowerShape: _power, EmpiricalS
 
 
 @overload(reach, inline="always")
-def _reach(shape: Any, distance: float) -> float:  # noqa: ARG001  (types, of which one decides)
-    return _SHAPES.get(shape.instance_class) if isinstance(shape, types.BaseNamedTuple) else None
+def _reach(shape: Any, distance: float) -> Any:
+    return by_kind(_SHAPES, shape)
+
+
+def fall(shape: Any, distance: float) -> float:
+    """Return -d ln f / d distance (per price unit), beyond any flat part of f; 0 where it has jumps."""
+    return _FALLS[type(shape)](shape, distance)
+
+
+def _exponential_fall(shape: Any, distance: float) -> float:
+    return float(shape.k)
+
+
+def _power_fall(shape: Any, distance: float) -> float:
+    return float(shape.exponent / (shape.scale + max(distance, 0.0)))
+
+
+def _empirical_fall(shape: Any, distance: float) -> float:
+    return 0.0
+
+
+_FALLS: Final = {
+    ExponentialShape: _exponential_fall,
+    PowerShape: _power_fall,
+    EmpiricalShape: _empirical_fall,
+}
+
+
+@overload(fall, inline="always")
+def _fall(shape: Any, distance: float) -> Any:
+    return by_kind(_FALLS, shape)

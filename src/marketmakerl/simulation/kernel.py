@@ -11,11 +11,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import types, uint64
 from numba.extending import overload
 
-from marketmakerl.core.counter_rng import draw, high_32, low_32
-from marketmakerl.core.jit import njit
+from marketmakerl.core.counter_rng import draw, high_32, low_32, uint64
+from marketmakerl.core.jit import by_kind, njit
 from marketmakerl.simulation.arrivals import arrival_chance, next_rate
 from marketmakerl.simulation.mids import move
 from marketmakerl.simulation.quotes import Asked, Tabulated, ask_model, at_cell, write_levels
@@ -73,14 +72,15 @@ def _look_and_ask(quotes: Any, scratch: int, phase: int, q: int, s: float) -> bo
 
 
 def cell(quotes: Any, scratch: int, found: bool, phase: int, q: int, level: int) -> Any:
-    """Return the cell of a level that `look_up` found. """
+    """Return the cell of a level that `look_up` found."""
     return _CELL[type(quotes)](quotes, scratch, found, phase, q, level)
 
 
 def _cell_of_table(quotes: Any, scratch: int, found: bool, phase: int, q: int, level: int) -> Any:
     if found:
         # Unsigned, or numba would check for an index counted from the end.
-        return at_cell(quotes.cells)[np.uint64((phase * (2 * quotes.reach + 1) + q + quotes.reach) * quotes.levels + level)]
+        row = phase * (2 * quotes.reach + 1) + q + quotes.reach
+        return at_cell(quotes.cells)[np.uint64(row * quotes.levels + level)]
     return at_cell(scratch)[np.uint64(level)]
 
 
@@ -93,13 +93,13 @@ _CELL: Final = {Tabulated: _cell_of_table, Asked: _cell_of_answer}
 
 
 @overload(look_up, inline="always")
-def _look_up(quotes: Any, scratch: int, phase: int, q: int, s: float) -> bool:  # noqa: ARG001  (types, one decides)
-    return _LOOK.get(quotes.instance_class) if isinstance(quotes, types.BaseNamedTuple) else None
+def _look_up(quotes: Any, scratch: int, phase: int, q: int, s: float) -> Any:
+    return by_kind(_LOOK, quotes)
 
 
 @overload(cell, inline="always")
-def _cell(quotes: Any, scratch: int, found: bool, phase: int, q: int, level: int) -> Any:  # noqa: ARG001  (as above)
-    return _CELL.get(quotes.instance_class) if isinstance(quotes, types.BaseNamedTuple) else None
+def _cell(quotes: Any, scratch: int, found: bool, phase: int, q: int, level: int) -> Any:
+    return by_kind(_CELL, quotes)
 
 
 @njit()
@@ -115,16 +115,20 @@ def _ask_and_wait(asked: Any, scratch: int, delay: Any, step: int, phase: int, q
 
 @njit(nogil=True)
 def run_paths(
-    first: int, count: int, steps: int, key: int, s0: float, start: float, size: float, fee: float,
+    first: int, count: int, steps: int, key: Any, s0: float, start: float, size: float, fee: float,
     quotes: Any, scratch: int, mid: Any, adverse: Any, bursts: Any, delay: Any, ladder: Any, outcome: Any, trace: Any,
 ) -> None:  # fmt: skip
     """Run paths `first` to `first + count` and write what comes of each, at `first` and on.
 
     Args:
-        first, count, steps: which paths, and their length.
+        first: number of the first path.
+        count: how many paths.
+        steps: length of a path.
         key: of the random stream, uint64.
-        s0, start: mid and hidden state of the process at the start.
-        size, fee: units of an order, and what one costs.
+        s0: the mid at the start.
+        start: hidden state of its process at the start.
+        size: units of an order.
+        fee: per unit, price units.
         quotes: `Tabulated` or `Asked`.
         scratch: address of CELL [levels], the thread's own.
         mid: the step of a process of `mids`.

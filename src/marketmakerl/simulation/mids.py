@@ -12,12 +12,12 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import types, uint64
 from numba.extending import overload
 
 from marketmakerl.core.checks import require_number
-from marketmakerl.core.counter_rng import draw, normal, unit
+from marketmakerl.core.counter_rng import draw, normal, uint64, unit
 from marketmakerl.core.errors import ConfigError
+from marketmakerl.core.jit import by_kind
 
 
 class GaussianStep(NamedTuple):
@@ -127,7 +127,7 @@ class Gaussian(Mid):
         return GaussianStep(drift * dt_s, sigma * math.sqrt(dt_s))
 
     def log_mgf(self, step: Any, theta: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:  # noqa: D102
-        return theta * step.drift + 0.5 * (theta * step.sd) ** 2
+        return np.asarray(theta * step.drift + 0.5 * (theta * step.sd) ** 2)
 
     def moments(self, step: Any) -> tuple[float, float]:  # noqa: D102
         return step.drift, step.sd**2
@@ -144,7 +144,7 @@ class Binomial(Mid):
         return BinomialStep(drift * dt_s, sigma * math.sqrt(dt_s))
 
     def log_mgf(self, step: Any, theta: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:  # noqa: D102
-        return theta * step.drift + np.logaddexp(theta * step.sd, -theta * step.sd) - math.log(2.0)
+        return np.asarray(theta * step.drift + np.logaddexp(theta * step.sd, -theta * step.sd) - math.log(2.0))
 
     def moments(self, step: Any) -> tuple[float, float]:  # noqa: D102
         return step.drift, step.sd**2
@@ -285,7 +285,7 @@ class Heston(Mid):
 MIDS: Final[dict[str, Mid]] = {"gaussian": Gaussian(), "binomial": Binomial(), "geometric": Geometric()}
 
 
-def move(step: Any, s: float, hidden: float, key: int, place: int) -> tuple[float, float]:
+def move(step: Any, s: float, hidden: float, key: Any, place: Any) -> tuple[float, float]:
     """Return (change of the mid, hidden state) of one step; draws 1 to 3 of the four at `place` are its own.
 
     Which step it is decides when this compiles, and the others leave no trace.
@@ -293,31 +293,31 @@ def move(step: Any, s: float, hidden: float, key: int, place: int) -> tuple[floa
     return _STEPS[type(step)](step, s, hidden, key, place)
 
 
-def _gaussian(step: Any, s: float, hidden: float, key: int, place: int) -> tuple[float, float]:
+def _gaussian(step: Any, s: float, hidden: float, key: Any, place: Any) -> tuple[float, float]:
     return step.drift + step.sd * normal(draw(key, place + uint64(1))), hidden
 
 
-def _binomial(step: Any, s: float, hidden: float, key: int, place: int) -> tuple[float, float]:
+def _binomial(step: Any, s: float, hidden: float, key: Any, place: Any) -> tuple[float, float]:
     up = draw(key, place + uint64(1)) >> uint64(63)
     return step.drift + (step.sd if up else -step.sd), hidden
 
 
-def _geometric(step: Any, s: float, hidden: float, key: int, place: int) -> tuple[float, float]:
+def _geometric(step: Any, s: float, hidden: float, key: Any, place: Any) -> tuple[float, float]:
     return s * math.expm1(step.drift + step.sd * normal(draw(key, place + uint64(1)))), hidden
 
 
-def _reverting(step: Any, s: float, hidden: float, key: int, place: int) -> tuple[float, float]:
+def _reverting(step: Any, s: float, hidden: float, key: Any, place: Any) -> tuple[float, float]:
     return (step.keep - 1.0) * (s - step.level) + step.sd * normal(draw(key, place + uint64(1))), hidden
 
 
-def _jumping(step: Any, s: float, hidden: float, key: int, place: int) -> tuple[float, float]:
+def _jumping(step: Any, s: float, hidden: float, key: Any, place: Any) -> tuple[float, float]:
     ds = step.drift + step.sd * normal(draw(key, place + uint64(1)))
     if unit(draw(key, place + uint64(2))) < step.probability:
         ds += step.mean + step.spread * normal(draw(key, place + uint64(3)))
     return ds, hidden
 
 
-def _switching(step: Any, s: float, hidden: float, key: int, place: int) -> tuple[float, float]:
+def _switching(step: Any, s: float, hidden: float, key: Any, place: Any) -> tuple[float, float]:
     regime = int(hidden)
     ds = step.drift + step.sd[regime] * normal(draw(key, place + uint64(1)))
     u = unit(draw(key, place + uint64(2)))
@@ -327,7 +327,7 @@ def _switching(step: Any, s: float, hidden: float, key: int, place: int) -> tupl
     return ds, float(regime)
 
 
-def _heston(step: Any, s: float, hidden: float, key: int, place: int) -> tuple[float, float]:
+def _heston(step: Any, s: float, hidden: float, key: Any, place: Any) -> tuple[float, float]:
     z = normal(draw(key, place + uint64(1)))
     v = max(hidden, 0.0)
     root = math.sqrt(v * step.dt)
@@ -347,5 +347,5 @@ _STEPS: Final = {
 
 
 @overload(move, inline="always")
-def _move(step: Any, s: float, hidden: float, key: int, place: int) -> tuple[float, float]:  # noqa: ARG001  (types, of which one decides)
-    return _STEPS.get(step.instance_class) if isinstance(step, types.BaseNamedTuple) else None
+def _move(step: Any, s: float, hidden: float, key: Any, place: Any) -> Any:
+    return by_kind(_STEPS, step)

@@ -213,7 +213,8 @@ class Asking:
 
         Args:
             reach: inventories from -reach to reach, order sizes.
-            first, count: rows of the model's session, one a step of the world.
+            first: row of the model's session to start with; one a step of the world.
+            count: how many rows.
             mid: None for the world's s0.
         """
         mid = self.world.s0 if mid is None else mid

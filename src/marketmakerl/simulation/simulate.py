@@ -19,7 +19,13 @@ from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.memory import address_of
 from marketmakerl.simulation.kernel import Delay, Outcome, Trace, run_paths
 from marketmakerl.simulation.quotes import (
-    CELL, COUNT_MASK, MAX_TABLE_BYTES, Asking, Table, quotes_are_a_table, session_steps,
+    CELL,
+    COUNT_MASK,
+    MAX_TABLE_BYTES,
+    Asking,
+    Table,
+    quotes_are_a_table,
+    session_steps,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -170,7 +176,7 @@ def simulate(
         model=model,
         seed=seed,
         profit=outcome.profit,
-        inventory=outcome.inventory * world.order_size,
+        inventory=np.asarray(outcome.inventory * world.order_size, np.float64),
         fills=outcome.fills,
         mean_spread=float(outcome.spread.sum()) / two_sided if two_sided else math.nan,
         clipped_share=clipped / sides if sides else 0.0,
@@ -194,9 +200,9 @@ def simulate_paths(world: World, model: QuotingModel, n_paths: int = 10, seed: i
     )
     outcome = _run(world, model, n_paths, seed, trace, 1, None)
     return Paths(
-        time_s=np.arange(steps + 1) * world.dt_s,
+        time_s=np.arange(steps + 1, dtype=np.float64) * float(world.dt_s),
         mid=trace.mid,
-        inventory=trace.inventory * world.order_size,
+        inventory=np.asarray(trace.inventory * world.order_size, np.float64),
         bid=trace.mid[:, :-1] - trace.bid,
         ask=trace.mid[:, :-1] + trace.ask,
         profit=outcome.profit,
@@ -239,7 +245,14 @@ def _run(
     if world.arrivals is not None:
         bursts = world.arrivals.step(world.arrival_rate, world.dt_s, linear=world.fill == "linear")
     start = float(world.process.start(world.sigma))
-    fixed = (world.steps, key, float(world.s0), start, float(world.order_size), float(world.fee_per_unit))
+    fixed: tuple[Any, ...] = (
+        world.steps,
+        key,
+        float(world.s0),
+        start,
+        float(world.order_size),
+        float(world.fee_per_unit),
+    )
 
     def piece(first: int) -> int:
         count = min(CHUNK, n_paths - first)
@@ -248,7 +261,7 @@ def _run(
             delay = Delay(np.empty(world.latency_steps), np.empty(world.latency_steps))
         scratch, context = np.zeros(levels, CELL), quotes.new_context()
         run_paths(
-            first, count, *fixed, quotes.with_context(address_of(context)), address_of(scratch), world.mid_step(),
+            first, count, world.steps, key, float(world.s0), start, size, fee, quotes.with_context(address_of(context)), address_of(scratch), world.mid_step(),
             float(world.adverse_move) or None, bursts, delay, levels if levels > 1 else None, outcome, trace,
         )  # fmt: skip
         return count

@@ -162,7 +162,8 @@ class World:
 
         Args:
             calibration: what `marketmakerl.models.calibration` measured.
-            horizon_s, dt_s: seconds.
+            horizon_s: length of a run, seconds.
+            dt_s: length of a step, seconds.
             changes: anything else, e.g. fill="poisson" or fee_per_unit=0.2; what is given wins.
 
         Raises:
