@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from marketmakerl.data.data_processor import DataProcessor
     from marketmakerl.data.tape import EventTape
     from marketmakerl.models.avellaneda_stoikov import AvellanedaStoikov
+    from marketmakerl.models.cartea_jaimungal import CarteaJaimungal
     from marketmakerl.models.contract import Quote, QuoteContext
     from marketmakerl.models.custom import CustomModel
+    from marketmakerl.models.glft import GLFT
     from marketmakerl.models.rl_enhanced_model import RLEnhanced
     from marketmakerl.models.symmetric import Symmetric
     from marketmakerl.risk.limits import RiskLimits
@@ -41,10 +43,12 @@ __version__ = "0.1.0"
 _HOME = {
     "AvellanedaStoikov": "models.avellaneda_stoikov",
     "BacktestResult": "backtesting.result",
+    "CarteaJaimungal": "models.cartea_jaimungal",
     "CustomModel": "models.custom",
     "DataProcessor": "data.data_processor",
     "EventTape": "data.tape",
     "Fees": "core.fees",
+    "GLFT": "models.glft",
     "Instrument": "core.instrument",
     "Latency": "backtesting.latency",
     "LiveTradingBlocked": "core.errors",
@@ -61,13 +65,15 @@ _HOME = {
     "backtest": "backtesting.backtest_engine",
 }
 
-__all__ = [
+__all__ = [  # noqa: RUF022  (sorted as `sorted` does, acronyms among the rest)
     "AvellanedaStoikov",
     "BacktestResult",
+    "CarteaJaimungal",
     "CustomModel",
     "DataProcessor",
     "EventTape",
     "Fees",
+    "GLFT",
     "Instrument",
     "Latency",
     "LiveTradingBlocked",
