@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from marketmakerl.models.contract import Quote, QuoteContext
     from marketmakerl.models.custom import CustomModel
     from marketmakerl.models.glft import GLFT
+    from marketmakerl.models.ladder import Ladder
     from marketmakerl.models.rl_enhanced_model import RLEnhanced
+    from marketmakerl.models.skewed import Skewed
     from marketmakerl.models.symmetric import Symmetric
     from marketmakerl.risk.limits import RiskLimits
 
@@ -50,6 +52,7 @@ _HOME = {
     "Fees": "core.fees",
     "GLFT": "models.glft",
     "Instrument": "core.instrument",
+    "Ladder": "models.ladder",
     "Latency": "backtesting.latency",
     "LiveTradingBlocked": "core.errors",
     "MarketMakerLError": "core.errors",
@@ -60,6 +63,7 @@ _HOME = {
     "QuoteContext": "models.contract",
     "RLEnhanced": "models.rl_enhanced_model",
     "RiskLimits": "risk.limits",
+    "Skewed": "models.skewed",
     "Symmetric": "models.symmetric",
     "VenueRules": "backtesting.venue",
     "backtest": "backtesting.backtest_engine",
@@ -75,6 +79,7 @@ __all__ = [  # noqa: RUF022  (sorted as `sorted` does, acronyms among the rest)
     "Fees",
     "GLFT",
     "Instrument",
+    "Ladder",
     "Latency",
     "LiveTradingBlocked",
     "MarketMakerLError",
@@ -85,6 +90,7 @@ __all__ = [  # noqa: RUF022  (sorted as `sorted` does, acronyms among the rest)
     "QuoteContext",
     "RLEnhanced",
     "RiskLimits",
+    "Skewed",
     "Symmetric",
     "VenueRules",
     "__version__",

@@ -247,8 +247,8 @@ class QuotingModel(ABC):
             **split,
             "bid_offset": bid,
             "ask_offset": ask,
-            "bid_rounding": None if bid is None or quote.bid is None else context.mid - bid - quote.bid,
-            "ask_rounding": None if ask is None or quote.ask is None else quote.ask - context.mid - ask,
+            "bid_rounding": _gap(context, bid, quote.bid, 1),
+            "ask_rounding": _gap(context, ask, quote.ask, -1),
             "bid": quote.bid,
             "ask": quote.ask,
         }
@@ -316,6 +316,13 @@ def _split(bid: float | None, ask: float | None, parts: QuoteParts) -> dict[str,
         "book_skew": parts.book_skew,
         "skew": lean + parts.book_skew,
     }
+
+
+def _gap(context: QuoteContext, offset: float | None, price: float | None, sign: int) -> float | None:
+    """Return how much further out than its distance says a price stands; nothing but rounding moves it."""
+    if offset is None or price is None:
+        return None
+    return 0.0 if context.tick_size is None else sign * (context.mid - price) - offset
 
 
 def _rounded(price: float, tick_size: float | None, towards: Any) -> float | None:
