@@ -30,9 +30,13 @@ if TYPE_CHECKING:
     from marketmakerl.data.data_processor import DataProcessor
     from marketmakerl.data.tape import EventTape
     from marketmakerl.models.avellaneda_stoikov import AvellanedaStoikov
+    from marketmakerl.models.cartea_jaimungal import CarteaJaimungal
     from marketmakerl.models.contract import Quote, QuoteContext
     from marketmakerl.models.custom import CustomModel
+    from marketmakerl.models.glft import GLFT
+    from marketmakerl.models.ladder import Ladder
     from marketmakerl.models.rl_enhanced_model import RLEnhanced
+    from marketmakerl.models.skewed import Skewed
     from marketmakerl.models.symmetric import Symmetric
     from marketmakerl.models.table_policy import TablePolicy
     from marketmakerl.risk.limits import RiskLimits
@@ -47,12 +51,15 @@ _HOME = {
     "AvellanedaStoikov": "models.avellaneda_stoikov",
     "BacktestResult": "backtesting.result",
     "CARA": "simulation.optimum",
+    "CarteaJaimungal": "models.cartea_jaimungal",
     "CustomModel": "models.custom",
     "DataProcessor": "data.data_processor",
     "EventTape": "data.tape",
     "ExactMoments": "simulation.exact",
     "Fees": "core.fees",
+    "GLFT": "models.glft",
     "Instrument": "core.instrument",
+    "Ladder": "models.ladder",
     "Latency": "backtesting.latency",
     "LiveTradingBlocked": "core.errors",
     "MarketMakerLError": "core.errors",
@@ -65,6 +72,7 @@ _HOME = {
     "RiskLimits": "risk.limits",
     "RunningPenalty": "simulation.optimum",
     "SimulationResult": "simulation.simulate",
+    "Skewed": "models.skewed",
     "Symmetric": "models.symmetric",
     "TablePolicy": "models.table_policy",
     "VenueRules": "backtesting.venue",
@@ -76,15 +84,18 @@ _HOME = {
 }
 
 __all__ = [
-    "CARA",
     "AvellanedaStoikov",
     "BacktestResult",
+    "CARA",
+    "CarteaJaimungal",
     "CustomModel",
     "DataProcessor",
     "EventTape",
     "ExactMoments",
     "Fees",
+    "GLFT",
     "Instrument",
+    "Ladder",
     "Latency",
     "LiveTradingBlocked",
     "MarketMakerLError",
@@ -97,6 +108,7 @@ __all__ = [
     "RiskLimits",
     "RunningPenalty",
     "SimulationResult",
+    "Skewed",
     "Symmetric",
     "TablePolicy",
     "VenueRules",

@@ -82,7 +82,7 @@ class CampaignConfig:
     seed: int = 0
     market: MarketRequest = field(default_factory=MarketRequest)
     model: str = "avellaneda_stoikov"
-    model_params: dict[str, float] = field(default_factory=dict)
+    model_params: dict[str, float | str] = field(default_factory=dict)
     budget: float = 10_000.0
     order_share: float = 0.02
     maker_bps: float | None = None

@@ -57,7 +57,7 @@ class Engine:
         """Open the books; arguments as in `backtest`, and `first_price`, at which a spot budget is split.
 
         Raises:
-            ConfigError: an argument out of range, or one that does not fit the instrument or bars.
+            ConfigError: an argument out of range, or one that does not fit the instrument or bars: a ladder does not.
             DataError: a funding series that cannot be used.
         """
         check_fees(fees)
@@ -66,6 +66,7 @@ class Engine:
         rates = funding_rows(funding)
         if not 0 < _number("bar_volume_share", bar_volume_share) <= 1:
             raise ConfigError(f"bar_volume_share must be in (0, 1], got {bar_volume_share!r}")
+        _check_levels(model)
         order_lots = order_size(instrument, order_qty)
         cash, position_lots = opening_balance(instrument, cash, initial_inventory, first_price)
 
@@ -157,6 +158,17 @@ def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise ConfigError(f"{name} must be a finite number, got {value!r}")
     return float(value)
+
+
+def _check_levels(model: QuotingModel) -> None:
+    """Refuse what bars would quote otherwise than asked: they hold one order a side, on the tick."""
+    for name in ("levels", "grid_ticks"):
+        value = getattr(model, name, 1)
+        if value != 1:
+            raise ConfigError(
+                f"bars and paper trading quote one level a side, on every tick; {model.id} asks for {name}={value!r}: "
+                "run it on ticks (book and trades), or use the model without its ladder"
+            )
 
 
 def check_fees(fees: Any) -> None:

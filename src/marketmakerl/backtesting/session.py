@@ -38,7 +38,7 @@ class Session:
 
     fees: Fees
     model: str = "avellaneda_stoikov"
-    model_params: dict[str, float] = field(default_factory=dict)
+    model_params: dict[str, float | str] = field(default_factory=dict)
     budget: float = 10_000.0
     order_share: float = 0.02
     horizon_s: float = DEFAULT_HORIZON_S
@@ -50,7 +50,7 @@ class Session:
     def check(self) -> None:
         """Raise `ConfigError` for a setting out of range, `UnknownNameError` for an unknown model or parameter."""
         # Any estimate will do: what is asked is whether the fixed parameters are known and in range.
-        calibrated_model(self.model, BarEstimate(sigma=1.0, k=1.0, bars=0), fixed=self.model_params)
+        calibrated_model(self.model, BarEstimate(sigma=1.0, k=1.0, arrival_rate=1.0, bars=0), fixed=self.model_params)
         for name in ("budget", "horizon_s", "inventory_range", "spread_scale"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be a finite number > 0, got {getattr(self, name)!r}")

@@ -99,7 +99,7 @@ def trade_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[Ba
     if needs_estimate(session):
         row = row_at(tape, first_ns + round((last_ns - first_ns) * rules.warmup_share))
         estimate = estimate_from_ticks(tape.slice_rows(0, row))
-    model = _model(session, estimate or BarEstimate(sigma=1.0, k=1.0, bars=0))
+    model = _model(session, estimate or BarEstimate(sigma=1.0, k=1.0, arrival_rate=1.0, bars=0))
     traded = cut(tape, row, len(tape))
     order_qty, cash = sized(session, tape.instrument, first_mid(traded))
     result = backtest(
@@ -143,7 +143,10 @@ def tick_summary(result: BacktestResult, tape: EventTape) -> dict[str, Any]:
 
 def needs_estimate(session: Session) -> bool:
     """Return whether any parameter of the session's model is left to be estimated."""
-    one, other = (_model(session, BarEstimate(sigma=scale, k=3.0 * scale, bars=0)) for scale in (1.0, 2.0))
+    one, other = (
+        _model(session, BarEstimate(sigma=scale, k=3.0 * scale, arrival_rate=5.0 * scale, bars=0))
+        for scale in (1.0, 2.0)
+    )
     return one != other
 
 
@@ -158,9 +161,10 @@ def _model(session: Session, estimate: BarEstimate) -> QuotingModel:
 
 
 def estimate_from_ticks(tape: EventTape) -> BarEstimate:
-    """Estimate volatility and fill decay as `estimate_from_bars` does, from steps of one second.
+    """Estimate volatility, fill decay and arrivals as `estimate_from_bars` does, from steps of one second.
 
-    The mid stands for the close, so that bid-ask bounce is no volatility; trades reach beyond it. `bars` are seconds.
+    The mid stands for the close, so that bid-ask bounce is no volatility; trades reach beyond it. `bars` are seconds,
+    and each is one chance of a fill a side: the furthest trade of a second counts, however many there were.
 
     Raises:
         DataQualityError: fewer than 30 seconds with a book, or a market in which nothing moved or traded.
@@ -182,7 +186,7 @@ def estimate_from_ticks(tape: EventTape) -> BarEstimate:
     excursion = float(np.mean(_excursions(tape, samples["ts_ns"], mids)))
     if sigma <= 0 or excursion <= 0:
         raise DataQualityError(f"{source}: no move or no trade away from the mid in {seconds} seconds{advice}")
-    return BarEstimate(sigma=sigma, k=1.0 / excursion, bars=seconds)
+    return BarEstimate(sigma=sigma, k=1.0 / excursion, arrival_rate=1.0, bars=seconds)
 
 
 def _excursions(tape: EventTape, ends_ns: Any, mids: Any) -> npt.NDArray[np.float64]:

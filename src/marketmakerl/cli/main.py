@@ -18,6 +18,7 @@ from marketmakerl.cli import (
     data,
     doctor,
     exchange_sim,
+    explain,
     fetch,
     fidelity,
     gate,
@@ -47,6 +48,7 @@ app.command("research-budgets")(research_budgets.research_budgets)
 app.command("queue-truth")(queue_truth.queue_truth)
 app.command("walk-forward")(walk_forward.walk_forward)
 app.command("fidelity")(fidelity.fidelity)
+app.command("explain")(explain.explain)
 app.command("gate")(gate.gate)
 app.add_typer(data.app, name="data")
 app.command("realtime-paper")(realtime_paper.realtime_paper)

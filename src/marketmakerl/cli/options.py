@@ -25,7 +25,13 @@ Data = Annotated[
 ]
 Timeframe = Annotated[str, typer.Option(help="Bars to use: 1m, 5m, 15m, 1h ...")]
 Days = Annotated[float | None, typer.Option(help="Only the last so many days.")]
-Model = Annotated[str, typer.Option(help="Quoting model: avellaneda_stoikov, rl_enhanced, symmetric.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="Quoting model: avellaneda_stoikov, cartea_jaimungal, glft, glft_imbalance, glft_microprice, rl_enhanced, "
+        "symmetric."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="First seed.")]
 Budget = Annotated[float, typer.Option(help="Opening equity of a run, quote currency.")]
 MakerBps = Annotated[float | None, typer.Option(help="Maker fee in basis points; default: the exchange's table.")]
@@ -167,21 +173,23 @@ def trading_session(
     return session
 
 
-def model_params(texts: list[str] | None) -> dict[str, float]:
-    """Parse name=value texts.
+def model_params(texts: list[str] | None) -> dict[str, float | str]:
+    """Parse name=value texts; a value that is no number stays a text, for the model to judge.
 
     Raises:
-        ConfigError: not of that form, or the value is no number.
+        ConfigError: not of that form.
     """
     from marketmakerl.core.errors import ConfigError
 
-    params: dict[str, float] = {}
+    params: dict[str, float | str] = {}
     for text in texts or []:
-        name, _, value = text.partition("=")
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise ConfigError(f"--param {text!r} is not name=number, e.g. half_spread=20")
         try:
-            params[name.strip()] = float(value)
+            params[name] = float(value)
         except ValueError:
-            raise ConfigError(f"--param {text!r} is not name=number, e.g. half_spread=20") from None
+            params[name] = value
     return params
 
 

@@ -1,4 +1,4 @@
-"""Volatility and fill decay from bars: a declared approximation, for want of trades and a book."""
+"""Volatility, fill decay and arrivals from bars: a declared approximation, for want of trades and a book."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ class BarEstimate:
         sigma: volatility of the close, price units per square root of a second.
         k: decay of the fill rate with distance, per price unit: 1 / mean excursion of a bar beyond the last close,
             the maximum-likelihood rate if excursions are exponential.
+        arrival_rate: A of the fill rate A e^(-k delta), orders a second and side: one chance an interval, for `k` says
+            how often its excursion goes beyond a distance.
         bars: how many bars it rests on.
     """
 
     sigma: float
     k: float
+    arrival_rate: float
     bars: int
 
     def as_dict(self) -> dict[str, float]:
@@ -38,7 +41,7 @@ class BarEstimate:
 
 
 def estimate_from_bars(tape: EventTape) -> BarEstimate:
-    """Estimate volatility and fill decay from the bars of a tape.
+    """Estimate volatility, fill decay and arrivals from the bars of a tape.
 
     Nothing is differenced across a gap: bars on its two sides are not neighbours.
 
@@ -61,4 +64,4 @@ def estimate_from_bars(tape: EventTape) -> BarEstimate:
     excursion = float(np.mean(np.concatenate([up, down])))
     if sigma <= 0 or excursion <= 0:
         raise DataQualityError(f"{source}: the price did not move in {count} bars; there is nothing to estimate")
-    return BarEstimate(sigma=float(sigma), k=1.0 / excursion, bars=count)
+    return BarEstimate(sigma=float(sigma), k=1.0 / excursion, arrival_rate=NS_PER_S / tape.interval_ns, bars=count)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar, Final
 
 import numba
@@ -67,9 +68,17 @@ class QuoteContext:
     Args:
         mid: price units, > 0.
         q: inventory above target, in order sizes, signed.
-        time_left_s: seconds left of the model's horizon; None takes the whole horizon.
-        tick_size: price step that quotes are rounded to; None leaves them unrounded.
+        time_left_s: seconds left of the model's horizon, >= 0; None takes the whole horizon.
+        tick_size: price step that quotes are rounded to, > 0; None leaves them unrounded.
         maker_fee: maker fee per unit, price units.
+        best_bid: best bid, price units; None: unknown, the mid stands for it.
+        best_ask: best ask, likewise.
+        best_bid_qty: displayed at the best bid, units of quantity, >= 0; 0: unknown.
+        best_ask_qty: displayed at the best ask, likewise.
+        order_qty: size of a quote, units of quantity, > 0; turns `q` into an inventory.
+
+    Raises:
+        ConfigError: a value out of range.
     """
 
     mid: float
@@ -77,6 +86,40 @@ class QuoteContext:
     time_left_s: float | None = None
     tick_size: float | None = None
     maker_fee: float = 0.0
+    best_bid: float | None = None
+    best_ask: float | None = None
+    best_bid_qty: float = 0.0
+    best_ask_qty: float = 0.0
+    order_qty: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("mid", "order_qty"):
+            _check_number(f"context: {name}", getattr(self, name), low=0.0, low_ok=False)
+        for name in ("best_bid_qty", "best_ask_qty"):
+            _check_number(f"context: {name}", getattr(self, name), low=0.0)
+        for name in ("q", "maker_fee"):
+            _check_number(f"context: {name}", getattr(self, name))
+        for name in ("tick_size", "best_bid", "best_ask"):
+            if getattr(self, name) is not None:
+                _check_number(f"context: {name}", getattr(self, name), low=0.0, low_ok=False)
+        if self.time_left_s is not None and not self.time_left_s >= 0:
+            raise ConfigError(f"context: time_left_s must be >= 0, got {self.time_left_s!r}")
+
+    def record(self, session_s: float) -> Any:
+        """Return it as the record that quote functions read; `session_s` stands for a time left of None."""
+        record = new_context()
+        record.mid = self.mid
+        record.best_bid = self.mid if self.best_bid is None else self.best_bid
+        record.best_ask = self.mid if self.best_ask is None else self.best_ask
+        record.bids[0], record.asks[0] = record.best_bid, record.best_ask
+        record.best_bid_qty, record.best_ask_qty = self.best_bid_qty, self.best_ask_qty
+        record.q = self.q
+        record.inventory = self.q * self.order_qty
+        record.bid_qty = record.ask_qty = self.order_qty
+        record.time_left_s = session_s if self.time_left_s is None else self.time_left_s
+        record.tick_size = self.tick_size or 0.0
+        record.maker_fee = self.maker_fee
+        return record
 
 
 @dataclass(frozen=True)
@@ -85,6 +128,23 @@ class Quote:
 
     bid: float | None
     ask: float | None
+
+
+@dataclass(frozen=True)
+class QuoteParts:
+    """What a model knows about its distances beyond their sum, price units a side.
+
+    Attributes:
+        market_making: what a maker who fears no inventory would ask for; None: everything that is no other part.
+        fee: the maker fee that the quote earns back.
+        adverse_selection: the move of the mid against the maker that it earns back.
+        book_skew: how far both quotes stand lower for what the book shows.
+    """
+
+    market_making: float | None = None
+    fee: float = 0.0
+    adverse_selection: float = 0.0
+    book_skew: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -135,27 +195,60 @@ class QuotingModel(ABC):
         context = new_context()
         context.q = q
         context.time_left_s = self.session_s if time_left_s is None else time_left_s
-        bid, ask = self.kernel(context, self.params())
+        return self.distances(context)
+
+    def distances(self, record: Any) -> tuple[float, float]:
+        """Return (bid, ask) distances from the mid for one CONTEXT record, as an engine's kernel would."""
+        bid, ask = self.kernel(record, self._params_once)
         return float(bid), float(ask)
+
+    @cached_property
+    def _params_once(self) -> npt.NDArray[np.float64]:
+        return self.params()
 
     def quote(self, context: QuoteContext) -> Quote:
         """Return limit prices: the bid rounded down to the tick, the ask up."""
-        bid, ask = self.offsets(context.q, context.time_left_s)
+        bid, ask = self.distances(context.record(self.session_s))
         return Quote(
             _rounded(context.mid - bid, context.tick_size, math.floor),
             _rounded(context.mid + ask, context.tick_size, math.ceil),
         )
 
+    def quotes(self, context: QuoteContext) -> list[Quote]:
+        """Return the quotes of all levels, the best first; a plain model has one."""
+        return [self.quote(context)]
+
+    def parts(self, record: Any) -> QuoteParts:  # noqa: ARG002  (models that read the market do)
+        """Return what the model knows about the parts of its distances at a CONTEXT record."""
+        return QuoteParts()
+
     def explain(self, context: QuoteContext) -> dict[str, float | None]:
-        """Return the parts that the quote is made of, in price units."""
-        bid, ask = self.offsets(context.q, context.time_left_s)
+        """Return the parts that the quote is made of, in price units; None for what is not quoted.
+
+        They add up:
+
+            bid_offset = market_making + risk + fee + adverse_selection + skew
+            ask_offset = market_making + risk + fee + adverse_selection - skew
+            bid = mid - bid_offset - bid_rounding,   ask = mid + ask_offset + ask_rounding
+            skew = inventory_skew + book_skew,   reservation_price = mid - skew,   half_spread = their mean
+
+        `risk` is what both sides ask for bearing inventory, `inventory_skew` what they lean against the one held. At
+        the edge of a model's range, where it quotes one side only, the two cannot be told apart: all of it is skew.
+        """
+        record = context.record(self.session_s)
+        bid, ask = (None if math.isnan(offset) else offset for offset in self.distances(record))
         quote = self.quote(context)
+        split = _split(bid, ask, self.parts(record))
+        skew, both = split["skew"], bid is not None and ask is not None
         return {
             "mid": context.mid,
-            "reservation_price": context.mid + (ask - bid) / 2,
-            "half_spread": (ask + bid) / 2,
+            "reservation_price": context.mid - skew if both and skew is not None else None,
+            "half_spread": (ask + bid) / 2 if bid is not None and ask is not None else None,
+            **split,
             "bid_offset": bid,
             "ask_offset": ask,
+            "bid_rounding": _gap(context, bid, quote.bid, 1),
+            "ask_rounding": _gap(context, ask, quote.ask, -1),
             "bid": quote.bid,
             "ask": quote.ask,
         }
@@ -164,19 +257,72 @@ class QuotingModel(ABC):
         """Return id and parameters, JSON-ready."""
         return {"id": self.id, **asdict(self)}
 
-    def _require(self, *, positive: tuple[str, ...] = (), non_negative: tuple[str, ...] = ()) -> None:
-        for names, low_ok in ((positive, False), (non_negative, True)):
-            for name in names:
-                value = getattr(self, name)
-                number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-                if not number or value < 0 or (value == 0 and not low_ok):
-                    bound = ">= 0" if low_ok else "> 0"
-                    raise ConfigError(f"{self.id}: {name} must be a finite number {bound}, got {value!r}")
+    def _require(
+        self, *, positive: tuple[str, ...] = (), non_negative: tuple[str, ...] = (), finite: tuple[str, ...] = ()
+    ) -> None:
+        for name in positive:
+            _check_number(f"{self.id}: {name}", getattr(self, name), low=0.0, low_ok=False)
+        for name in non_negative:
+            _check_number(f"{self.id}: {name}", getattr(self, name), low=0.0)
+        for name in finite:
+            _check_number(f"{self.id}: {name}", getattr(self, name))
+
+    def _require_whole(self, name: str, low: int, high: int) -> None:
+        """Check a whole number and store it as an int; 30.0 is one too, for names and values come as text."""
+        value = getattr(self, name)
+        number = isinstance(value, (int, float, np.integer)) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or value != int(value) or not low <= value <= high:
+            raise ConfigError(f"{self.id}: {name} must be a whole number from {low} to {high}, got {value!r}")
+        object.__setattr__(self, name, int(value))
 
     @classmethod
     def parameter_names(cls) -> list[str]:
         """Return the names of the parameters."""
         return [item.name for item in fields(cls)]
+
+
+def _check_number(name: str, value: Any, *, low: float = -math.inf, low_ok: bool = True) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < low or (value == low and not low_ok):
+        bound = "" if low == -math.inf else f" {'>=' if low_ok else '>'} {low:g}"
+        raise ConfigError(f"{name} must be a finite number{bound}, got {value!r}")
+
+
+def _split(bid: float | None, ask: float | None, parts: QuoteParts) -> dict[str, float | None]:
+    """Return the parts of two distances (see `QuotingModel.explain`)."""
+    known = parts.fee + parts.adverse_selection
+    making, risk, lean = parts.market_making, 0.0, 0.0
+    above = None if bid is None else bid - known - parts.book_skew
+    below = None if ask is None else ask - known + parts.book_skew
+    if above is None and below is None:
+        return dict.fromkeys(
+            ("market_making", "risk", "fee", "adverse_selection", "inventory_skew", "book_skew", "skew")
+        )
+    if above is None or below is None:
+        side = above if below is None else below
+        making = side if making is None else making
+        lean = (side or 0.0) - (making or 0.0)
+        lean = lean if below is None else -lean
+    else:
+        half = (above + below) / 2
+        making = half if making is None else making
+        risk, lean = half - making, (above - below) / 2
+    return {
+        "market_making": making,
+        "risk": risk,
+        "fee": parts.fee,
+        "adverse_selection": parts.adverse_selection,
+        "inventory_skew": lean,
+        "book_skew": parts.book_skew,
+        "skew": lean + parts.book_skew,
+    }
+
+
+def _gap(context: QuoteContext, offset: float | None, price: float | None, sign: int) -> float | None:
+    """Return how much further out than its distance says a price stands; nothing but rounding moves it."""
+    if offset is None or price is None:
+        return None
+    return 0.0 if context.tick_size is None else sign * (context.mid - price) - offset
 
 
 def _rounded(price: float, tick_size: float | None, towards: Any) -> float | None:

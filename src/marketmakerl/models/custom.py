@@ -112,16 +112,9 @@ class CustomModel(QuotingModel):
             raise ConfigError(f"the model must return (bid distance, ask distance), it returned {answer!r}") from None
         return bid, ask
 
-    def offsets(self, q: float, time_left_s: float | None = None) -> tuple[float, float]:
-        """Return what the function answers at inventory `q`; everything else of the context is 0."""
-        if not self.is_python:
-            return super().offsets(q, time_left_s)
-        from marketmakerl.models.contract import new_context  # noqa: PLC0415
-
-        context = new_context()
-        context.q = q
-        context.time_left_s = self.session_s if time_left_s is None else time_left_s
-        return self.ask(context)
+    def distances(self, record: Any) -> tuple[float, float]:
+        """Return what the function answers for one CONTEXT record."""
+        return self.ask(record) if self.is_python else super().distances(record)
 
     def as_dict(self) -> dict[str, Any]:
         """Return id and parameters, JSON-ready."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from marketmakerl.core.errors import UnknownNameError
 from marketmakerl.core.jit import njit
-from marketmakerl.models.contract import QUOTE_SIGNATURE, QuotingModel
+from marketmakerl.models.contract import QUOTE_SIGNATURE, QuoteParts, QuotingModel
 
 # Largest share of the half-spread by which the policy may move a quote.
 BOUND = 0.30
@@ -88,3 +88,7 @@ class RLEnhanced(QuotingModel):
         making = 2.0 / self.gamma * math.log1p(self.gamma / self.k)
         weights = [weight for row in _POLICIES[self.policy] for weight in row]
         return np.array([self.gamma, self.sigma**2, making, self.horizon_s, self.q_range, BOUND, *weights])
+
+    def parts(self, record: Any) -> QuoteParts:  # noqa: ARG002  (the contract's signature)
+        """Return (1/gamma) ln(1 + gamma/k) as the market-making part; what the policy moves is risk and skew."""
+        return QuoteParts(math.log1p(self.gamma / self.k) / self.gamma)

@@ -245,14 +245,7 @@ def _run(
     if world.arrivals is not None:
         bursts = world.arrivals.step(world.arrival_rate, world.dt_s, linear=world.fill == "linear")
     start = float(world.process.start(world.sigma))
-    fixed: tuple[Any, ...] = (
-        world.steps,
-        key,
-        float(world.s0),
-        start,
-        float(world.order_size),
-        float(world.fee_per_unit),
-    )
+    size, fee = float(world.order_size), float(world.fee_per_unit)
 
     def piece(first: int) -> int:
         count = min(CHUNK, n_paths - first)
@@ -261,7 +254,8 @@ def _run(
             delay = Delay(np.empty(world.latency_steps), np.empty(world.latency_steps))
         scratch, context = np.zeros(levels, CELL), quotes.new_context()
         run_paths(
-            first, count, world.steps, key, float(world.s0), start, size, fee, quotes.with_context(address_of(context)), address_of(scratch), world.mid_step(),
+            first, count, world.steps, key, float(world.s0), start, size, fee,
+            quotes.with_context(address_of(context)), address_of(scratch), world.mid_step(),
             float(world.adverse_move) or None, bursts, delay, levels if levels > 1 else None, outcome, trace,
         )  # fmt: skip
         return count

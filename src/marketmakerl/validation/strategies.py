@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE, MODEL_IDS
+from marketmakerl.models.registry import BOOK_MODEL_IDS, DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE, MODEL_IDS
 
 BASE_SPREAD_SCALE: Final = 4.0
 
@@ -52,6 +52,6 @@ _VARIANTS: Final = (
 
 
 def strategy_formats() -> tuple[Strategy, ...]:
-    """Return the grid, by name: every model of the registry under its own id, and the variants."""
-    plain = [Strategy(model, model) for model in MODEL_IDS]
+    """Return the grid, by name: every model that bars can tell from others under its own id, and the variants."""
+    plain = [Strategy(model, model) for model in MODEL_IDS if model not in BOOK_MODEL_IDS]
     return tuple(sorted([*plain, *_VARIANTS], key=lambda strategy: strategy.name))
