@@ -11,8 +11,10 @@ that is a price:
 so A = N / sum_p T_p e^(-k f_p), and k solves h / (e^(k h) - 1) = mean r - mean f, the mean of f weighted as A is. Both
 sides are fitted alone and together; "together" is the A per second *and side* and the one k of the models.
 
-Nobody's orders are seen that would have gone deeper had the touch been nearer: below half the spread the curve is
-flat by construction. delta_min is therefore the half-spread that 90 % of the time stays at or below, unless it is given.
+An order that stops at the touch fills those who queue there, in their turn, and had it been nearer the order might not
+have stopped: up to half the spread the curve is flat by construction. Unless it is given, delta_min is therefore the
+first price behind the half-spread that 90 % of the time stays at or below; where fewer than 50 orders went through the
+touch, that half-spread itself.
 """
 
 from __future__ import annotations
@@ -117,12 +119,17 @@ class CurveFit:
         return made
 
 
-def default_floor(quotes: Quotes) -> int:
-    """Return delta_min in half ticks: the half-spread that 90 % of the time stays at or below."""
+def default_floor(quotes: Quotes, orders: Orders) -> int:
+    """Return delta_min in half ticks: one tick behind the half-spread that 90 % of the time stays at or below.
+
+    Where fewer orders reach so far than a fit needs, that half-spread itself.
+    """
     width, held = quotes.spread_ticks, quotes.until_ns - quotes.ts_ns
     order = np.argsort(width, kind="stable")
     share = np.cumsum(held[order]) / max(1, int(held.sum()))
-    return int(width[order][min(np.searchsorted(share, FLOOR_QUANTILE), len(order) - 1)])
+    touch = int(width[order][min(np.searchsorted(share, FLOOR_QUANTILE), len(order) - 1)])
+    behind = touch + 2
+    return behind if int((orders.reach_half_ticks >= behind).sum()) >= MIN_ORDERS else touch
 
 
 def fit_curve(orders: Orders, exposure: Exposure, floor: int, tick_size: float) -> CurveFit:

@@ -297,11 +297,12 @@ def _volatility(work: _Work, path: volatility.Path, step_ns: int, steps_ms: tupl
     """Add realised and bipower volatility on one grid, the share of jumps, and the signature."""
     sums = volatility.Realised.of(path.on_grid(step_ns), step_ns / NS_PER_S)
     work.add("sigma_realised", lambda: {"sigma_realised": volatility.realised(sums)})
-    work.add("sigma_bipower", lambda: {"sigma_bipower": volatility.bipower(sums)})
+    coarse = volatility.first_that_moves(path, step_ns)
+    work.add("sigma_bipower", lambda: {"sigma_bipower": volatility.bipower(coarse)})
 
     def jumps() -> dict[str, Estimate]:
-        estimate, p_value = volatility.jump_share(sums)
-        work.details["jumps"] = {"p_value": p_value, "zero_returns": sums.zeros}
+        estimate, p_value = volatility.jump_share(coarse)
+        work.details["jumps"] = {"p_value": p_value, "zero_returns": coarse.zeros, "interval_s": coarse.step_s}
         return {"jump_share": estimate}
 
     work.add("jump_share", jumps)
@@ -331,7 +332,7 @@ def _curves(work: _Work, seen: TickObservations, tick: float, delta_min: float |
     if reason := _no_orders(seen):
         work.refuse((*both, "arrival_rate_bid", "k_bid", "arrival_rate_ask", "k_ask"), reason)
         return
-    floor = arrival_curve.default_floor(seen.quotes)
+    floor = arrival_curve.default_floor(seen.quotes, seen.orders)
     if delta_min is not None:
         floor = max(1, math.ceil(2 * delta_min / tick - 1e-6))
     curves: dict[str, Any] = {}

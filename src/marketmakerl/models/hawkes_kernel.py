@@ -16,6 +16,8 @@ import numpy as np
 
 from marketmakerl.core.jit import njit
 
+_NEGLIGIBLE = 45.0  # e^-45 is below what a float64 adds to one
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -67,7 +69,7 @@ def log_likelihood(
             gradient[3] -= (own * slope[s] + cross * slope[1 - s]) / rate
             # What this event adds to the expected number until the stretch ends.
             left = length - t[i]
-            gone = np.exp(-beta * left)
+            gone = np.exp(-beta * left) if beta * left < _NEGLIGIBLE else 0.0
             part = (1.0 - gone) / beta
             total -= (own + cross) * part
             gradient[1] -= part

@@ -41,6 +41,7 @@ MOST_ZEROS: Final = 0.2  # of the returns; with more, products of neighbours mea
 SIGNATURE_MS: Final = (100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000)
 _GRID_RETURNS: Final = 120  # the grid is the coarsest of `_GRIDS_MS` that gives so many returns
 _GRIDS_MS: Final = (10_000, 5_000, 2_000, 1_000)
+_COARSER: Final = (2, 5, 10, 20)
 _BIPOWER_THETA: Final = math.pi**2 / 4 + math.pi - 5
 _TRIPOWER: Final = (2 ** (2 / 3) * gamma_function(7 / 6) / gamma_function(1 / 2)) ** -3
 
@@ -171,6 +172,22 @@ def bipower(sums: Realised) -> Estimate:
     spread = math.sqrt((_BIPOWER_THETA + 2) * sums.tripower / sums.n)
     value, error = _root(sums.bipower / sums.seconds, spread / sums.seconds)
     return Estimate(value, error, UNIT, f"bipower variation, grid {sums.step_s:g} s", sums.n)
+
+
+def first_that_moves(path: Path, step_ns: int) -> Realised:
+    """Return the sums on the first of the grids 1, 2, 5, 10, 20 times `step_ns` that bipower variation can use.
+
+    The coarsest that holds enough returns where none is: then `bipower` says what is wrong with it.
+    """
+    sums = Realised.of(path.on_grid(step_ns), step_ns / NS_PER_S)
+    for factor in _COARSER:
+        if sums.zeros <= MOST_ZEROS:
+            break
+        further = Realised.of(path.on_grid(factor * step_ns), factor * step_ns / NS_PER_S)
+        if further.pairs < 2 * MIN_RETURNS:
+            break
+        sums = further
+    return sums
 
 
 def jump_share(sums: Realised) -> tuple[Estimate, float]:
