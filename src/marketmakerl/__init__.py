@@ -84,16 +84,16 @@ _HOME = {
 }
 
 __all__ = [
+    "CARA",
+    "GLFT",
     "AvellanedaStoikov",
     "BacktestResult",
-    "CARA",
     "CarteaJaimungal",
     "CustomModel",
     "DataProcessor",
     "EventTape",
     "ExactMoments",
     "Fees",
-    "GLFT",
     "Instrument",
     "Ladder",
     "Latency",

@@ -260,7 +260,6 @@ class _Fit:
 
     def power(self) -> tuple[float, float]:
         """Return alpha and the log-likelihood of A delta^(-alpha)."""
-
         start = self.first.min()
 
         def loss(alpha: float) -> float:
