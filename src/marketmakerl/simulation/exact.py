@@ -17,8 +17,9 @@ import numpy.typing as npt
 from marketmakerl.core.checks import require_number
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.jit import njit
+from marketmakerl.core.memory import address_of
 from marketmakerl.simulation.mids import MIDS
-from marketmakerl.simulation.quotes import CELL, COUNT_MASK, Asking, quotes_are_a_table
+from marketmakerl.simulation.quotes import CELL, COUNT_MASK, Asking, at_cell, quotes_are_a_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,15 +36,19 @@ _CLIPPED_SHIFT, _SIDE_SHIFT = 21, 42
 
 
 @njit(nogil=True)
-def outcomes(cells: Any, side: int, chance: Any, edge: Any) -> None:
-    """Write the probability that exactly n = 0, 1, .. levels of a side fill, and what they earn a unit."""
-    levels = len(cells)
+def outcomes(cells: int, first: int, side: int, chance: Any, edge: Any) -> None:
+    """Write the probability that exactly n = 0, 1, .. levels of a side fill, and what they earn a unit.
+
+    The cells, one a level, lie at an address from `first` on.
+    """
+    levels = len(chance) - 1
     before, total = 1.0, 0.0
     for n in range(levels):
-        reached = cells[n].bid_chance if side == 0 else cells[n].ask_chance
+        level = at_cell(cells)[np.uint64(first + n)]
+        reached = level.bid_chance if side == 0 else level.ask_chance
         chance[n] = before - reached
         edge[n] = total
-        total += cells[n].bid_edge if side == 0 else cells[n].ask_edge
+        total += level.bid_edge if side == 0 else level.ask_edge
         before = reached
     chance[levels] = before
     edge[levels] = total
@@ -51,14 +56,14 @@ def outcomes(cells: Any, side: int, chance: Any, edge: Any) -> None:
 
 @njit(nogil=True)
 def _forward(
-    cells: Any, first: int, count: int, period: int, mean: float, variance: float, size: float, adverse: float,
-    now: Any, after: Any, totals: Any,
+    cells: int, levels: int, first: int, count: int, period: int, mean: float, variance: float, size: float,
+    adverse: float, now: Any, after: Any, totals: Any,
 ) -> None:  # fmt: skip
     """Carry (P, E[x; q], E[x^2; q]) = now [3, inventory] `count` steps on; x is profit less its mean so far.
 
     `totals` gathers: mean profit, probability lost beyond the table, spread, two-sided, clipped and quoted sides.
     """
-    width, levels = cells.shape[1], cells.shape[2]
+    width = now.shape[1]
     reach = (width - 1) // 2
     bid_chance, ask_chance = np.empty(levels + 1), np.empty(levels + 1)
     bid_edge, ask_edge = np.empty(levels + 1), np.empty(levels + 1)
@@ -72,9 +77,10 @@ def _forward(
                 p, x, xx = now[0, i], now[1, i], now[2, i]
                 if p == 0.0:
                     continue
-                best = cells[row, i, 0]
-                outcomes(cells[row, i], 0, bid_chance, bid_edge)
-                outcomes(cells[row, i], 1, ask_chance, ask_edge)
+                place = (row * width + i) * levels
+                best = at_cell(cells)[np.uint64(place)]
+                outcomes(cells, place, 0, bid_chance, bid_edge)
+                outcomes(cells, place, 1, ask_chance, ask_edge)
                 if again == 0:
                     totals[2] += p * best.spread
                     totals[3] += p * (best.tally & COUNT_MASK)
@@ -104,11 +110,11 @@ def _forward(
 
 @njit(nogil=True)
 def _backward(
-    cells: Any, first: int, count: int, period: int, gamma: float, size: float, adverse: float, log_mgf: Any,
-    value: Any, before: Any,
+    cells: int, levels: int, first: int, count: int, period: int, gamma: float, size: float, adverse: float,
+    log_mgf: Any, value: Any, before: Any,
 ) -> None:  # fmt: skip
     """Carry value [inventory] = ln E[exp(-gamma profit from here)] back over steps first + count - 1 .. first."""
-    width, levels = cells.shape[1], cells.shape[2]
+    width = len(value)
     reach = (width - 1) // 2
     bid_chance, ask_chance = np.empty(levels + 1), np.empty(levels + 1)
     bid_edge, ask_edge = np.empty(levels + 1), np.empty(levels + 1)
@@ -116,8 +122,8 @@ def _backward(
     for back in range(count):
         row = (first + count - 1 - back) % period
         for i in range(width):
-            outcomes(cells[row, i], 0, bid_chance, bid_edge)
-            outcomes(cells[row, i], 1, ask_chance, ask_edge)
+            outcomes(cells, (row * width + i) * levels, 0, bid_chance, bid_edge)
+            outcomes(cells, (row * width + i) * levels, 1, ask_chance, ask_edge)
             n, top = 0, -np.inf
             for b in range(levels + 1):
                 for a in range(levels + 1):
@@ -289,7 +295,7 @@ def _moments(chain: _Chain, reach: int) -> tuple[npt.NDArray[np.float64], npt.ND
     totals = np.zeros(6)
     for cells, first, count, rows in chain.blocks(reach):
         _forward(
-            cells, first, count, rows, mean, variance, float(world.order_size), float(world.adverse_move),
+            address_of(cells), chain.levels, first, count, rows, mean, variance, float(world.order_size), float(world.adverse_move),
             now, np.empty_like(now), totals,
         )  # fmt: skip
     return now, totals
@@ -302,7 +308,7 @@ def _certainty_equivalent(chain: _Chain, reach: int, gamma: float) -> float:
     value = np.zeros(2 * reach + 1)
     for cells, first, count, rows in chain.blocks(reach, backwards=True):
         _backward(
-            cells, first, count, rows, float(gamma), float(world.order_size), float(world.adverse_move),
+            address_of(cells), chain.levels, first, count, rows, float(gamma), float(world.order_size), float(world.adverse_move),
             np.ascontiguousarray(log_mgf), value, np.empty_like(value),
         )  # fmt: skip
     return float(-value[reach] / gamma)

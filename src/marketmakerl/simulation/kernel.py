@@ -61,13 +61,13 @@ def _look_in_table(quotes: Any, scratch: int, phase: int, q: int, s: float) -> b
     if -quotes.reach <= q <= quotes.reach:
         return True
     bid, ask = ask_model(quotes.asked, phase, q, s)
-    write_levels(scratch, quotes.asked, q, bid, ask)
+    write_levels(scratch, 0, quotes.asked, q, bid, ask)
     return False
 
 
 def _look_and_ask(quotes: Any, scratch: int, phase: int, q: int, s: float) -> bool:
     bid, ask = ask_model(quotes, phase, q, s)
-    write_levels(scratch, quotes, q, bid, ask)
+    write_levels(scratch, 0, quotes, q, bid, ask)
     return False
 
 
@@ -110,7 +110,7 @@ def _ask_and_wait(asked: Any, scratch: int, delay: Any, step: int, phase: int, q
     bid, ask = ask_model(asked, phase, q, s)
     delay.bid[slot] = s - bid
     delay.ask[slot] = s + ask
-    write_levels(scratch, asked, q, s - bid_price, ask_price - s)
+    write_levels(scratch, 0, asked, q, s - bid_price, ask_price - s)
 
 
 @njit(nogil=True)

@@ -33,7 +33,6 @@ CELL = np.dtype(
     ],
     align=True,
 )
-_CELL_BYTES: Final = CELL.itemsize
 TWO_SIDED: Final = 1
 CLIPPED: Final = 1 << 21
 SIDE: Final = 1 << 42
@@ -140,8 +139,8 @@ def write_cell(cell: Any, asked: Any, bid: float, ask: float, level: int) -> Non
 
 
 @njit()
-def write_levels(cells: int, asked: Any, q: int, bid: float, ask: float) -> None:
-    """Write the cells at an address, one a level of a ladder with its best quotes at `bid` and `ask`.
+def write_levels(cells: int, first: int, asked: Any, q: int, bid: float, ask: float) -> None:
+    """Write cells from `first` on at an address, one a level of a ladder with its best quotes at `bid` and `ask`.
 
     None leads past the bound.
     """
@@ -149,7 +148,7 @@ def write_levels(cells: int, asked: Any, q: int, bid: float, ask: float) -> None
         beyond = level * asked.level_step
         level_bid = bid + beyond if q + level < asked.bound else np.nan
         level_ask = ask + beyond if q - level > -asked.bound else np.nan
-        write_cell(at_cell(cells)[level], asked, level_bid, level_ask, level)
+        write_cell(at_cell(cells)[np.uint64(first + level)], asked, level_bid, level_ask, level)
 
 
 @njit(nogil=True)
@@ -167,8 +166,8 @@ def _write_rows(asked: Any, offsets: Any, cells: int) -> None:
     rows, width = offsets.shape[:2]
     for row in range(rows):
         for i in range(width):
-            place = cells + (row * width + i) * asked.levels * _CELL_BYTES
-            write_levels(place, asked, i - (width - 1) // 2, offsets[row, i, 0], offsets[row, i, 1])
+            first = (row * width + i) * asked.levels
+            write_levels(cells, first, asked, i - (width - 1) // 2, offsets[row, i, 0], offsets[row, i, 1])
 
 
 class Asking:
@@ -235,8 +234,9 @@ class Asking:
         return offsets
 
     def cells(self, offsets: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-        """Return the CELL [row, inventory, level] of the distances."""
-        cells = np.zeros((*offsets.shape[:2], self.record.levels), CELL)
+        """Return the CELL of the distances, one after another: row by row, inventory by inventory, level by level."""
+        rows, width = offsets.shape[:2]
+        cells = np.zeros(rows * width * self.record.levels, CELL)
         _write_rows(self.record, offsets, address_of(cells))
         return cells
 
