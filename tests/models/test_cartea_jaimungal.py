@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from marketmakerl import GLFT, CarteaJaimungal
@@ -21,7 +21,7 @@ def test_the_reference_numbers():
     assert ask == pytest.approx(bid, rel=1e-12)
 
 
-@settings(max_examples=12)
+@settings(max_examples=12, phases=(Phase.explicit, Phase.generate))  # shrinking would take minutes
 @given(
     k=st.floats(0.3, 3.0), rate=st.floats(0.3, 5.0), phi=st.floats(0.0, 0.5), alpha=st.floats(0.0, 1.0),
     q_max=st.integers(1, 5), tau=st.floats(0.1, 8.0), eps=st.floats(0.0, 0.4), fee=st.floats(-0.2, 0.4),
@@ -77,6 +77,7 @@ def test_a_terminal_penalty_without_measure():
         ({"alpha": math.inf}, "alpha"),
         ({"horizon_s": 0.0}, "horizon_s"),
         ({"horizon_s": None}, "horizon_s"),
+        ({"alpha": 1e30}, "alpha must be up to"),
         ({"q_max": 0}, "q_max must be a whole number from 1 to 250"),
         ({"adverse_move": -0.1}, "adverse_move"),
         ({"fee_per_unit": 1e9}, r"k \* \(fee_per_unit \+ adverse_move\) must be within"),

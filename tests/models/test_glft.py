@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
@@ -48,7 +48,7 @@ def test_the_closed_form_of_2017_for_other_order_sizes():
     assert model.offsets(q) == pytest.approx(wanted, rel=1e-12)
 
 
-@settings(max_examples=12)
+@settings(max_examples=12, phases=(Phase.explicit, Phase.generate))  # shrinking would take minutes
 @given(
     gamma=gammas, k=ks, sigma=sigmas, rate=rates, q_max=st.integers(1, 5), tau=st.floats(0.1, 8.0),
     drift=st.floats(-0.3, 0.3), xi=st.floats(0.0, 0.5), fee=st.floats(-0.2, 0.5), size=st.floats(0.3, 2.0),
@@ -188,7 +188,7 @@ def test_between_whole_inventories_the_distances_are_interpolated(variant):
 
 def test_time_left_is_within_the_horizon():
     model = GLFT(**PAPER, variant="exact", horizon_s=60.0)
-    assert model.offsets(3, 1e9) == model.offsets(3, 60.0) == model.offsets(3)
+    assert model.offsets(3, 1e9) == model.offsets(3, math.inf) == model.offsets(3, 60.0) == model.offsets(3)
     # At the very end nothing is left but c: no value depends on the inventory.
     assert model.offsets(3, 0.0) == pytest.approx((model._making,) * 2, rel=1e-12)
     assert model.session_s == 60.0
@@ -212,19 +212,42 @@ def test_time_left_is_within_the_horizon():
         ({"q_max": math.nan}, "q_max"),
         ({"fee_per_unit": math.inf}, "fee_per_unit"),
         ({"fee_per_unit": 1e6}, r"k \* \(fee_per_unit \+ adverse_move / 2\) must be within"),
-        ({"gamma": 1e-320}, "gamma"),
-        ({"sigma": 1e200}, "sigma"),
+        ({"gamma": 1e-320}, "gamma must be from 1e-20 up to 1e[+]20 in size"),
+        ({"sigma": 1e200}, "sigma must be up to"),
+        ({"drift": -1e21}, "drift must be up to"),
         ({"drift": math.nan}, "drift"),
         ({"adverse_move": -1.0}, "adverse_move must be a finite number >= 0"),
         ({"order_size": 0.0}, "order_size"),
         ({"horizon_s": 0.0}, "horizon_s must be a finite number > 0"),
         ({"variant": "exact"}, "needs a horizon_s > 0"),
-        ({"variant": "closed_form", "sigma": 0.0, "drift": 0.1}, "sigma must be > 0"),
+        ({"variant": "closed_form", "sigma": 0.0, "drift": 0.1}, "sigma must be at least 1e-20"),
     ],
 )
 def test_parameters_out_of_range(changes, text):
     with pytest.raises(ConfigError, match=text):
         GLFT(**PAPER | changes)
+
+
+def sizes(low, high):
+    return st.floats(low, high).map(lambda exponent: 10.0**exponent)
+
+
+@pytest.mark.parametrize("variant", ["stationary", "exact", "closed_form"])
+@settings(max_examples=60)
+@given(
+    gamma=sizes(-19, 19), k=sizes(-19, 19), sigma=sizes(-19, 19), rate=sizes(-19, 19), q_max=st.integers(1, 40),
+    tau=sizes(-19, 19), drift=sizes(-19, 19), xi=sizes(-19, 19), size=sizes(-19, 19), fee=st.floats(-90, 90),
+)  # fmt: skip
+def test_whatever_is_accepted_gives_numbers(variant, gamma, k, sigma, rate, q_max, tau, drift, xi, size, fee):
+    try:
+        model = GLFT(gamma, k, sigma, rate, q_max, fee / k, variant, tau, drift, min(xi, 90 / k), size)
+        model.params()
+    except ConfigError:
+        return
+    for q in (-q_max - 1.0, -0.5, 0.0, q_max - 1.0):
+        bid, ask = model.offsets(q)
+        assert math.isfinite(bid)
+        assert math.isfinite(ask) == (q > -q_max)
 
 
 def test_other_refusals():

@@ -25,6 +25,7 @@ from numba import types
 
 from marketmakerl.core.errors import ConfigError
 
+LARGEST: Final = 1e20  # of a parameter of the models that solve equations, and its inverse the smallest
 MAX_INSTRUMENTS: Final = 8  # in one portfolio
 CONTEXT = np.dtype(
     [
@@ -266,6 +267,14 @@ class QuotingModel(ABC):
             _check_number(f"{self.id}: {name}", getattr(self, name), low=0.0)
         for name in finite:
             _check_number(f"{self.id}: {name}", getattr(self, name))
+
+    def _require_usual_size(self, *, factors: tuple[str, ...], others: tuple[str, ...]) -> None:
+        """Refuse numbers so large, and factors so small, that products of them leave the range of a float."""
+        for name in (*factors, *others):
+            size = abs(getattr(self, name))
+            if size > LARGEST or (size < 1.0 / LARGEST and name in factors):
+                low = f"from {1.0 / LARGEST:g} " if name in factors else ""
+                raise ConfigError(f"{self.id}: {name} must be {low}up to {LARGEST:g} in size, got {size!r}")
 
     def _require_whole(self, name: str, low: int, high: int) -> None:
         """Check a whole number and store it as an int; 30.0 is one too, for names and values come as text."""
