@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +91,12 @@ def test_the_book_s_part():
     assert parts["reservation_price"] == 100.25
 
 
+def test_numbers_of_numpy_are_numbers():
+    for q in np.arange(-2, 3):
+        assert GLFT_EXACT.quote(QuoteContext(np.float32(100), q)) == GLFT_EXACT.quote(QuoteContext(100.0, float(q)))
+    assert GLFT(np.float64(0.1), 1, 2, np.int64(3), np.int64(7)).q_max == 7
+
+
 def test_a_model_that_quotes_nothing():
     parts = CustomModel(lambda _: (None, None)).explain(QuoteContext(100.0))
     assert {name for name, value in parts.items() if value is not None} == {"mid"}
@@ -123,6 +130,7 @@ def test_a_context_reaches_the_model():
         ({"best_bid": -1.0}, "best_bid"),
         ({"best_ask_qty": -1.0}, "best_ask_qty must be a finite number >= 0"),
         ({"order_qty": 0.0}, "order_qty"),
+        ({"best_bid": 101.0, "best_ask": 100.0}, "best_bid 101.0 must be below best_ask 100.0"),
     ],
 )
 def test_contexts_that_are_none(changes, text):
