@@ -3,6 +3,9 @@
 One compiled pass replays the book. Trades of one exchange time and side are one market order: an order that walks the
 book prints a trade a level, and venues stamp them alike. (Two orders of one millisecond then count as one; a clock
 finer than that tells them apart.) What lies between a GAP row and the next whole book is not observed.
+
+Messages of the book that carry an order's own stamp may show it or not, venue by venue. So the mid before an order is
+that of an earlier stamp, and the mid after it that of the first message of a later one.
 """
 
 from __future__ import annotations
@@ -87,7 +90,8 @@ class Orders:
         side: int64[n], 1 for a buyer who lifted asks, -1 for a seller who hit bids.
         reach_half_ticks: int64[n], from the mid before it to its deepest price, in its own direction.
         lots: int64[n], its size.
-        mid_before, mid_after: int64[n], half ticks: before it, and after the next message of the book (-1: none came).
+        mid_before, mid_after: int64[n], half ticks: at the last earlier time, and after the first message of the book
+            at a later time (-1: none came).
     """
 
     ts_ns: Ints
@@ -136,7 +140,7 @@ class TickObservations:
         depth: sizes by distance; None where only best quotes were recorded.
         trades: trades on the tape.
         unknown_side: trades of which the aggressor is not known; they are in no order.
-        unseen: trades while no book was known.
+        unseen: trades with no known book before them.
         clock_ns: the step of the exchange's clock: 1 ms, 1 us or 1 ns, as its stamps show.
     """
 
@@ -234,7 +238,7 @@ def _observe(
         if k >= _SELL:
             if k == _UNKNOWN:
                 unknown_side += 1
-            elif not known:
+            elif not known or ts[i] <= spans[n_spans, 0]:
                 unseen += 1
             else:
                 s = 1 if k == _BUY else 0
@@ -243,12 +247,13 @@ def _observe(
                     at = n_orders
                     n_orders += 1
                     open_order[s] = at
+                    before = n_quotes - 1
+                    while quotes[before, 0] == ts[i]:
+                        before -= 1
                     orders[at, 0], orders[at, 1], orders[at, 2], orders[at, 3] = ts[i], 2 * s - 1, rank[i], 0
-                    orders[at, 4] = quotes[n_quotes - 1, 1] + quotes[n_quotes - 1, 2]
+                    orders[at, 4], orders[at, 5] = quotes[before, 1] + quotes[before, 2], -1
                 orders[at, 2] = max(orders[at, 2], rank[i]) if s == 1 else min(orders[at, 2], rank[i])
                 orders[at, 3] += qty[i]
-                orders[at, 5] = -1
-                first_pending = min(first_pending, at)
         elif k == _GAP or k == _SNAPSHOT:
             clears += 1
             best[0], best[1], worst[0], worst[1] = -1, levels, -1, -1
@@ -274,10 +279,9 @@ def _observe(
                     quotes[n_quotes, 0], quotes[n_quotes, 1], quotes[n_quotes, 2] = ts[i], bid, ask
                     n_quotes += 1
                 known = True
-                for j in range(first_pending, n_orders):
-                    if orders[j, 5] == -1:
-                        orders[j, 5] = bid + ask
-                first_pending = n_orders
+                while first_pending < n_orders and orders[first_pending, 0] < ts[i]:
+                    orders[first_pending, 5] = bid + ask
+                    first_pending += 1
     if known:
         spans[n_spans, 1] = ts[-1]
         n_spans += 1
