@@ -334,9 +334,7 @@ def test_a_recording_agrees_with_a_computation_by_hand(shared_data):
         assert estimate.value == pytest.approx(move, abs=0.1 * estimate.std_error)
 
 
-@pytest.mark.parametrize(
-    "stem", ["binance_BTCUSDT_2024-08-08T2354_l2", "binanceusdm_BTCUSDT_2024-08-08T2354_l2"]
-)
+@pytest.mark.parametrize("stem", ["binance_BTCUSDT_2024-08-08T2354_l2", "binanceusdm_BTCUSDT_2024-08-08T2354_l2"])
 def test_binance_has_everything_but_the_minute(shared_data, stem):
     made = calibrate(load_market(MarketRequest(data=shared_data / "book" / f"{stem}.parquet")).tape)
     assert made.tier == "T1"

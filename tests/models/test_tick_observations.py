@@ -35,7 +35,14 @@ def replayed(tape):
             if same:
                 order = same[0]
             else:
-                order = {"ts": ts, "side": side, "price": price, "lots": 0, "before": earlier[-1], "stretch": len(stretches)}
+                order = {
+                    "ts": ts,
+                    "side": side,
+                    "price": price,
+                    "lots": 0,
+                    "before": earlier[-1],
+                    "stretch": len(stretches),
+                }
                 orders.append(order)
                 order["after"] = -1
             order["price"] = max(order["price"], price) if side > 0 else min(order["price"], price)

@@ -322,7 +322,12 @@ class _Fit:
             rest = inside - rate[i] * seconds
             error = math.sqrt(len(rest) / (len(rest) - 1) * float(rest @ rest)) / total
             points.append(
-                {"distance": float(start[i]) * half, "rate": float(rate[i]), "std_error": error, "fitted": float(fitted[i])}
+                {
+                    "distance": float(start[i]) * half,
+                    "rate": float(rate[i]),
+                    "std_error": error,
+                    "fitted": float(fitted[i]),
+                }
             )
         return points, r2
 

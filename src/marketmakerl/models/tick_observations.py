@@ -203,8 +203,18 @@ def _two_sided(best: Any, levels: Any) -> bool:
 
 @njit()
 def _observe(
-    ts: Any, rank: Any, qty: Any, kind: Any, prices: Any, depth: Any, width: Any, quotes: Any, orders: Any, spans: Any,
-    sums: Any, seen: Any,
+    ts: Any,
+    rank: Any,
+    qty: Any,
+    kind: Any,
+    prices: Any,
+    depth: Any,
+    width: Any,
+    quotes: Any,
+    orders: Any,
+    spans: Any,
+    sums: Any,
+    seen: Any,
 ) -> tuple[int, int, int, int, int, int]:
     """Replay the tape; return (quotes, orders, stretches, unknown side, unseen, samples).
 
