@@ -42,6 +42,7 @@ FLOOR_QUANTILE: Final = 0.9
 _MOST_POINTS: Final = 24
 _MIN_EXPECTED: Final = 10.0  # orders in a cell of the chi-squared test
 _MIN_FOR_R2: Final = 10
+_SHOWN_SHARE: Final = 0.99
 _LARGEST_EXPONENT: Final = 300.0
 
 
@@ -81,7 +82,7 @@ class CurveFit:
         power_exponent: alpha.
         chi2, dof, p_value: of the distances, beyond delta_min, against the fit; NaN p_value for too few cells.
         ks: largest difference between the shares of orders within a distance, measured and fitted.
-        r2: of the logarithm of the measured curve, where at least ten orders reached; NaN for fewer than 3 points.
+        r2: of the logarithm of the measured curve, as far as ten orders and 1 % reached; NaN for fewer than 3 points.
         points: the measured curve: distance, rate, std_error, fitted.
     """
 
@@ -302,12 +303,12 @@ class _Fit:
         return statistic, max(dof, 0), float(chi2.sf(statistic, dof)) if dof > 0 else math.nan, ks
 
     def points(self, k: float, tick_size: float) -> tuple[list[dict[str, float]], float]:
-        """Return the measured curve at up to 24 distances, and R^2 of its logarithm over all with enough orders."""
+        """Return the measured curve at up to 24 distances, and R^2 of its logarithm, over distances that ten orders and 1 % reach."""
         half, total = tick_size / 2, float(self.held.sum())
         seconds = self.exposure.seconds.sum(axis=1)
-        deepest = np.sort(self.reach)[::-1][min(_MIN_FOR_R2, self.n) - 1]
-        start = np.arange(self.first.min(), deepest + 1, 2)
         ordered = np.sort(self.reach)
+        deepest = min(ordered[-min(_MIN_FOR_R2, self.n)], np.quantile(ordered, _SHOWN_SHARE))
+        start = np.arange(self.first.min(), deepest + 1, 2)
         count = self.n - np.searchsorted(ordered, start, side="left")
         fitted = self.n / total * np.exp(-k * (start - start[0]))
         rate = count / total

@@ -60,7 +60,7 @@ def _titled(y_title: str, x_title: str, *, legend: bool, log_x: bool = False, lo
     layout["xaxis"]["title"] = {"text": x_title, "standoff": 8}
     for axis, log in (("xaxis", log_x), ("yaxis", log_y)):
         if log:
-            layout[axis] |= {"type": "log", "dtick": 1}
+            layout[axis] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
     return layout
 
 
@@ -103,7 +103,7 @@ def _curve(curves: dict[str, Any]) -> Figure | None:
         data += [marks, _line(f"{label}, fitted", x, [p["fitted"] for p in points], colour)]
     if not data:
         return None
-    layout = _titled("Orders that reach, per second and side", "Distance from the mid, price", legend=True, log_y=True)
+    layout = _titled("Orders reaching it, 1/s", "Distance from the mid, price", legend=True, log_y=True)
     return {"data": data, "layout": layout}
 
 

@@ -65,7 +65,8 @@ def _is_hawkes(name: str) -> bool:
 def estimate_rows(document: Document) -> list[Row]:
     """Return the estimates there are: name, label, value, std_error, low, high, unit, n, method."""
     estimates = document["estimates"]
-    names = [name for name in LABELS if name in estimates] + [name for name in estimates if name not in LABELS]
+    order = [*LABELS, *(f"{fit}.{part}" for fit in _FITS for part in _PARTS)]
+    names = [name for name in order if name in estimates] + [name for name in estimates if name not in order]
     rows = []
     for name in names:
         made = estimates[name]
