@@ -51,7 +51,7 @@ def test_a_person_reads_values_errors_and_refusals(capsys, recording):
     out, err = capsys.readouterr()
     for text in (
         "Tier T1",
-        "volatility (σ)",
+        "volatility (sigma)",
         "decay (k)",
         "Std error",
         "Not known: ",
@@ -93,7 +93,11 @@ def test_bars_and_no_data_at_all_say_what_they_are(capsys, recording, tmp_path):
         (["--data", "{book}", "--delta-min", "nan"], 2, "delta_min must be"),
         (["--delta-min", "1"], 2, "delta_min is for ticks"),
         (["--data", "{book}", "--out", "book/x.json/y.json"], 2, "cannot write"),
-        (["--data", "one.tape", "--exchange", "binanceusdm", "--symbol", "BTC/USDT"], 5, "never shows a bid and an ask"),
+        (
+            ["--data", "one.tape", "--exchange", "binanceusdm", "--symbol", "BTC/USDT"],
+            5,
+            "never shows a bid and an ask",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_the_right_code(capsys, recording, argv, code, text):

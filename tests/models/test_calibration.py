@@ -91,7 +91,7 @@ def _set(document, dotted, value):
         ("clock", "tocks", "clock must be bars or ticks"),
         ("source", 7, "source must be a text"),
         ("reasons", {"k": 1}, "reasons must be texts"),
-        ("estimates", [], "estimates must be a dict"),
+        ("estimates", [], "estimates is no dict"),
         ("estimates.k.value", None, "estimates.k.value must be a finite number > 0, got None"),  # NaN, as JSON has it
         ("estimates.k.value", -1.0, "estimates.k.value must be a finite number > 0"),
         ("estimates.sigma.value", True, "estimates.sigma.value"),
@@ -338,7 +338,7 @@ def test_a_recording_agrees_with_a_computation_by_hand(shared_data):
 def test_binance_has_everything_but_the_minute(shared_data, stem):
     made = calibrate(load_market(MarketRequest(data=shared_data / "book" / f"{stem}.parquet")).tape)
     assert made.tier == "T1"
-    assert {name for name in made.reasons} == {"adverse_move_60s"}
+    assert set(made.reasons) == {"adverse_move_60s"}
     assert made.hawkes.excitation / made.hawkes.decay == pytest.approx(0.43, abs=0.05)
     assert made.details["curve"]["k"]["aic_power_less_exponential"] > 100
     moves = [made.estimates[f"adverse_move_{h:g}s"].value for h in (0.1, 1.0, 5.0)]

@@ -19,13 +19,13 @@ GAP, SNAP, DB, DA, BB, BA, SELL, BUY, TRADE = (
 )  # fmt: skip
 
 
-def replayed(tape):
+def replayed(tape):  # noqa: C901, PLR0912, PLR0915  (all kinds of rows, in one plain loop)
     """Return (quotes, orders, stretches) by dictionaries: quotes (ts, bid, ask), orders (ts, side, reach, lots, before,
     after), stretches (start, end)."""
     books, quotes, orders, stretches = ({}, {}), [], [], []
     kinds = [int(k) & ~MORE for k in tape.kind]
     depth = DB in kinds or DA in kinds
-    mid, lost, waiting, touched, opened = None, False, [], False, 0
+    mid, lost, waiting, touched, opened, start = None, False, [], False, 0, 0
     for i, kind in enumerate(kinds):
         ts, price, lots = int(tape.ts_ns[i]), int(tape.price_ticks[i]), int(tape.qty_lots[i])
         earlier = [q[1] + q[2] for q in quotes[opened:] if q[0] < ts] if mid is not None else []

@@ -136,7 +136,7 @@ def test_units(scale, slower):
     price = walk(rng, 1000, 1.0, 1.0) + rng.normal(0, 0.5, 1001)
     plain, scaled = path_of(price, S), path_of(price * scale, S * slower)
     for estimate in (
-        lambda path, s: two_scales(path)[0],
+        lambda path, _s: two_scales(path)[0],
         lambda path, s: realised(Realised.of(path.on_grid(s), s / S)),
     ):
         a, b = estimate(plain, S), estimate(scaled, S * slower)

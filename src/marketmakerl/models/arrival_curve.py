@@ -128,7 +128,7 @@ def default_floor(quotes: Quotes, orders: Orders) -> int:
     width, held = quotes.spread_ticks, quotes.until_ns - quotes.ts_ns
     order = np.argsort(width, kind="stable")
     share = np.cumsum(held[order]) / max(1, int(held.sum()))
-    touch = int(width[order][min(np.searchsorted(share, FLOOR_QUANTILE), len(order) - 1)])
+    touch = int(width[order][min(int(np.searchsorted(share, FLOOR_QUANTILE)), len(order) - 1)])
     behind = touch + 2
     return behind if int((orders.reach_half_ticks >= behind).sum()) >= MIN_ORDERS else touch
 
@@ -189,9 +189,9 @@ def profile(orders: Orders, exposure: Exposure, floor: int, tick_size: float) ->
         One line a delta_min: delta_min, n, arrival_rate, k, std_error of k, ks.
     """
     reach = orders.reach_half_ticks[orders.reach_half_ticks >= floor]
-    further = np.quantile(reach, (0.5, 0.75, 0.9, 0.95, 0.99)).astype(np.int64) if len(reach) else []
+    further = [int(np.quantile(reach, share)) for share in (0.5, 0.75, 0.9, 0.95, 0.99)] if len(reach) else []
     lines = []
-    for at in sorted({floor, *(int(value) for value in further)}):
+    for at in sorted({floor, *further}):
         try:
             fit = fit_curve(orders, exposure, at, tick_size)
         except NotIdentifiedError:
@@ -232,7 +232,7 @@ class _Fit:
         far = k * float(self.first.min())
         if far > _LARGEST_EXPONENT:
             raise NotIdentifiedError(
-                "delta_min is so far from the mid that the rate at the mid would be out of all bounds; take a smaller one"
+                "delta_min is so far from the mid that the rate at the mid is out of all bounds; take a smaller one"
             )
         return self._rate_there(k) * math.exp(far)
 
@@ -261,7 +261,6 @@ class _Fit:
 
     def power(self) -> tuple[float, float]:
         """Return alpha and the log-likelihood of A delta^(-alpha)."""
-
         start = self.first.min()
 
         def loss(alpha: float) -> float:
@@ -303,7 +302,7 @@ class _Fit:
         return statistic, max(dof, 0), float(chi2.sf(statistic, dof)) if dof > 0 else math.nan, ks
 
     def points(self, k: float, tick_size: float) -> tuple[list[dict[str, float]], float]:
-        """Return the measured curve at up to 24 distances, and R^2 of its logarithm, over distances that ten orders and 1 % reach."""
+        """Return the measured curve at up to 24 distances, as far as ten orders and 1 % reach, and R^2 of its log."""
         half, total = tick_size / 2, float(self.held.sum())
         seconds = self.exposure.seconds.sum(axis=1)
         ordered = np.sort(self.reach)

@@ -39,6 +39,7 @@ MIN_EVENTS: Final = 200
 MIN_SECONDS: Final = 60.0
 MOST_BRANCHING: Final = 0.999
 _QQ_POINTS: Final = 60
+_minimize: Any = minimize  # its stubs know no options of one method alone
 _SIGNIFICANCE: Final = 0.01
 _MANY: Final = 20_000  # events; with more, the search for a start takes the first so many
 _STARTS: Final = ((0.3, 1.0), (0.3, 10.0), (0.3, 100.0))  # (branching, decay in units of the rate)
@@ -212,7 +213,7 @@ def _climb(events: Events, cross: bool, starts: list[Floats]) -> Floats:
         return np.array([x[0] * events.rate, x[1] * beta, x[2] * beta, beta])
 
     def loss(x: Floats) -> tuple[float, Floats]:
-        mu, own, crossed, beta = natural(x)
+        _, own, crossed, beta = natural(x)
         value, g = likelihood_and_gradient(events.t, events.side, events.ends, events.sides, natural(x))
         by_log_beta = g[3] * beta + g[1] * own + g[2] * crossed
         gradient = np.array([g[0] * events.rate, g[1] * beta, g[2] * beta if cross else 0.0, by_log_beta])
@@ -223,12 +224,12 @@ def _climb(events: Events, cross: bool, starts: list[Floats]) -> Floats:
     results = []
     for mu, own, crossed, beta in starts:
         x = np.array([mu / events.rate, own / beta, crossed / beta, np.log(beta)])
-        results.append(minimize(loss, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options))
+        results.append(_minimize(loss, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options))
     return natural(min(results, key=lambda result: float(result.fun)).x)
 
 
 def _check(events: Events, best: Floats, p_poisson: float) -> None:
-    mu, own, cross, beta = best
+    mu, own, cross, beta = (float(value) for value in best)
     if p_poisson > _SIGNIFICANCE:
         raise NotIdentifiedError(
             f"the {len(events.t)} market orders do not excite each other (likelihood ratio against Poisson, p = "
@@ -261,7 +262,7 @@ def _covariance(events: Events, best: Floats, free: list[int]) -> Floats:
             moved[which] += sign * step
             ends.append(likelihood_and_gradient(events.t, events.side, events.ends, events.sides, moved)[1][free])
         hessian[row] = (ends[0] - ends[1]) / (2 * step)
-    covariance: Floats = np.linalg.pinv(-(hessian + hessian.T) / 2)
+    covariance = np.asarray(np.linalg.pinv(-(hessian + hessian.T) / 2), np.float64)
     if not (np.diag(covariance) > 0).all():
         raise NotIdentifiedError("the likelihood has no clear maximum: several Hawkes processes fit these orders alike")
     return covariance

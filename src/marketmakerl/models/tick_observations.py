@@ -198,11 +198,11 @@ def _add_depth(
 
 @njit()
 def _two_sided(best: Any, levels: Any) -> bool:
-    return best[0] >= 0 and best[1] < levels and best[0] < best[1]
+    return bool(best[0] >= 0 and best[1] < levels and best[0] < best[1])
 
 
 @njit()
-def _observe(
+def _observe(  # noqa: C901, PLR0912, PLR0915  (one row, one kernel: its branches are the kinds of rows)
     ts: Any,
     rank: Any,
     qty: Any,
@@ -219,14 +219,18 @@ def _observe(
     """Replay the tape; return (quotes, orders, stretches, unknown side, unseen, samples).
 
     Args:
-        ts, rank, qty, kind: columns of the tape; `rank` is the place of a row's price in `prices`.
+        ts: column of the tape, as `qty` and `kind` are.
+        rank: place of each row's price in `prices`.
+        qty: lots.
+        kind: of the rows.
         prices: every price on the tape, increasing.
         depth: whether there are depth rows; then a gap lasts to the next snapshot, else to the next best price.
         width: of a bin of the depth profile, ticks; 0 for none.
         quotes: out, int64[messages + 1, 3]: time, bid, ask.
         orders: out, int64[trades, 6]: time, side, deepest rank, lots, mid before, mid after (half ticks, -1: none).
         spans: out, int64[gaps + 1, 2]: start and end of stretches.
-        sums, seen: out, [2, bins].
+        sums: out, float64[2, bins], see `_add_depth`.
+        seen: out, int64[2, bins].
     """
     levels = len(prices)
     stamp = np.full((2, levels), -1, np.int64)
@@ -264,7 +268,7 @@ def _observe(
                     orders[at, 4], orders[at, 5] = quotes[before, 1] + quotes[before, 2], -1
                 orders[at, 2] = max(orders[at, 2], rank[i]) if s == 1 else min(orders[at, 2], rank[i])
                 orders[at, 3] += qty[i]
-        elif k == _GAP or k == _SNAPSHOT:
+        elif k in (_GAP, _SNAPSHOT):
             clears += 1
             best[0], best[1], worst[0], worst[1] = -1, levels, -1, -1
             lost, touched = k == _GAP, k == _SNAPSHOT

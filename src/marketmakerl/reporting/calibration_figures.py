@@ -114,7 +114,7 @@ def _qq(fits: dict[str, Any]) -> Figure | None:
         quantiles = fits.get(name, {}).get("quantiles", [])
         if not quantiles:
             continue
-        longest = max(longest, max(q["expected"] for q in quantiles))
+        longest = max(longest, *(q["expected"] for q in quantiles))
         data.append(
             {
                 "type": "scatter",

@@ -14,10 +14,10 @@ Row = dict[str, Any]
 
 # Name, what a person calls it; in the order of reading. What is not listed follows at the end under its own name.
 LABELS: Final = {
-    "sigma": "volatility (σ)",
-    "sigma_two_scales": "σ, two scales",
-    "sigma_realised": "σ, realised",
-    "sigma_bipower": "σ, bipower",
+    "sigma": "volatility (sigma)",
+    "sigma_two_scales": "sigma, two scales",
+    "sigma_realised": "sigma, realised",
+    "sigma_bipower": "sigma, bipower",
     "jump_share": "share of jumps",
     "arrival_rate": "arrival rate (A)",
     "k": "decay (k)",
@@ -91,7 +91,7 @@ def goodness_rows(document: Document) -> list[Row]:
     details = document["details"]
     rows = [
         {
-            "model": f"A e^(−kδ), {_CURVES[name]}",
+            "model": f"A e^(-kδ), {_CURVES[name]}",
             "figures": _curve_text(curve),
             "verdict": _curve_verdict(curve),
             "main": name == "k",
