@@ -29,7 +29,7 @@ from mbt_gym.stochastic_processes.midprice_models import BrownianMotionMidpriceM
 STEPS = 200
 
 
-def environment(paths, seed):
+def environment(paths: int, seed: int) -> TradingEnvironment:
     common = {"step_size": 1.0 / STEPS, "num_trajectories": paths, "seed": seed}
     return TradingEnvironment(
         terminal_time=1.0,

@@ -1,4 +1,4 @@
-"""Our engine and model world against their peers: the same work, in one go, in turn, each measurement in a fresh process.
+"""Our engine and our model world against their peers: the same work, in turn, each measurement in a fresh process.
 
     make bench                                   all of it, about twenty minutes
     make bench ARGS="--quick"                    a smoke test on 600,000 rows
@@ -69,7 +69,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--mbt-gym", type=Path, help="a checkout of mbt_gym (it is in no registry), for the model world"
     )
-    parser.add_argument("--mbt-python", type=Path, help="an interpreter that has its gym and torch")
+    parser.add_argument("--mbt-python", type=Path, help="world: an interpreter with its gym and torch")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     options = parser.parse_args(arguments)
     options.rows = options.rows or (QUICK_ROWS if options.quick else ROWS)

@@ -9,7 +9,7 @@ step, and nothing else. It runs in this process, on as many threads as we do.
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import json
 import statistics
 import sys
@@ -38,11 +38,8 @@ def floor_kernel() -> Callable[[int, int], float] | None:
     import numba  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
 
-    spec = importlib.util.spec_from_file_location("bench_floor_world", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(SHARED))
+    module: Any = importlib.import_module("bench_floor_world")
     profit, inventory = np.empty(PATHS), np.empty(PATHS)
 
     def run(seed: int, threads: int) -> float:
