@@ -81,13 +81,13 @@ def test_symmetric_quotes_have_a_closed_form(half_spread):
     assert found.inventory_std == pytest.approx(math.sqrt(2 * n * p * (1 - p)), rel=1e-10)
 
 
-def test_the_spread_of_a_large_mean_does_not_drown_the_variance():
-    # Nine orders of magnitude between the two: a difference of squares would have nothing left.
-    world = mml.World(1e6, 1e-6, 1, 0.01, 50, 1e-6, order_size=1.0)
-    found = mml.evaluate_exact(world, mml.Symmetric(1e6))
-    p = 0.5 * math.exp(-1.0)
-    variance = 2 * p * (1 - p) * (100 * 1e12)
-    assert found.std == pytest.approx(math.sqrt(variance), rel=1e-9)
+def test_a_large_mean_does_not_drown_a_small_variance():
+    # Nearly every quote fills, so profit is the rebate of 200 fills and varies by the very few that are missed.
+    world = mml.World(100, 1e-9, 1.0, 0.01, 100.0, 1.5, fee_per_unit=-1000.0)
+    for missed in (1e-6, 1e-9, 1.5e-12):
+        found = mml.evaluate_exact(world, mml.Symmetric(-math.log1p(-missed) / 1.5))
+        assert found.mean == pytest.approx(200_000.0)
+        assert found.std == pytest.approx(math.sqrt(200 * missed) * 1000.0, rel=1e-3)
 
 
 NUMBERS = st.floats(0.2, 2.0)

@@ -169,6 +169,10 @@ def test_nothing_is_quoted_beyond_a_limit():
         assert np.abs(found.inventory).max() == 2
         assert np.isnan(found.bid[found.inventory[:, :-1] == 2]).all()
         assert np.isnan(found.ask[found.inventory[:, :-1] == -2]).all()
+    # Nor was a quote sent while the limit was reached, which arrives when it is not any more.
+    left = (found.inventory[:, :-4] == 2) & (found.inventory[:, 3:-1] < 2)
+    assert left.sum() > 50
+    assert np.isnan(found.bid[:, 3:][left]).all()
 
 
 def test_a_ladder_fills_from_its_best_level_on():
