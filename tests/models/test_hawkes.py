@@ -108,6 +108,7 @@ def test_known_parameters_are_recovered_within_the_stated_errors(cross):
         if scores:
             assert (np.abs(scores) < 1.96).sum() >= coverage_band(trials), name
             assert abs(np.mean(scores)) < 0.45, name
+            assert 0.75 < np.std(scores) < 1.3, name
     assert passed >= coverage_band(trials)
 
 

@@ -277,7 +277,6 @@ def _observe(  # noqa: C901, PLR0912, PLR0915  (one row, one kernel: its branche
                     spans[n_spans, 1] = ts[i]
                     n_spans += 1
                 known, first_pending = False, n_orders
-                open_order[0], open_order[1] = -1, -1
         elif not (lost and depth):
             lost = False
             _set_level(k, rank[i], qty[i], clears, stamp, lots, best, worst)
