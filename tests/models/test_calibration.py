@@ -134,7 +134,18 @@ def test_a_file_that_lacks_a_field_is_refused(known, tmp_path, name):
 def still(trades=(), seconds=600):
     rows = quote_rows([START_NS], [20_001])
     rows += [(START_NS + ts, kind, price, 1) for ts, kind, price in trades]
-    return tape_of([*rows, (START_NS + seconds * S, BB, 10_000, 5)])
+    rows += [(START_NS + ts * S, BB, 10_000, 5) for ts in [*range(30, seconds, 30), seconds]]
+    return tape_of(sorted(rows, key=lambda row: row[0]))
+
+
+def test_a_recording_that_stops_and_goes_on_was_not_watching_in_between():
+    rows = []
+    for hour in (0, 1, 2):
+        rows += quote_rows(START_NS + hour * 3600 * S + np.arange(300) * S, 20_001 + 1000 * hour + np.arange(300) % 2)
+    made = calibrate(tape_of(rows))
+    assert made.observed_s == 3 * 299
+    assert made.details["orders"]["stretches"] == 3
+    assert made.sigma < 2 * INSTRUMENT.tick_size  # jumps of a thousand half ticks between the hours are nobody's
 
 
 def test_a_market_that_stands_still_has_no_sigma_and_no_trades_no_curve():
