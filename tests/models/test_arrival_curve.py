@@ -34,6 +34,7 @@ def test_a_and_k_are_recovered_within_the_stated_errors(rate, k):
     z = np.array([scores(made, rate, k) for made in fits])
     assert (np.abs(z) < 1.96).sum() >= coverage_band(z.size, 0.94)
     assert (np.abs(z.mean(axis=0)) < 0.55).all()
+    assert ((z.std(axis=0) > 0.75) & (z.std(axis=0) < 1.3)).all()
     assert np.mean([made.k for made in fits]) == pytest.approx(k, rel=0.03)
     assert np.mean([made.arrival_rate for made in fits]) == pytest.approx(rate, rel=0.05)
     # Good fits say so: p-values spread evenly, and the power law loses.

@@ -134,7 +134,18 @@ def test_a_file_that_lacks_a_field_is_refused(known, tmp_path, name):
 def still(trades=(), seconds=600):
     rows = quote_rows([START_NS], [20_001])
     rows += [(START_NS + ts, kind, price, 1) for ts, kind, price in trades]
-    return tape_of([*rows, (START_NS + seconds * S, BB, 10_000, 5)])
+    rows += [(START_NS + ts * S, BB, 10_000, 5) for ts in [*range(30, seconds, 30), seconds]]
+    return tape_of(sorted(rows, key=lambda row: row[0]))
+
+
+def test_a_recording_that_stops_and_goes_on_was_not_watching_in_between():
+    rows = []
+    for hour in (0, 1, 2):
+        rows += quote_rows(START_NS + hour * 3600 * S + np.arange(300) * S, 20_001 + 1000 * hour + np.arange(300) % 2)
+    made = calibrate(tape_of(rows))
+    assert made.observed_s == 3 * 299
+    assert made.details["orders"]["stretches"] == 3
+    assert made.sigma < 2 * INSTRUMENT.tick_size  # jumps of a thousand half ticks between the hours are nobody's
 
 
 def test_a_market_that_stands_still_has_no_sigma_and_no_trades_no_curve():
@@ -232,6 +243,7 @@ def test_a_bar_s_k_has_an_honest_error():
         made = calibrate(bars_of(np.full(600, 1000.0), 1000 + reach[0], 1000 - reach[1]))
         z.append((made.k - 0.2) / made.estimates["k"].std_error)
     assert (np.abs(z) < 1.96).sum() >= coverage_band(100, 0.93)
+    assert 0.75 < np.std(z) < 1.3
 
 
 def test_adverse_moves_are_those_that_were_put_in():
@@ -255,6 +267,19 @@ def test_adverse_moves_are_those_that_were_put_in():
     assert 0 < later.std_error < 0.02 * tick
     far = made.estimates["adverse_move_10s"]  # the orders after it push either way
     assert abs(far.value - 1.5 * tick) < 4 * far.std_error
+
+
+def test_the_volatility_of_a_mid_that_bounces_is_the_one_below_the_bounce():
+    """A walk between prices, of which the book shows the nearest tick, and now and then the one beside it."""
+    rng = np.random.default_rng(9)
+    n = 40_000
+    price = 200_001 + np.cumsum(rng.normal(0, 0.3, n))  # half ticks, every 50 ms
+    shown = 2 * np.rint((price + 2 * rng.integers(0, 2, n)) / 2).astype(int) + 1
+    made = calibrate(tape_of(quote_rows(START_NS + np.arange(n) * S // 20, shown)))
+    truth = 0.3 * INSTRUMENT.tick_size / 2 * np.sqrt(20)
+    assert made.estimates["sigma"] == made.estimates["sigma_two_scales"]
+    assert abs(made.sigma - truth) < 4 * made.estimates["sigma"].std_error < truth
+    assert made.details["signature"][0]["sigma"] > 3 * truth
 
 
 @pytest.mark.parametrize("scale", [0.01, 1000.0])

@@ -108,6 +108,7 @@ def test_known_parameters_are_recovered_within_the_stated_errors(cross):
         if scores:
             assert (np.abs(scores) < 1.96).sum() >= coverage_band(trials), name
             assert abs(np.mean(scores)) < 0.45, name
+            assert 0.75 < np.std(scores) < 1.3, name
     assert passed >= coverage_band(trials)
 
 
@@ -123,6 +124,18 @@ def test_one_side_by_another_simulator():
     scores = np.array(scores)
     assert (np.abs(scores) < 1.96).sum() >= coverage_band(120)
     assert (np.abs(scores.mean(axis=0)) < 0.6).all()
+
+
+def test_the_branching_ratio_is_as_sure_as_it_says():
+    """Of excitation and decay, which go together: where memory is long, it is known much better than either."""
+    rng = np.random.default_rng(8)
+    made = []
+    for _ in range(120):
+        t, side = clusters(rng, 0.5, 0.9, 0.0, 1.0, 1200.0, 2)
+        made.append(fit_hawkes(events_of(t, side, 1200.0, 2)).branching)
+    value, error = np.mean([one.value for one in made]), np.mean([one.std_error for one in made])
+    assert value == pytest.approx(0.9, abs=0.005)
+    assert error == pytest.approx(np.std([one.value for one in made]), rel=0.2)
 
 
 def test_the_residuals_are_the_integral_of_the_intensity():

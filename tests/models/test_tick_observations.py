@@ -28,6 +28,9 @@ def replayed(tape):  # noqa: C901, PLR0912, PLR0915  (all kinds of rows, in one 
     mid, lost, waiting, touched, opened, start = None, False, [], False, 0, 0
     for i, kind in enumerate(kinds):
         ts, price, lots = int(tape.ts_ns[i]), int(tape.price_ticks[i]), int(tape.qty_lots[i])
+        if mid is not None and ts - int(tape.ts_ns[i - 1]) > 60 * S:
+            stretches.append((start, int(tape.ts_ns[i - 1])))
+            mid, waiting = None, []
         earlier = [q[1] + q[2] for q in quotes[opened:] if q[0] < ts] if mid is not None else []
         if kind in (SELL, BUY) and earlier:
             side = 1 if kind == BUY else -1
@@ -107,7 +110,7 @@ def random_tape(seed, bbo):
     rows, ts = [], START_NS
     kinds = [BB, BA] if bbo else [DB, DA]
     for _ in range(400):
-        ts += int(rng.integers(0, 3)) * 10**8
+        ts += int(rng.integers(0, 3)) * 10**8 + (rng.uniform() < 0.02) * int(rng.integers(50, 70)) * S
         what = rng.uniform()
         if what < 0.04:
             rows.append((ts, GAP, 0, 0))

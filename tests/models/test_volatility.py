@@ -69,12 +69,13 @@ def test_jumps_are_found_and_do_not_touch_bipower():
     assert np.mean(shares) == pytest.approx(225 / 725, abs=0.03)
 
 
-def test_two_scales_see_through_noise_that_fools_the_plain_sum():
+@pytest.mark.parametrize("size", [0.4, 2.0])
+def test_two_scales_see_through_noise_that_fools_the_plain_sum(size):
     rng = np.random.default_rng(4)
     made, plain, noises = [], [], []
-    for _ in range(200):
+    for _ in range(400):
         n = 5000
-        price = walk(rng, n, 0.5, 0.2) + rng.normal(0, 0.4, n + 1)
+        price = walk(rng, n, 0.5, 0.2) + rng.normal(0, size, n + 1)
         path = path_of(price, S // 5)
         estimate, noise = two_scales(path)
         made.append(estimate)
@@ -82,7 +83,9 @@ def test_two_scales_see_through_noise_that_fools_the_plain_sum():
         plain.append(realised(Realised.of([price], 0.2)).value)
     assert np.mean(plain) > 1.3
     assert_honest(z_scores(made, 0.5))
-    assert np.mean(noises) == pytest.approx(0.4, rel=0.03)
+    stated, real = np.mean([one.std_error for one in made]), np.std([one.value for one in made])
+    assert 0.96 < stated / real < 1.2
+    assert np.mean(noises) == pytest.approx(size, rel=0.03)
 
 
 def test_two_scales_see_through_ticks():

@@ -12,11 +12,11 @@ from marketmakerl.core.clock import iso_utc
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.data.tape import Kind
 from marketmakerl.data.tick_windows import row_at
-from marketmakerl.models.calibration import load_calibration
 
 if TYPE_CHECKING:
     from marketmakerl.data.tape import EventTape
     from marketmakerl.models.bar_calibration import BarEstimate
+    from marketmakerl.models.calibration import Calibration
 
 
 def given_estimate(path: str, tape: EventTape) -> tuple[BarEstimate, int, dict[str, Any]]:
@@ -34,7 +34,7 @@ def given_estimate(path: str, tape: EventTape) -> tuple[BarEstimate, int, dict[s
         ConfigError: of another symbol, sigma or k refused, or data that reach up to the end of the tape or beyond.
         DataNotFoundError, DataFormatError: see `load_calibration`.
     """
-    made = load_calibration(Path(path))
+    made = _load(path)
     symbol = tape.instrument.symbol
     if made.symbol != symbol:
         raise ConfigError(f"{path} is a calibration of {made.symbol}, and the run trades {symbol}")
@@ -54,7 +54,7 @@ def given_estimate(path: str, tape: EventTape) -> tuple[BarEstimate, int, dict[s
 
 def calibration_entry(path: str) -> dict[str, Any]:
     """Return a calibration as a data set of a manifest: a run is repeated with the same file or not at all."""
-    made = load_calibration(Path(path))
+    made = _load(path)
     first, last = iso_utc(made.first_ns), iso_utc(made.last_ns)
     return {
         "symbol": made.symbol,
@@ -65,3 +65,9 @@ def calibration_entry(path: str) -> dict[str, Any]:
         "first": first,
         "last": last,
     }
+
+
+def _load(path: str) -> Calibration:
+    from marketmakerl.models.calibration import load_calibration  # noqa: PLC0415  (scipy: only where there is a file)
+
+    return load_calibration(Path(path))

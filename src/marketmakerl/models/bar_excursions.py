@@ -15,7 +15,7 @@ import numpy as np
 from marketmakerl.core.clock import NS_PER_S
 from marketmakerl.data.tape import Kind
 from marketmakerl.models.bar_calibration import MIN_BARS
-from marketmakerl.models.estimate import Blocks, Estimate, NotIdentifiedError, ratio_of_sums
+from marketmakerl.models.estimate import MIN_BLOCKS, Blocks, Estimate, NotIdentifiedError, ratio_of_sums
 from marketmakerl.models.volatility import Path
 
 if TYPE_CHECKING:
@@ -79,9 +79,8 @@ def excursion_decay(bars: BarObservations, sides: tuple[Floats, ...]) -> tuple[E
     every = np.concatenate(sides)
     if not every.any():
         raise NotIdentifiedError(f"no bar of {n} traded beyond the close before it")
-    blocks = Blocks.over(bars.closes.start_ns, bars.closes.end_ns, least_s=10 * bars.interval_ns / NS_PER_S)
-    if blocks.count < 2:
-        blocks.check("a standard error that clusters survive")
+    bars_a_block = min(10, n // MIN_BLOCKS)
+    blocks = Blocks.over(bars.closes.start_ns, bars.closes.end_ns, least_s=bars_a_block * bars.interval_ns / NS_PER_S)
     ones = np.full(n, float(len(sides)))
     mean, error = ratio_of_sums(blocks.sums(bars.ts_ns, np.sum(sides, axis=0)), blocks.sums(bars.ts_ns, ones))
     method = f"1 / mean excursion beyond the last close (bars: an approximation); blocks of {blocks.seconds:.4g} s"

@@ -2,7 +2,8 @@
 
 One compiled pass replays the book. Trades of one exchange time and side are one market order: an order that walks the
 book prints a trade a level, and venues stamp them alike. (Two orders of one millisecond then count as one; a clock
-finer than that tells them apart.) What lies between a GAP row and the next whole book is not observed.
+finer than that tells them apart.) What lies between a GAP row and the next whole book is not observed, nor
+is more than a minute without a single row: recordings stop and go on without a word.
 
 Messages of the book that carry an order's own stamp may show it or not, venue by venue. So the mid before an order is
 that of an earlier stamp, and the mid after it that of the first message of a later one.
@@ -19,6 +20,7 @@ from marketmakerl.core.clock import NS_PER_S
 from marketmakerl.core.jit import njit
 from marketmakerl.data.tape import MORE, Kind
 from marketmakerl.data.tick_checks import check_ticks
+from marketmakerl.data.tick_quality import HOLE_NS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,6 +34,7 @@ DEPTH_SPAN: Final = 10e-4  # of the mid: how far from the touch sizes are averag
 SAMPLE_NS: Final = NS_PER_S  # the book's sizes are looked at this often
 
 _MORE = int(MORE)
+_HOLE_NS = int(HOLE_NS)
 _GAP, _SNAPSHOT, _DEPTH_BID, _DEPTH_ASK, _BBO_BID, _BBO_ASK, _SELL, _BUY, _UNKNOWN = (
     *(int(Kind.GAP), int(Kind.SNAPSHOT), int(Kind.DEPTH_BID), int(Kind.DEPTH_ASK)),
     *(int(Kind.BBO_BID), int(Kind.BBO_ASK), int(Kind.TRADE_SELL), int(Kind.TRADE_BUY), int(Kind.TRADE)),
@@ -228,7 +231,7 @@ def _observe(  # noqa: C901, PLR0912, PLR0915  (one row, one kernel: its branche
         width: of a bin of the depth profile, ticks; 0 for none.
         quotes: out, int64[messages + 1, 3]: time, bid, ask.
         orders: out, int64[trades, 6]: time, side, deepest rank, lots, mid before, mid after (half ticks, -1: none).
-        spans: out, int64[gaps + 1, 2]: start and end of stretches.
+        spans: out, int64[gaps and holes + 1, 2]: start and end of stretches.
         sums: out, float64[2, bins], see `_add_depth`.
         seen: out, int64[2, bins].
     """
@@ -242,6 +245,10 @@ def _observe(  # noqa: C901, PLR0912, PLR0915  (one row, one kernel: its branche
     lost, touched, known = False, False, False
     first_pending, next_sample = 0, np.int64(0)
     for i in range(len(kind)):
+        if known and ts[i] - ts[i - 1] > _HOLE_NS:
+            spans[n_spans, 1] = ts[i - 1]
+            n_spans += 1
+            known, first_pending = False, n_orders
         k = np.int64(kind[i]) & (_MORE - 1)
         if known and width > 0 and not touched and _GAP < k < _SELL and ts[i] > next_sample:
             # The book as it stood at the sampling time, before this message changes it.
@@ -277,7 +284,6 @@ def _observe(  # noqa: C901, PLR0912, PLR0915  (one row, one kernel: its branche
                     spans[n_spans, 1] = ts[i]
                     n_spans += 1
                 known, first_pending = False, n_orders
-                open_order[0], open_order[1] = -1, -1
         elif not (lost and depth):
             lost = False
             _set_level(k, rank[i], qty[i], clears, stamp, lots, best, worst)
@@ -317,7 +323,8 @@ def observe(tape: EventTape) -> TickObservations:
     width = max(1, int(np.ceil(float(np.median(prices)) * DEPTH_SPAN / DEPTH_BINS))) if has_depth and len(prices) else 0
     quotes = np.empty((int((kind < MORE).sum()) + 1, 3), np.int64)
     orders = np.empty((trades, 6), np.int64)
-    spans = np.empty((int((plain == Kind.GAP).sum()) + 1, 2), np.int64)
+    breaks = int((plain == Kind.GAP).sum()) + int((np.diff(ts) > HOLE_NS).sum())
+    spans = np.empty((breaks + 1, 2), np.int64)
     sums, seen = np.zeros((2, DEPTH_BINS)), np.zeros((2, DEPTH_BINS), np.int64)
     n_quotes, n_orders, n_spans, unknown_side, unseen, samples = _observe(
         ts, rank.astype(np.int64), np.asarray(tape.qty_lots), kind, prices, has_depth, width, quotes, orders, spans,

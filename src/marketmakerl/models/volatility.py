@@ -218,12 +218,13 @@ def signature(path: Path, steps_ms: tuple[int, ...] = SIGNATURE_MS) -> list[dict
     return lines
 
 
-def two_scales(path: Path, dependent_updates: int = 5) -> tuple[Estimate, float]:
+def two_scales(path: Path, dependent_updates: int = 6) -> tuple[Estimate, float]:
     """Return the volatility of the price below the noise of its updates, and the noise's standard deviation.
 
     Args:
         path: every update of the mid.
-        dependent_updates: J, over how many updates the noise may depend on itself.
+        dependent_updates: J, over how many updates the noise may depend on itself; even, as K is: only changes of the
+            mid are updates, so a mid that bounces to and fro comes back after every second one.
 
     Raises:
         NotIdentifiedError: fewer than 200 updates, or noise that leaves nothing.
@@ -246,8 +247,13 @@ def two_scales(path: Path, dependent_updates: int = 5) -> tuple[Estimate, float]
     variance = (rv_slow - ratio * rv_fast) / share
     if variance <= 0:
         raise NotIdentifiedError("the mid bounces so much that nothing is left of its moves at this length of data")
-    quarticity = fourth / (3 * slow**2)  # sum over updates of sigma_i^4
-    spread = math.sqrt(8 * noise**2 * n / slow**2 + 4 / 3 * (slow - fast) * quarticity) / share
+    # Of the noise alone, of noise meeting moves, and of the moves alone.
+    parts_of_error = (
+        8 * noise**2 * n / slow**2,
+        8 * noise * variance / slow,
+        4 / 3 * slow * _quarticity(rv_slow, n_slow, fourth, slow, noise),
+    )
+    spread = math.sqrt(sum(parts_of_error)) / share
     value, error = _root(variance / seconds, spread / seconds)
     text = f"two scales of {fast} and {slow} updates of the mid"
     return Estimate(value, error, UNIT, text, n), math.sqrt(noise)
@@ -256,9 +262,15 @@ def two_scales(path: Path, dependent_updates: int = 5) -> tuple[Estimate, float]
 def _slow_scale(parts: list[Floats], n: int, fast: int, noise: float) -> int:
     """Return K: the scale at which what noise and what the length of data add to the variance is least."""
     lag = 4 * fast
-    quarticity = _lagged(parts, lag)[2] / (3 * lag**2)
+    quarticity = _quarticity(*_lagged(parts, lag), lag, noise)
     best = (12 * noise**2 * n / max(quarticity, 1e-300)) ** (1 / 3) if quarticity > 0 else lag
-    return int(min(max(round(best), lag), max(lag, n // 20)))
+    return 2 * round(min(max(best, lag), max(lag, n / 20)) / 2)
+
+
+def _quarticity(squares: float, number: float, fourth: float, lag: int, noise: float) -> float:
+    """Return the sum over updates of sigma_i^4 from what `_lagged` says, what noise adds to the moves taken out."""
+    square = squares / number
+    return fourth / (3 * lag**2) * (max(square - 2 * noise, 0.0) / square) ** 2 if square > 0 else 0.0
 
 
 def _lagged(parts: list[Floats], lag: int) -> tuple[float, float, float]:

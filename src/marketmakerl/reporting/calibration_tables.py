@@ -191,11 +191,6 @@ def evidence_line(document: Document) -> str:
     return f"{told} {span}{approximate} A run on these very data looks ahead."
 
 
-def methods_rows(document: Document) -> list[tuple[str, str]]:
-    """Return (label, method) of each estimate."""
-    return [(row["label"], row["method"]) for row in estimate_rows(document)]
-
-
 def orders_line(document: Document) -> str:
     """Return what became of the trades, "" for bars."""
     orders = document["details"].get("orders")
