@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -29,7 +30,6 @@ from marketmakerl.models.hawkes import HawkesRates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path as FilePath
 
     from marketmakerl.data.tape import EventTape
     from marketmakerl.models.estimate import Estimate
@@ -137,24 +137,25 @@ class Calibration:
         span = {"first": iso_utc(self.first_ns), "last": iso_utc(self.last_ns)}
         return {"schema": SCHEMA} | made | span
 
-    def save(self, path: FilePath) -> FilePath:
+    def save(self, path: FilePath | str) -> FilePath:
         """Write it as JSON, atomically.
 
         Raises:
             ArtifactError: the file cannot be written.
         """
-        write_json(path, self.as_dict())
-        return path
+        file = FilePath(path)
+        write_json(file, self.as_dict())
+        return file
 
 
-def load_calibration(path: FilePath) -> Calibration:
+def load_calibration(path: FilePath | str) -> Calibration:
     """Read what `Calibration.save` wrote.
 
     Raises:
         DataNotFoundError: no such file.
         DataFormatError: not a calibration, another version, a field that is missing, of the wrong type or not finite.
     """
-    return Calibration(**read_calibration(path))
+    return Calibration(**read_calibration(FilePath(path)))
 
 
 def calibrate(

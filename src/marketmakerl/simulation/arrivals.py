@@ -17,6 +17,7 @@ class HawkesStep(NamedTuple):
     mean: float
     baseline: float
     keep: float
+    share: float  # of what a rate is above the baseline, on average over a step
     own: float
     cross: float
     dt: float
@@ -26,7 +27,8 @@ class HawkesStep(NamedTuple):
 @njit(inline="always")
 def arrival_chance(bursts: Any, rate: float) -> float:
     """Return the probability that an order arrives within a step."""
-    return min(rate * bursts.dt, 1.0) if bursts.linear else -math.expm1(-rate * bursts.dt)
+    expected = (bursts.baseline + (rate - bursts.baseline) * bursts.share) * bursts.dt
+    return min(expected, 1.0) if bursts.linear else -math.expm1(-expected)
 
 
 @njit(inline="always")
@@ -40,8 +42,9 @@ class Hawkes:
     """Exponential kernels: an order raises the rate of its own side by `excitation`, the other's by `cross_excitation`.
 
     The world's `arrival_rate` A stays the mean rate of a side: the baseline is A (1 - (excitation + cross) / decay).
-    An order arrives with the probability of the step's rate and fills a quote at distance delta with min(1, f(delta)):
-    where a quote is inside the mid, bursts do not come faster for it.
+    An order arrives with the probability of the step's mean rate, at most one a side and step (so a step should be
+    short beside a burst), excites from the next step on, and fills a quote at distance delta with min(1, f(delta)): a
+    quote inside the mid makes nobody come faster.
 
     Args:
         excitation, cross_excitation: per second; >= 0, and their sum below `decay_per_s`.
@@ -71,9 +74,10 @@ class Hawkes:
 
     def step(self, arrival_rate: float, dt_s: float, *, linear: bool) -> HawkesStep:
         """Return what the kernel needs for steps of `dt_s` seconds; it starts at the mean rate."""
+        decay = self.decay_per_s * dt_s
         return HawkesStep(
-            float(arrival_rate), arrival_rate * (1.0 - self.branching_ratio), math.exp(-self.decay_per_s * dt_s),
-            float(self.excitation), float(self.cross_excitation), float(dt_s), linear,
+            float(arrival_rate), arrival_rate * (1.0 - self.branching_ratio), math.exp(-decay),
+            -math.expm1(-decay) / decay, float(self.excitation), float(self.cross_excitation), float(dt_s), linear,
         )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:

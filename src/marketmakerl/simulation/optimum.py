@@ -29,6 +29,8 @@ _FIRST_REACH: Final = 32
 _PRECISION: Final = 1e-9  # of the objective, between one reach and twice that
 _MAX_CELLS: Final = 1 << 25  # steps x inventories of a policy
 _SWEEPS: Final = 200
+_CLOSE: Final = 1e-10  # of the scale of distances: what is left of the objective is its square
+_SAME: Final = 1e-5  # both ways to the two quotes are on the way to the same pair
 _SCAN: Final = 128
 CLOSED, ROOT, SEARCH = 0, 1, 2
 _TINY, _HUGE = 1e-12, 700.0
@@ -183,7 +185,7 @@ def _root(asked: Any, gamma: float, indifferent: float, low: float, width: float
             high, reached = middle, here
             at_low *= 0.5 if side == 1 else 1.0
             side = 1
-        if abs(here) <= 1e-14 * (1.0 + abs(middle)) or high - low <= 1e-15 * (1.0 + abs(high)):
+        if abs(here) <= 1e-13 * (1.0 + abs(middle)) or high - low <= 1e-15 * (1.0 + abs(high)):
             return middle
     return 0.5 * (low + high)
 
@@ -258,11 +260,12 @@ def _worth(asked: Any, gamma: float, bid: float, ask: float, bid_filled: float, 
 
 @njit(nogil=True)
 def _pair(
-    asked: Any, gamma: float, curve: Any, bid_filled: float, ask_filled: float, sides: int, start: int
+    asked: Any, gamma: float, curve: Any, bid_filled: float, ask_filled: float, sides: int, start: int, known: Any
 ) -> tuple[float, float]:
     """Return both distances, found in turn; side `start` (0 bid, 1 ask) goes first, without the other.
 
-    A bit of `sides` says that a side may be quoted: 1 bid, 2 ask.
+    A bit of `sides` says that a side may be quoted: 1 bid, 2 ask. The search ends early when it comes to the pair that
+    is `known` (NaN: none is).
     """
     bid, ask = np.nan, np.nan
     for sweep in range(_SWEEPS):
@@ -275,6 +278,8 @@ def _pair(
         same_ask = ask == old_ask or abs(ask - old_ask) <= curve.precision or (np.isnan(ask) and np.isnan(old_ask))
         if sweep > 0 and same_bid and same_ask:
             break
+        if abs(bid - known[0]) + abs(ask - known[1]) <= _SAME * curve.width:
+            return known
     return bid, ask
 
 
@@ -310,9 +315,9 @@ def _backward(
             if q > -bound and i > 0:
                 ask_filled = carried[i - 1] + after[i - 1] + scale * (q - 1) * adverse - none
                 sides |= 2
-            bid, ask = _pair(asked, gamma, curve, bid_filled, ask_filled, sides, 0)
+            bid, ask = _pair(asked, gamma, curve, bid_filled, ask_filled, sides, 0, (np.nan, np.nan))
             best = _worth(asked, gamma, bid, ask, bid_filled, ask_filled)
-            other_bid, other_ask = _pair(asked, gamma, curve, bid_filled, ask_filled, sides, 1)
+            other_bid, other_ask = _pair(asked, gamma, curve, bid_filled, ask_filled, sides, 1, (bid, ask))
             other = _worth(asked, gamma, other_bid, other_ask, bid_filled, ask_filled)
             if (other < best) == (gamma > 0.0) and other != best:
                 bid, ask, best = other_bid, other_ask, other
@@ -394,9 +399,9 @@ def _curve(world: World) -> _Curve:
     if isinstance(curve, Exponential):
         certain = math.log(world.arrival_rate * world.dt_s) / world.k if linear else -math.inf
         width = 1.0 / world.k
-        return _Curve(CLOSED if linear else ROOT, float(world.k), certain, width, 1e-13 * width)
+        return _Curve(CLOSED if linear else ROOT, float(world.k), certain, width, _CLOSE * width)
     if isinstance(curve, Power):
-        return _Curve(ROOT, 0.0, 0.0, float(curve.scale), 1e-13 * curve.scale)
+        return _Curve(ROOT, 0.0, 0.0, float(curve.scale), _CLOSE * curve.scale)
     if isinstance(curve, Empirical):
         width = float(curve.distance[-1] - curve.distance[0])
         return _Curve(SEARCH, 0.0, float(curve.distance[0]), width, 1e-7 * width)
