@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
+from marketmakerl.core.checks import require_number
 from marketmakerl.core.errors import ConfigError
 
 LARGEST: Final = 1e20  # of a parameter of the models that solve equations, and its inverse the smallest
@@ -96,14 +97,14 @@ class QuoteContext:
 
     def __post_init__(self) -> None:
         for name in ("mid", "order_qty"):
-            _check_number(f"context: {name}", getattr(self, name), low=0.0, low_ok=False)
+            require_number(f"context: {name}", getattr(self, name), above=0.0)
         for name in ("best_bid_qty", "best_ask_qty"):
-            _check_number(f"context: {name}", getattr(self, name), low=0.0)
+            require_number(f"context: {name}", getattr(self, name), at_least=0.0)
         for name in ("q", "maker_fee"):
-            _check_number(f"context: {name}", getattr(self, name))
+            require_number(f"context: {name}", getattr(self, name))
         for name in ("tick_size", "best_bid", "best_ask"):
             if getattr(self, name) is not None:
-                _check_number(f"context: {name}", getattr(self, name), low=0.0, low_ok=False)
+                require_number(f"context: {name}", getattr(self, name), above=0.0)
         if self.time_left_s is not None and not self.time_left_s >= 0:
             raise ConfigError(f"context: time_left_s must be >= 0, got {self.time_left_s!r}")
         if self.best_bid is not None and self.best_ask is not None and not self.best_bid < self.best_ask:
@@ -266,11 +267,11 @@ class QuotingModel(ABC):
         self, *, positive: tuple[str, ...] = (), non_negative: tuple[str, ...] = (), finite: tuple[str, ...] = ()
     ) -> None:
         for name in positive:
-            _check_number(f"{self.id}: {name}", getattr(self, name), low=0.0, low_ok=False)
+            require_number(f"{self.id}: {name}", getattr(self, name), above=0.0)
         for name in non_negative:
-            _check_number(f"{self.id}: {name}", getattr(self, name), low=0.0)
+            require_number(f"{self.id}: {name}", getattr(self, name), at_least=0.0)
         for name in finite:
-            _check_number(f"{self.id}: {name}", getattr(self, name))
+            require_number(f"{self.id}: {name}", getattr(self, name))
 
     def _require_usual_size(self, *, factors: tuple[str, ...], others: tuple[str, ...]) -> None:
         """Refuse numbers so large, and factors so small, that products of them leave the range of a float."""
@@ -292,13 +293,6 @@ class QuotingModel(ABC):
     def parameter_names(cls) -> list[str]:
         """Return the names of the parameters."""
         return [item.name for item in fields(cls)]
-
-
-def _check_number(name: str, value: Any, *, low: float = -math.inf, low_ok: bool = True) -> None:
-    number = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
-    if not number or value < low or (value == low and not low_ok):
-        bound = "" if low == -math.inf else f" {'>=' if low_ok else '>'} {low:g}"
-        raise ConfigError(f"{name} must be a finite number{bound}, got {value!r}")
 
 
 def _split(bid: float | None, ask: float | None, parts: QuoteParts) -> dict[str, float | None]:
