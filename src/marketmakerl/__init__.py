@@ -83,17 +83,17 @@ _HOME = {
     "simulate": "simulation.simulate",
 }
 
-__all__ = [
-    "CARA",
-    "GLFT",
+__all__ = [  # noqa: RUF022  (as sorted() sorts, which knows no acronyms)
     "AvellanedaStoikov",
     "BacktestResult",
+    "CARA",
     "CarteaJaimungal",
     "CustomModel",
     "DataProcessor",
     "EventTape",
     "ExactMoments",
     "Fees",
+    "GLFT",
     "Instrument",
     "Ladder",
     "Latency",

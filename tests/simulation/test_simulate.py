@@ -74,6 +74,13 @@ def test_the_sampler_and_the_evaluator_agree_in_other_worlds(changes):
     assert found.inventory_std == pytest.approx(exact.inventory_std, rel=0.025)
 
 
+def test_quotes_that_fill_for_certain_are_counted():
+    model = mml.AvellanedaStoikov(1.0, 1.5, 2, 1)  # so afraid of inventory that it quotes through the mid
+    exact = mml.evaluate_exact(PAPER, model)
+    assert exact.clipped_share > 0.01
+    assert mml.simulate(PAPER, model, 20_000).clipped_share == pytest.approx(exact.clipped_share, rel=0.02)
+
+
 def test_the_number_of_threads_does_not_matter():
     one = mml.simulate(PAPER, INVENTORY, 20_000, seed=3, threads=1)
     for threads in (2, 3, 8):
