@@ -15,6 +15,7 @@ from marketmakerl import __version__
 from marketmakerl.cli import (
     backtest,
     campaign,
+    compare,
     data,
     doctor,
     exchange_sim,
@@ -23,9 +24,11 @@ from marketmakerl.cli import (
     fidelity,
     gate,
     live,
+    optimum,
     queue_truth,
     realtime_paper,
     research_budgets,
+    simulate,
     walk_forward,
 )
 from marketmakerl.core.errors import MarketMakerLError
@@ -49,6 +52,9 @@ app.command("queue-truth")(queue_truth.queue_truth)
 app.command("walk-forward")(walk_forward.walk_forward)
 app.command("fidelity")(fidelity.fidelity)
 app.command("explain")(explain.explain)
+app.command("simulate")(simulate.simulate)
+app.command("compare")(compare.compare)
+app.command("optimum")(optimum.optimum)
 app.command("gate")(gate.gate)
 app.add_typer(data.app, name="data")
 app.command("realtime-paper")(realtime_paper.realtime_paper)
