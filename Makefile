@@ -42,7 +42,7 @@ doctor: $$(MML_READY) ## what works here and what does not
 	@$(MML) doctor
 
 ##@ Research
-.PHONY: campaign research-budgets walk-forward gate fetch-data
+.PHONY: campaign research-budgets walk-forward gate calibrate fetch-data
 MARKET = $(call option,--exchange,EXCHANGE) $(call option,--symbol,SYMBOL) $(call option,--data,DATA) \
   $(call option,--timeframe,TIMEFRAME) $(call option,--days,DAYS)
 campaign: $$(MML_READY) ## N backtests with their summary and report, under artifacts/
@@ -65,6 +65,11 @@ walk-forward: $$(MML_READY) ## choose on train, run test once, fold by fold; Err
 gate: $$(MML_READY) ## every check of a run, with its value and threshold; Error 3 when one fails
 ##  RUN=latest, a run id or a folder
 	@$(MML) gate $(call quoted,$(or $(RUN),latest)) $(call option,--artifacts,ARTIFACTS)
+
+calibrate: $$(MML_READY) ## volatility, arrival curve, Hawkes, depth and adverse selection of recorded data
+##  EXCHANGE= SYMBOL= DATA=file or folder  [CLOCK=ticks] DAYS= SHARE= OUT=file  ARTIFACTS=folder
+	@$(MML) calibrate --report $(strip $(MARKET) $(call option,--clock,CLOCK) $(call option,--share,SHARE) \
+	  $(call option,--out,OUT) $(call option,--artifacts,ARTIFACTS))
 
 fetch-data: $$(MML_READY) ## klines, order book and trades of a public exchange into data/
 ##  EXCHANGE=binance SYMBOL=BTC/USDT [TIMEFRAME=1m] [DAYS=30]

@@ -53,7 +53,8 @@ def exponential_market(seed, *, seconds, rate, k, tick, mid_half_ticks=20_001, c
         met = reach >= 1
         price = (at + side * reach) // 2
         rows += [
-            (START_NS + int(t), int(kind), int(p), 1) for t, p in zip(ts[met].tolist(), price[met].tolist(), strict=True)
+            (START_NS + int(t), int(kind), int(p), 1)
+            for t, p in zip(ts[met].tolist(), price[met].tolist(), strict=True)
         ]
     rows.append((START_NS + seconds * 10**9, int(Kind.BBO_BID), (mid_half_ticks - 1) // 2, 5))
     rows.sort(key=lambda row: row[0])

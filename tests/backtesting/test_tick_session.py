@@ -64,6 +64,7 @@ def test_the_estimate_is_of_the_mid_and_of_how_far_trades_reach(tape):
     # Steps of -2..2 ticks (variance 2), twenty a second.
     assert estimate.sigma == pytest.approx(INSTRUMENT.tick_size * np.sqrt(20 * 2), rel=0.15)
     assert 1 / estimate.k == pytest.approx(29 * 0.1, rel=0.35)
+    assert estimate.arrival_rate == 1.0  # one chance a second, for k is of the furthest trade of a second
 
 
 def test_nothing_is_left_to_estimate(tape):

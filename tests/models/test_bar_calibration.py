@@ -34,6 +34,7 @@ def test_sigma_and_k_of_a_known_market():
     assert estimate.sigma == pytest.approx(0.5, rel=0.02)
     # The bar's own move counts where it went further than the draw, so the mean is a little above 25.
     assert estimate.k == pytest.approx(1 / 25, rel=0.03)
+    assert estimate.arrival_rate == 1 / 60  # one chance a bar
     assert estimate.bars == n - 1
 
 

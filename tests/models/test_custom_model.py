@@ -166,3 +166,13 @@ def test_bars_refuse_python_and_take_njit():
     with pytest.raises(ConfigError, match="for ticks"):
         mml.backtest(tape, mml.OrderScript(), **TERMS)
     assert mml.backtest(tape, mml.CustomModel(wide, values=(20.0,)), **TERMS).metrics.fills > 0
+
+
+def test_a_function_compiled_ahead_with_our_signature_is_taken_as_it_is():
+    from marketmakerl.models.contract import QUOTE_SIGNATURE
+
+    ahead = njit(QUOTE_SIGNATURE)(lambda context, params: (params[0] + context.q, params[0] - context.q))
+    assert mml.CustomModel(ahead, (2.0,)).offsets(0.5) == (2.5, 1.5)
+    other = njit("UniTuple(float64, 2)(float64)")(lambda x: (x, x))
+    with pytest.raises(ConfigError, match="compiled for other arguments"):
+        mml.CustomModel(other)

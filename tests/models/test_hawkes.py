@@ -84,9 +84,7 @@ def test_the_recursion_is_the_double_sum(sides):
             at = (0, 1, 2, 3)[i] if sides == 2 else (0, 1, 3)[i]
             step = np.zeros(4)
             step[at] = 1e-6 * max(1.0, parameters[at])
-            up, down = (
-                likelihood_and_gradient(t, side, ends, sides, parameters + sign * step)[0] for sign in (1, -1)
-            )
+            up, down = (likelihood_and_gradient(t, side, ends, sides, parameters + sign * step)[0] for sign in (1, -1))
             assert gradient[at] == pytest.approx((up - down) / (2 * step[at]), rel=1e-5, abs=1e-4)
 
 
@@ -108,9 +106,8 @@ def test_known_parameters_are_recovered_within_the_stated_errors(cross):
         passed += fit.p_value_ks > 0.05
     for name, scores in z.items():
         if scores:
-            scores = np.array(scores)
             assert (np.abs(scores) < 1.96).sum() >= coverage_band(trials), name
-            assert abs(scores.mean()) < 0.45, name
+            assert abs(np.mean(scores)) < 0.45, name
     assert passed >= coverage_band(trials)
 
 

@@ -135,7 +135,10 @@ def test_units(scale, slower):
     rng = np.random.default_rng(8)
     price = walk(rng, 1000, 1.0, 1.0) + rng.normal(0, 0.5, 1001)
     plain, scaled = path_of(price, S), path_of(price * scale, S * slower)
-    for estimate in (lambda path, s: two_scales(path)[0], lambda path, s: realised(Realised.of(path.on_grid(s), s / S))):
+    for estimate in (
+        lambda path, _s: two_scales(path)[0],
+        lambda path, s: realised(Realised.of(path.on_grid(s), s / S)),
+    ):
         a, b = estimate(plain, S), estimate(scaled, S * slower)
         assert b.value == pytest.approx(a.value * scale / np.sqrt(slower), rel=1e-9)
         assert b.std_error == pytest.approx(a.std_error * scale / np.sqrt(slower), rel=1e-9)

@@ -1,13 +1,15 @@
 from marketmakerl.core.fees import Fees
-from marketmakerl.models.registry import MODEL_IDS
+from marketmakerl.models.registry import BOOK_MODEL_IDS, MODEL_IDS
 from marketmakerl.validation.strategies import strategy_formats
 from marketmakerl.validation.study import Study
 
 
-def test_every_model_has_a_format_of_its_own_name():
+def test_every_model_that_bars_can_tell_apart_has_a_format_of_its_own_name():
     formats = {strategy.name: strategy for strategy in strategy_formats()}
-    for model in MODEL_IDS:
+    for model in set(MODEL_IDS) - set(BOOK_MODEL_IDS):
         assert formats[model].model == model
+    assert {"glft", "cartea_jaimungal"} <= set(formats)
+    assert not set(BOOK_MODEL_IDS) & set(formats)  # without a book they are glft once more
 
 
 def test_names_are_unique_and_sorted():

@@ -14,6 +14,7 @@ import numpy as np
 
 from marketmakerl.agents import campaign_run
 from marketmakerl.agents.campaign_run import RESULT_FILE, RunSetup, RunTask, as_config, execute
+from marketmakerl.backtesting.calibrated import calibration_entry, given_estimate
 from marketmakerl.backtesting.session import Session
 from marketmakerl.backtesting.tick_session import TickRules
 from marketmakerl.core.artifacts import (
@@ -75,6 +76,7 @@ class CampaignConfig:
         warmup_bars: bars that set the model's parameters and are not traded.
         bar_volume_share: how much of a bar's volume our orders can get.
         synthetic_bars: length of a synthetic run, unless the market request says how many days.
+        calibration: file of a calibration that sets the parameters instead of a warm-up; "" for none. One run only.
         ticks: how ticks are traded; None takes the defaults if the market is one of ticks. Refused on bars.
     """
 
@@ -93,6 +95,7 @@ class CampaignConfig:
     warmup_bars: int = 240
     bar_volume_share: float = 0.10
     synthetic_bars: int = 4320
+    calibration: str = ""
     ticks: TickRules | None = None
 
     def check(self) -> None:
@@ -104,6 +107,8 @@ class CampaignConfig:
         Session(**self.session_fields(Fees(self.maker_bps or 0.0, self.taker_bps or 0.0))).check()
         if self.ticks is not None:
             self.ticks.check()
+        if self.calibration and (self.n > 1 or self.market.is_synthetic):
+            raise ConfigError("a calibration is for one run on recorded data: what came after its own")
         if self.market.is_synthetic:
             check_synthetic(self.market)
         else:
@@ -118,7 +123,7 @@ class CampaignConfig:
         """Return how each run trades: the arguments of `Session`."""
         names = (
             *("model", "model_params", "budget", "order_share", "horizon_s", "inventory_range"),
-            *("warmup_bars", "bar_volume_share"),
+            *("warmup_bars", "bar_volume_share", "calibration"),
         )
         return {"fees": fees, **{name: getattr(self, name) for name in names}}
 
@@ -185,6 +190,9 @@ def run_campaign(
     market = None if config.market.is_synthetic else load_market(config.market)
     setup = _setup(config, market)
     data, tier = (market.provenance, market.tape.tier) if market else (_synthetic_provenance(config.interval_s), "T2")
+    if config.calibration and market:
+        given_estimate(config.calibration, market.tape)  # refuses before anything is written
+        data = [*data, calibration_entry(config.calibration)]
     instrument = market.tape.instrument if market else lookup(SIMULATED_EXCHANGE, SYNTHETIC_SYMBOL)
     settled = _manifest_config(config, setup, instrument)
     spec = {"config": settled, "data": data, "environment": environment()}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from marketmakerl.backtesting.calibrated import given_estimate
 from marketmakerl.backtesting.session import Session, split_warm_up, trade
 from marketmakerl.backtesting.tick_session import TickRules, tick_summary, trade_ticks
 from marketmakerl.core.artifacts import write_atomic, write_json
@@ -78,7 +79,7 @@ def execute(setup: RunSetup, task: RunTask) -> dict[str, Any]:
         if setup.ticks:
             result, parameters = trade_ticks(setup, setup.ticks, tape)
         else:
-            result, parameters = trade(setup, *split_warm_up(tape, setup.warmup_bars))
+            result, parameters = _trade_bars(setup, tape)
     except ArtifactError:
         raise
     except (MarketMakerLError, ArithmeticError, ValueError, LookupError, MemoryError) as error:
@@ -99,6 +100,15 @@ def execute(setup: RunSetup, task: RunTask) -> dict[str, Any]:
     # Written last: a folder with this file is a finished run.
     write_json(Path(task.folder) / RESULT_FILE, line)
     return line
+
+
+def _trade_bars(setup: RunSetup, tape: EventTape) -> tuple[BacktestResult, dict[str, Any]]:
+    if not setup.calibration:
+        return trade(setup, *split_warm_up(tape, setup.warmup_bars))
+    given, row, record = given_estimate(setup.calibration, tape)
+    traded = tape.slice_rows(row, len(tape))
+    result, parameters = trade(setup, traded, traded, given)
+    return result, parameters | {"calibration": record}
 
 
 def verdict(metrics: Metrics) -> str:

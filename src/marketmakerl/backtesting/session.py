@@ -34,6 +34,7 @@ class Session:
         warmup_bars: bars that set the model's parameters and are not traded.
         bar_volume_share: how much of a bar's volume our orders can get.
         spread_scale: factor on the distance 1/k that the bars suggest; every model's distances grow with it.
+        calibration: file of a calibration that sets the parameters instead of a warm-up; "" for none.
     """
 
     fees: Fees
@@ -46,6 +47,7 @@ class Session:
     warmup_bars: int = 240
     bar_volume_share: float = BAR_VOLUME_SHARE
     spread_scale: float = 1.0
+    calibration: str = ""
 
     def check(self) -> None:
         """Raise `ConfigError` for a setting out of range, `UnknownNameError` for an unknown model or parameter."""
@@ -61,13 +63,16 @@ class Session:
             raise ConfigError(f"warmup_bars must be above {MIN_BARS} to estimate volatility, got {self.warmup_bars}")
 
 
-def trade(session: Session, warm_up: EventTape, tape: EventTape) -> tuple[BacktestResult, dict[str, Any]]:
+def trade(
+    session: Session, warm_up: EventTape, tape: EventTape, given: BarEstimate | None = None
+) -> tuple[BacktestResult, dict[str, Any]]:
     """Calibrate on `warm_up`, trade `tape`.
 
     Args:
         session: how to trade.
         warm_up: bars that lie before the first of `tape`; nothing else is known when the parameters are set.
         tape: the bars that are traded.
+        given: what is known instead of what `warm_up` says.
 
     Returns:
         The result, and the parameters it came from: model, order_qty, estimate (as measured, before `spread_scale`).
@@ -77,7 +82,7 @@ def trade(session: Session, warm_up: EventTape, tape: EventTape) -> tuple[Backte
         ConfigError: a setting that does not fit the instrument.
     """
     price = float(tape.price_ticks[0]) * tape.instrument.tick_size
-    setup = prepare(session, warm_up, price)
+    setup = prepare(session, warm_up, price, given)
     result = backtest(
         tape,
         setup.model,
@@ -106,9 +111,9 @@ class Prepared:
     parameters: dict[str, Any]
 
 
-def prepare(session: Session, warm_up: EventTape, price: float) -> Prepared:
+def prepare(session: Session, warm_up: EventTape, price: float, given: BarEstimate | None = None) -> Prepared:
     """Set the parameters from `warm_up`, and the sizes at `price`, the first that is traded; raises as `trade`."""
-    estimate = estimate_from_bars(warm_up)
+    estimate = given or estimate_from_bars(warm_up)
     model = calibrated_model(
         session.model,
         replace(estimate, k=estimate.k / session.spread_scale),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from marketmakerl.backtesting.backtest_engine import backtest
+from marketmakerl.backtesting.calibrated import given_estimate
 from marketmakerl.backtesting.latency import Latency
 from marketmakerl.backtesting.queue import Queue
 from marketmakerl.backtesting.session import sized
@@ -84,7 +85,8 @@ def trade_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[Ba
     """Calibrate on the first part of `tape` and trade the rest; all of it if every parameter of the model is fixed.
 
     Returns:
-        The result, and the parameters it came from: model, order_qty, estimate (None: nothing was estimated), warm_up.
+        The result, and the parameters it came from: model, order_qty, estimate (None: nothing was estimated), warm_up,
+        and calibration where a file set them: then only what lies behind its data is traded.
 
     Raises:
         DataQualityError: the warm-up does not allow an estimate.
@@ -96,7 +98,10 @@ def trade_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[Ba
     rules.check()
     first_ns, last_ns = int(tape.ts_ns[0]), int(tape.ts_ns[-1])
     estimate, row = None, 0
-    if needs_estimate(session):
+    extra: dict[str, Any] = {}
+    if session.calibration:
+        estimate, row, extra["calibration"] = given_estimate(session.calibration, tape)
+    elif needs_estimate(session):
         row = row_at(tape, first_ns + round((last_ns - first_ns) * rules.warmup_share))
         estimate = estimate_from_ticks(tape.slice_rows(0, row))
     model = _model(session, estimate or BarEstimate(sigma=1.0, k=1.0, arrival_rate=1.0, bars=0))
@@ -118,6 +123,7 @@ def trade_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[Ba
         "order_qty": order_qty,
         "estimate": estimate.as_dict() if estimate else None,
         "warm_up": {"rows": row, "seconds": (int(traded.ts_ns[0]) - first_ns) / NS_PER_S},
+        **extra,
     }
 
 

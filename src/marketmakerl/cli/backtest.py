@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path  # noqa: TC003  (typer reads annotations at run time)
 from typing import Annotated
 
 import typer
@@ -39,6 +40,9 @@ def backtest(
     quote_interval_ms: options.QuoteIntervalMs = None,
     quote_on: options.QuoteOn = "",
     warmup_share: options.WarmupShare = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Set the model by this file of mml calibrate, and trade what came after it.")
+    ] = None,
     manifest: options.Manifest = "",
     artifacts: options.Artifacts = None,
     as_json: options.Json = False,
@@ -62,6 +66,7 @@ def backtest(
             maker_bps=maker_bps,
             taker_bps=taker_bps,
             warmup_bars=warmup_bars,
+            calibration=str(calibration) if calibration else "",
             ticks=options.tick_rules(
                 latency_ms=latency_ms,
                 entry_latency_ms=entry_latency_ms,

@@ -174,10 +174,12 @@ def _show(result: CampaignResult) -> None:
     from marketmakerl.agents.campaign import SYNTHETIC_NOTE
     from marketmakerl.reporting.summary import summarise
     from marketmakerl.reporting.terminal import campaign_table
-    from marketmakerl.reporting.tick_tables import markout_table, tick_lines
+    from marketmakerl.reporting.tick_tables import calibration_line, markout_table, tick_lines
 
     out = Console()
     out.print(campaign_table(result.runs, summarise(result.runs)))
+    if result.runs and not result.runs[0].get("ticks") and (given := calibration_line(result.runs[0])):
+        out.print(given, soft_wrap=True, highlight=False, markup=False)
     for text in tick_lines(result.runs, result.manifest["config"]["setup"].get("ticks")):
         out.print(text, soft_wrap=True, highlight=False)
     if len(result.runs) == 1 and (table := markout_table(result.runs[0])):

@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from marketmakerl import __version__
 from marketmakerl.cli import (
     backtest,
+    calibrate,
     campaign,
     compare,
     data,
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.command("campaign")(campaign.campaign)
 app.command("backtest")(backtest.backtest)
+app.command("calibrate")(calibrate.calibrate)
 app.command("research-budgets")(research_budgets.research_budgets)
 app.command("queue-truth")(queue_truth.queue_truth)
 app.command("walk-forward")(walk_forward.walk_forward)

@@ -42,6 +42,7 @@ FLOOR_QUANTILE: Final = 0.9
 _MOST_POINTS: Final = 24
 _MIN_EXPECTED: Final = 10.0  # orders in a cell of the chi-squared test
 _MIN_FOR_R2: Final = 10
+_SHOWN_SHARE: Final = 0.99
 _LARGEST_EXPONENT: Final = 300.0
 
 
@@ -81,7 +82,7 @@ class CurveFit:
         power_exponent: alpha.
         chi2, dof, p_value: of the distances, beyond delta_min, against the fit; NaN p_value for too few cells.
         ks: largest difference between the shares of orders within a distance, measured and fitted.
-        r2: of the logarithm of the measured curve, where at least ten orders reached; NaN for fewer than 3 points.
+        r2: of the logarithm of the measured curve, as far as ten orders and 1 % reached; NaN for fewer than 3 points.
         points: the measured curve: distance, rate, std_error, fitted.
     """
 
@@ -127,7 +128,7 @@ def default_floor(quotes: Quotes, orders: Orders) -> int:
     width, held = quotes.spread_ticks, quotes.until_ns - quotes.ts_ns
     order = np.argsort(width, kind="stable")
     share = np.cumsum(held[order]) / max(1, int(held.sum()))
-    touch = int(width[order][min(np.searchsorted(share, FLOOR_QUANTILE), len(order) - 1)])
+    touch = int(width[order][min(int(np.searchsorted(share, FLOOR_QUANTILE)), len(order) - 1)])
     behind = touch + 2
     return behind if int((orders.reach_half_ticks >= behind).sum()) >= MIN_ORDERS else touch
 
@@ -188,9 +189,9 @@ def profile(orders: Orders, exposure: Exposure, floor: int, tick_size: float) ->
         One line a delta_min: delta_min, n, arrival_rate, k, std_error of k, ks.
     """
     reach = orders.reach_half_ticks[orders.reach_half_ticks >= floor]
-    further = np.quantile(reach, (0.5, 0.75, 0.9, 0.95, 0.99)).astype(np.int64) if len(reach) else []
+    further = [int(np.quantile(reach, share)) for share in (0.5, 0.75, 0.9, 0.95, 0.99)] if len(reach) else []
     lines = []
-    for at in sorted({floor, *(int(value) for value in further)}):
+    for at in sorted({floor, *further}):
         try:
             fit = fit_curve(orders, exposure, at, tick_size)
         except NotIdentifiedError:
@@ -231,7 +232,7 @@ class _Fit:
         far = k * float(self.first.min())
         if far > _LARGEST_EXPONENT:
             raise NotIdentifiedError(
-                "delta_min is so far from the mid that the rate at the mid would be out of all bounds; take a smaller one"
+                "delta_min is so far from the mid that the rate at the mid is out of all bounds; take a smaller one"
             )
         return self._rate_there(k) * math.exp(far)
 
@@ -301,12 +302,12 @@ class _Fit:
         return statistic, max(dof, 0), float(chi2.sf(statistic, dof)) if dof > 0 else math.nan, ks
 
     def points(self, k: float, tick_size: float) -> tuple[list[dict[str, float]], float]:
-        """Return the measured curve at up to 24 distances, and R^2 of its logarithm over all with enough orders."""
+        """Return the measured curve at up to 24 distances, as far as ten orders and 1 % reach, and R^2 of its log."""
         half, total = tick_size / 2, float(self.held.sum())
         seconds = self.exposure.seconds.sum(axis=1)
-        deepest = np.sort(self.reach)[::-1][min(_MIN_FOR_R2, self.n) - 1]
-        start = np.arange(self.first.min(), deepest + 1, 2)
         ordered = np.sort(self.reach)
+        deepest = min(ordered[-min(_MIN_FOR_R2, self.n)], np.quantile(ordered, _SHOWN_SHARE))
+        start = np.arange(self.first.min(), deepest + 1, 2)
         count = self.n - np.searchsorted(ordered, start, side="left")
         fitted = self.n / total * np.exp(-k * (start - start[0]))
         rate = count / total
@@ -321,7 +322,12 @@ class _Fit:
             rest = inside - rate[i] * seconds
             error = math.sqrt(len(rest) / (len(rest) - 1) * float(rest @ rest)) / total
             points.append(
-                {"distance": float(start[i]) * half, "rate": float(rate[i]), "std_error": error, "fitted": float(fitted[i])}
+                {
+                    "distance": float(start[i]) * half,
+                    "rate": float(rate[i]),
+                    "std_error": error,
+                    "fitted": float(fitted[i]),
+                }
             )
         return points, r2
 

@@ -59,7 +59,7 @@ def observe_bars(tape: EventTape) -> BarObservations:
     first, last = ~follows, np.append(~follows[1:], True)[: len(ts)]
     here = np.flatnonzero(follows)
     return BarObservations(
-        closes=Path(ts, close * tick, stretch, ts[first], ts[last]),
+        closes=Path(ts, np.asarray(close * tick, np.float64), stretch, ts[first], ts[last]),
         ts_ns=ts[here],
         up=np.maximum(high[here] - close[here - 1], 0) * tick,
         down=np.maximum(close[here - 1] - low[here], 0) * tick,
@@ -83,7 +83,7 @@ def excursion_decay(bars: BarObservations, sides: tuple[Floats, ...]) -> tuple[E
     if blocks.count < 2:
         blocks.check("a standard error that clusters survive")
     ones = np.full(n, float(len(sides)))
-    mean, error = ratio_of_sums(blocks.sums(bars.ts_ns, sum(sides)), blocks.sums(bars.ts_ns, ones))
+    mean, error = ratio_of_sums(blocks.sums(bars.ts_ns, np.sum(sides, axis=0)), blocks.sums(bars.ts_ns, ones))
     method = f"1 / mean excursion beyond the last close (bars: an approximation); blocks of {blocks.seconds:.4g} s"
     k = 1.0 / mean
     return Estimate(k, error * k**2, "1/price", method, len(every)), _goodness(every, k, bars.interval_ns)

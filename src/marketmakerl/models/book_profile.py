@@ -26,8 +26,8 @@ def mean_spread(quotes: Quotes, tick_size: float) -> Estimate:
     """
     blocks = Blocks.over(quotes.start_ns, quotes.end_ns)
     blocks.check("a standard error that clusters survive")
-    one = np.ones(len(quotes.ts_ns))
-    wide, long = (blocks.held(quotes.ts_ns, quotes.until_ns, value) for value in (quotes.spread_ticks * tick_size, one))
+    price = np.asarray(quotes.spread_ticks * tick_size, np.float64)
+    wide, long = (blocks.held(quotes.ts_ns, quotes.until_ns, of) for of in (price, np.ones(len(price))))
     value, error = ratio_of_sums(wide, long)
     method = f"time-weighted; errors by blocks of {blocks.seconds:.3g} s"
     return Estimate(value, error, "price", method, len(quotes.ts_ns))
@@ -80,7 +80,7 @@ def order_size(orders: Orders, quotes: Quotes, lot_size: float) -> tuple[Estimat
         raise NotIdentifiedError(f"{len(orders)} market orders, {MIN_ORDERS} are needed")
     blocks = Blocks.over(quotes.start_ns, quotes.end_ns)
     blocks.check("a standard error that clusters survive")
-    size = orders.lots * lot_size
+    size = np.asarray(orders.lots * lot_size, np.float64)
     value, error = ratio_of_sums(blocks.sums(orders.ts_ns, size), blocks.sums(orders.ts_ns, np.ones(len(size))))
     shares = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
     quantiles = {f"{share:g}": float(at) for share, at in zip(shares, np.quantile(size, shares), strict=True)}

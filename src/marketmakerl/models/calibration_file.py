@@ -55,7 +55,10 @@ def _fields(document: dict[str, Any]) -> dict[str, Any]:
     if made["clock"] not in {"bars", "ticks"}:
         raise _WrongError(f"clock must be bars or ticks, got {made['clock']!r}")
     for name, kind in (("reasons", dict), ("details", dict), ("data", list), ("estimates", dict)):
-        made[name] = _take(document, name, lambda value, kind=kind: isinstance(value, kind), f"a {kind.__name__}")
+        made[name] = document.get(name)
+        if not isinstance(made[name], kind):
+            what = "missing" if name not in document else f"no {kind.__name__}"
+            raise _WrongError(f"{name} is {what}")
     if not all(_is_text(reason) for reason in made["reasons"].values()):
         raise _WrongError("reasons must be texts")
     made["estimates"] = {name: _estimate(name, value) for name, value in made["estimates"].items()}

@@ -15,7 +15,7 @@ from marketmakerl.models.contract import QuoteParts, QuotingModel
 from marketmakerl.models.inventory_quotes import quote_in_time
 from marketmakerl.models.inventory_values import Q_MAX, TimeTable, time_table
 
-_SMALLEST_LOG: Final = -700.0  # of a rate; e^-745 is 0
+MOST_COST: Final = 200.0  # in units of 1/k
 
 
 @dataclass(frozen=True)
@@ -65,24 +65,26 @@ class CarteaJaimungal(QuotingModel):
             finite=("fee_per_unit",),
         )
         self._require_whole("q_max", 1, Q_MAX)
-        numbers = (self._log_eta, self.k * self.phi * self.q_max**2, self.k * self.alpha * self.q_max**2)
-        if not all(math.isfinite(number) for number in numbers) or not abs(self._log_eta) < -_SMALLEST_LOG:
+        self._require_usual_size(
+            factors=("k", "arrival_rate", "horizon_s"), others=("phi", "alpha", "adverse_move", "fee_per_unit")
+        )
+        if not abs(self.k * self._cost) <= MOST_COST:
             raise ConfigError(
-                "cartea_jaimungal: k, arrival_rate, phi, alpha, adverse_move and fee_per_unit are out of scale with "
-                f"each other: the rate of fills at the best quote would be e^{self._log_eta:.4g} a second; "
-                "k * (fee_per_unit + adverse_move) must be within +-600"
+                f"cartea_jaimungal: k * (fee_per_unit + adverse_move) must be within +-{MOST_COST:g}, got "
+                f"{self.k * self._cost:.6g}: no order comes that far"
             )
 
     @property
-    def _log_eta(self) -> float:
-        """Return ln of lambda e^-1, fee and adverse jumps included."""
-        return math.log(self.arrival_rate) - 1.0 - self.k * (self.fee_per_unit + self.adverse_move)
+    def _cost(self) -> float:
+        """Return what each side adds for fee and adverse jumps, price units."""
+        return self.fee_per_unit + self.adverse_move
 
     @cached_property
     def _table(self) -> TimeTable:
         squares = np.arange(-self.q_max, self.q_max + 1.0) ** 2
         diagonal, terminal = self.k * self.phi * squares, -self.k * self.alpha * squares
-        return time_table(diagonal, math.exp(self._log_eta), terminal, self.horizon_s)
+        coupling = self.arrival_rate * math.exp(-1.0 - self.k * self._cost)
+        return time_table(diagonal, coupling, terminal, self.horizon_s)
 
     def value(self, q: int = 0) -> float:
         """Return h(0, q): what the whole horizon is worth beyond cash and inventory at the mid, quote currency.
@@ -109,7 +111,7 @@ class CarteaJaimungal(QuotingModel):
             ConfigError: a horizon too long to be solved over (see `time_table`).
         """
         table = self._table
-        making = 1.0 / self.k + self.fee_per_unit + self.adverse_move
+        making = 1.0 / self.k + self._cost
         head = [making, self.q_max, table.first_step_s, self.horizon_s]
         return np.concatenate([head, (table.lean / self.k).ravel()])
 

@@ -16,6 +16,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from numbers import Real
 from typing import Any, ClassVar, Final
 
 import numba
@@ -25,6 +26,7 @@ from numba import types
 
 from marketmakerl.core.errors import ConfigError
 
+LARGEST: Final = 1e20  # of a parameter of the models that solve equations, and its inverse the smallest
 MAX_INSTRUMENTS: Final = 8  # in one portfolio
 CONTEXT = np.dtype(
     [
@@ -104,6 +106,8 @@ class QuoteContext:
                 _check_number(f"context: {name}", getattr(self, name), low=0.0, low_ok=False)
         if self.time_left_s is not None and not self.time_left_s >= 0:
             raise ConfigError(f"context: time_left_s must be >= 0, got {self.time_left_s!r}")
+        if self.best_bid is not None and self.best_ask is not None and not self.best_bid < self.best_ask:
+            raise ConfigError(f"context: best_bid {self.best_bid!r} must be below best_ask {self.best_ask!r}")
 
     def record(self, session_s: float) -> Any:
         """Return it as the record that quote functions read; `session_s` stands for a time left of None."""
@@ -230,7 +234,8 @@ class QuotingModel(ABC):
             bid_offset = market_making + risk + fee + adverse_selection + skew
             ask_offset = market_making + risk + fee + adverse_selection - skew
             bid = mid - bid_offset - bid_rounding,   ask = mid + ask_offset + ask_rounding
-            skew = inventory_skew + book_skew,   reservation_price = mid - skew,   half_spread = their mean
+            skew = inventory_skew + book_skew,   reservation_price = mid - skew
+            half_spread = (bid_offset + ask_offset) / 2
 
         `risk` is what both sides ask for bearing inventory, `inventory_skew` what they lean against the one held. At
         the edge of a model's range, where it quotes one side only, the two cannot be told apart: all of it is skew.
@@ -267,10 +272,18 @@ class QuotingModel(ABC):
         for name in finite:
             _check_number(f"{self.id}: {name}", getattr(self, name))
 
+    def _require_usual_size(self, *, factors: tuple[str, ...], others: tuple[str, ...]) -> None:
+        """Refuse numbers so large, and factors so small, that products of them leave the range of a float."""
+        for name in (*factors, *others):
+            size = abs(getattr(self, name))
+            if size > LARGEST or (size < 1.0 / LARGEST and name in factors):
+                low = f"from {1.0 / LARGEST:g} " if name in factors else ""
+                raise ConfigError(f"{self.id}: {name} must be {low}up to {LARGEST:g} in size, got {size!r}")
+
     def _require_whole(self, name: str, low: int, high: int) -> None:
         """Check a whole number and store it as an int; 30.0 is one too, for names and values come as text."""
         value = getattr(self, name)
-        number = isinstance(value, (int, float, np.integer)) and not isinstance(value, bool) and math.isfinite(value)
+        number = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
         if not number or value != int(value) or not low <= value <= high:
             raise ConfigError(f"{self.id}: {name} must be a whole number from {low} to {high}, got {value!r}")
         object.__setattr__(self, name, int(value))
@@ -282,7 +295,7 @@ class QuotingModel(ABC):
 
 
 def _check_number(name: str, value: Any, *, low: float = -math.inf, low_ok: bool = True) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
     if not number or value < low or (value == low and not low_ok):
         bound = "" if low == -math.inf else f" {'>=' if low_ok else '>'} {low:g}"
         raise ConfigError(f"{name} must be a finite number{bound}, got {value!r}")

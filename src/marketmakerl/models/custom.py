@@ -69,7 +69,10 @@ class CustomModel(QuotingModel):
     def _compile(self) -> None:
         dispatcher: Any = self.function
         try:
-            dispatcher.compile(QUOTE_SIGNATURE.args)
+            if QUOTE_SIGNATURE.args not in dispatcher.overloads:  # one that came with this signature is compiled
+                dispatcher.compile(QUOTE_SIGNATURE.args)
+        except RuntimeError as error:  # it came with another signature, and numba compiles it for no further one
+            raise ConfigError("the model's function was compiled for other arguments than (context, params)") from error
         except KeyError as error:  # what numba raises for a field that a record does not have
             raise ConfigError(f"the context has no {error}; it has {', '.join(CONTEXT.names or ())}") from error
         except numba.core.errors.NumbaError as error:

@@ -94,17 +94,18 @@ class Blocks:
         before = np.concatenate([[0], np.cumsum(self.end_ns - self.start_ns)])
         stretch = np.maximum(np.searchsorted(self.start_ns, ts_ns, side="right") - 1, 0)
         passed = before[stretch] + ts_ns - self.start_ns[stretch]
-        return np.minimum(passed // self.block_ns, self.count - 1)
+        return np.asarray(np.minimum(passed // self.block_ns, self.count - 1))
 
     def sums(self, ts_ns: Ints, values: Floats) -> Floats:
         """Return the sum of the values in each block."""
-        return np.bincount(self.of(ts_ns), weights=values, minlength=self.count)
+        return np.asarray(np.bincount(self.of(ts_ns), weights=values, minlength=self.count), np.float64)
 
     def held(self, begin_ns: Ints, end_ns: Ints, values: Floats) -> Floats:
         """Return the integral over each block, in value x seconds, of values that each hold from begin to end.
 
         Args:
-            begin_ns, end_ns: int64[n], intervals in order that do not overlap, each within one stretch.
+            begin_ns: int64[n], where the intervals begin, in order.
+            end_ns: int64[n], where they end; they do not overlap, and each lies within one stretch.
             values: float64[n].
         """
         before = np.concatenate([[0], np.cumsum(self.end_ns - self.start_ns)])

@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from marketmakerl.core.errors import ConfigError, UnknownNameError
 from marketmakerl.core.jit import njit
-from marketmakerl.models.contract import QUOTE_SIGNATURE, QuoteParts, QuotingModel
+from marketmakerl.models.contract import LARGEST, QUOTE_SIGNATURE, QuoteParts, QuotingModel
 from marketmakerl.models.inventory_quotes import quote_in_time, quote_stationary
 from marketmakerl.models.inventory_values import Q_MAX, TimeTable, ground_state, time_table
 
 VARIANTS: Final = ("stationary", "exact", "closed_form")
-_SMALLEST_LOG: Final = -700.0  # of a rate; e^-745 is 0
+MOST_COST: Final = 200.0  # in units of 1/k
 
 
 @njit(QUOTE_SIGNATURE)
@@ -96,14 +96,21 @@ class GLFT(QuotingModel):
             self._require(positive=("horizon_s",))
         elif self.variant == "exact":
             raise ConfigError('glft: variant "exact" needs a horizon_s > 0, in seconds; "stationary" does without')
-        if self.variant == "closed_form" and self.drift != 0.0 and self.sigma == 0.0:
-            raise ConfigError('glft: sigma must be > 0 for variant "closed_form" with a drift, got 0')
-        numbers = (self._alpha, self._log_eta, self._making, self.k * self.drift * self.q_max)
-        if not all(math.isfinite(number) for number in numbers) or not abs(self._log_eta) < -_SMALLEST_LOG:
+        if self.variant == "closed_form" and self.drift != 0.0 and self.sigma * LARGEST < 1.0:
             raise ConfigError(
-                "glft: gamma, k, sigma, arrival_rate, drift, fee_per_unit, adverse_move and order_size are out of "
-                f"scale with each other: the rate of fills at the best quote would be e^{self._log_eta:.4g} a second; "
-                "k * (fee_per_unit + adverse_move / 2) must be within +-600 and gamma * order_size / k a usual number"
+                f'glft: sigma must be at least {1.0 / LARGEST:g} for variant "closed_form" with a drift, which wants '
+                f"an inventory of drift / (gamma sigma^2), got {self.sigma!r}"
+            )
+        if self.horizon_s is not None:
+            self._require_usual_size(factors=("horizon_s",), others=())
+        self._require_usual_size(
+            factors=("gamma", "k", "arrival_rate", "order_size"),
+            others=("sigma", "adverse_move", "fee_per_unit", "drift"),
+        )
+        if not abs(self.k * self._cost) <= MOST_COST:
+            raise ConfigError(
+                f"glft: k * (fee_per_unit + adverse_move / 2) must be within +-{MOST_COST:g}, got "
+                f"{self.k * self._cost:.6g}: no order comes that far"
             )
 
     @property
@@ -121,20 +128,17 @@ class GLFT(QuotingModel):
         return 0.5 * self.k * self._risk * self.sigma * self.sigma
 
     @property
-    def _log_eta(self) -> float:
-        """Return ln of eta, fee and adverse selection included."""
-        wider = self.fee_per_unit + 0.5 * self.adverse_move
-        return (
-            math.log(self.arrival_rate)
-            - (1.0 + self.k / self._risk) * math.log1p(self._risk / self.k)
-            - self.k * wider
-        )  # fmt: skip
+    def _cost(self) -> float:
+        """Return what each side adds for fee and adverse selection, price units."""
+        return self.fee_per_unit + 0.5 * self.adverse_move
 
     @cached_property
     def _equation(self) -> tuple[npt.NDArray[np.float64], float]:
         """Return the diagonal and the coupling of v's equation, per second."""
         q = np.arange(-self.q_max, self.q_max + 1.0)
-        return self._alpha * q**2 - self.k * self.drift * q, math.exp(self._log_eta)
+        caution = (1.0 + self.k / self._risk) * math.log1p(self._risk / self.k)
+        eta = self.arrival_rate * math.exp(-caution - self.k * self._cost)
+        return self._alpha * q**2 - self.k * self.drift * q, eta
 
     @cached_property
     def _table(self) -> TimeTable:
@@ -170,7 +174,7 @@ class GLFT(QuotingModel):
         Raises:
             ConfigError: a horizon too long to be solved over (see `time_table`).
         """
-        making = self._making + self.fee_per_unit + 0.5 * self.adverse_move
+        making = self._making + self._cost
         if self.variant == "exact":
             table = self._table
             head = [making, self.q_max, table.first_step_s, self.session_s]

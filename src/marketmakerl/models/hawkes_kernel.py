@@ -33,7 +33,10 @@ def log_likelihood(
         side: int64[n], 0 or 1; all 0 with one side.
         ends: float64[m, 2]: for each stretch the number of events before its end, and its length in seconds.
         sides: 1 or 2.
-        mu, own, cross, beta: 1/s, all >= 0.
+        mu: baseline, 1/s.
+        own: excitation by the same side, 1/s.
+        cross: by the other side, 1/s.
+        beta: decay, 1/s, > 0.
         gradient: out, float64[4].
     """
     gradient[:] = 0.0

@@ -114,7 +114,7 @@ def _short_step(diagonal: Any, up: Any, down: Any, step: Any) -> Any:
     term = np.eye(n)
     following = np.empty((n, n))
     order = 0.0
-    while term.max() > 1e-22:
+    while term.max() > 1e-20:  # of the values, which are 1 in their own units
         order += 1.0
         scale = step / order
         for i in range(n):

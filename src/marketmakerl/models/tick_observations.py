@@ -3,6 +3,9 @@
 One compiled pass replays the book. Trades of one exchange time and side are one market order: an order that walks the
 book prints a trade a level, and venues stamp them alike. (Two orders of one millisecond then count as one; a clock
 finer than that tells them apart.) What lies between a GAP row and the next whole book is not observed.
+
+Messages of the book that carry an order's own stamp may show it or not, venue by venue. So the mid before an order is
+that of an earlier stamp, and the mid after it that of the first message of a later one.
 """
 
 from __future__ import annotations
@@ -87,7 +90,8 @@ class Orders:
         side: int64[n], 1 for a buyer who lifted asks, -1 for a seller who hit bids.
         reach_half_ticks: int64[n], from the mid before it to its deepest price, in its own direction.
         lots: int64[n], its size.
-        mid_before, mid_after: int64[n], half ticks: before it, and after the next message of the book (-1: none came).
+        mid_before, mid_after: int64[n], half ticks: at the last earlier time, and after the first message of the book
+            at a later time (-1: none came).
     """
 
     ts_ns: Ints
@@ -136,7 +140,7 @@ class TickObservations:
         depth: sizes by distance; None where only best quotes were recorded.
         trades: trades on the tape.
         unknown_side: trades of which the aggressor is not known; they are in no order.
-        unseen: trades while no book was known.
+        unseen: trades with no known book before them.
         clock_ns: the step of the exchange's clock: 1 ms, 1 us or 1 ns, as its stamps show.
     """
 
@@ -194,25 +198,39 @@ def _add_depth(
 
 @njit()
 def _two_sided(best: Any, levels: Any) -> bool:
-    return best[0] >= 0 and best[1] < levels and best[0] < best[1]
+    return bool(best[0] >= 0 and best[1] < levels and best[0] < best[1])
 
 
 @njit()
-def _observe(
-    ts: Any, rank: Any, qty: Any, kind: Any, prices: Any, depth: Any, width: Any, quotes: Any, orders: Any, spans: Any,
-    sums: Any, seen: Any,
+def _observe(  # noqa: C901, PLR0912, PLR0915  (one row, one kernel: its branches are the kinds of rows)
+    ts: Any,
+    rank: Any,
+    qty: Any,
+    kind: Any,
+    prices: Any,
+    depth: Any,
+    width: Any,
+    quotes: Any,
+    orders: Any,
+    spans: Any,
+    sums: Any,
+    seen: Any,
 ) -> tuple[int, int, int, int, int, int]:
     """Replay the tape; return (quotes, orders, stretches, unknown side, unseen, samples).
 
     Args:
-        ts, rank, qty, kind: columns of the tape; `rank` is the place of a row's price in `prices`.
+        ts: column of the tape, as `qty` and `kind` are.
+        rank: place of each row's price in `prices`.
+        qty: lots.
+        kind: of the rows.
         prices: every price on the tape, increasing.
         depth: whether there are depth rows; then a gap lasts to the next snapshot, else to the next best price.
         width: of a bin of the depth profile, ticks; 0 for none.
         quotes: out, int64[messages + 1, 3]: time, bid, ask.
         orders: out, int64[trades, 6]: time, side, deepest rank, lots, mid before, mid after (half ticks, -1: none).
         spans: out, int64[gaps + 1, 2]: start and end of stretches.
-        sums, seen: out, [2, bins].
+        sums: out, float64[2, bins], see `_add_depth`.
+        seen: out, int64[2, bins].
     """
     levels = len(prices)
     stamp = np.full((2, levels), -1, np.int64)
@@ -234,7 +252,7 @@ def _observe(
         if k >= _SELL:
             if k == _UNKNOWN:
                 unknown_side += 1
-            elif not known:
+            elif not known or ts[i] <= spans[n_spans, 0]:
                 unseen += 1
             else:
                 s = 1 if k == _BUY else 0
@@ -243,13 +261,14 @@ def _observe(
                     at = n_orders
                     n_orders += 1
                     open_order[s] = at
+                    before = n_quotes - 1
+                    while quotes[before, 0] == ts[i]:
+                        before -= 1
                     orders[at, 0], orders[at, 1], orders[at, 2], orders[at, 3] = ts[i], 2 * s - 1, rank[i], 0
-                    orders[at, 4] = quotes[n_quotes - 1, 1] + quotes[n_quotes - 1, 2]
+                    orders[at, 4], orders[at, 5] = quotes[before, 1] + quotes[before, 2], -1
                 orders[at, 2] = max(orders[at, 2], rank[i]) if s == 1 else min(orders[at, 2], rank[i])
                 orders[at, 3] += qty[i]
-                orders[at, 5] = -1
-                first_pending = min(first_pending, at)
-        elif k == _GAP or k == _SNAPSHOT:
+        elif k in (_GAP, _SNAPSHOT):
             clears += 1
             best[0], best[1], worst[0], worst[1] = -1, levels, -1, -1
             lost, touched = k == _GAP, k == _SNAPSHOT
@@ -274,10 +293,9 @@ def _observe(
                     quotes[n_quotes, 0], quotes[n_quotes, 1], quotes[n_quotes, 2] = ts[i], bid, ask
                     n_quotes += 1
                 known = True
-                for j in range(first_pending, n_orders):
-                    if orders[j, 5] == -1:
-                        orders[j, 5] = bid + ask
-                first_pending = n_orders
+                while first_pending < n_orders and orders[first_pending, 0] < ts[i]:
+                    orders[first_pending, 5] = bid + ask
+                    first_pending += 1
     if known:
         spans[n_spans, 1] = ts[-1]
         n_spans += 1

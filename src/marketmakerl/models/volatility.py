@@ -262,9 +262,7 @@ def _slow_scale(parts: list[Floats], n: int, fast: int, noise: float) -> int:
 
 
 def _lagged(parts: list[Floats], lag: int) -> tuple[float, float, float]:
-    """Return of all returns over `lag` updates: the sum of squares / lag, how many there are / lag, and the sum of
-    fourth powers.
-    """
+    """Return of all returns over `lag` updates: sum of squares / lag, their number / lag, sum of fourth powers."""
     moves = np.concatenate([part[lag:] - part[:-lag] if len(part) > lag else np.zeros(0) for part in parts])
     squares = moves**2
     return float(squares.sum()) / lag, max(1, len(moves)) / lag, float(squares @ squares)

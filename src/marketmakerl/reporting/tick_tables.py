@@ -72,9 +72,19 @@ def tick_lines(runs: list[Run], rules: dict[str, Any] | None) -> list[str]:
     return [line for line in lines if line]
 
 
+def calibration_line(run: Run) -> str:
+    """Return which calibration set the parameters of a run, "" for none."""
+    given = (run.get("parameters") or {}).get("calibration")
+    if not given:
+        return ""
+    return f"Parameters of {given['file']}, made of data up to {given['last']}; only what came after it was traded."
+
+
 def warm_up_line(run: Run) -> str:
     """Return what set the parameters of a run."""
     warm_up, estimate = run["parameters"]["warm_up"], run["parameters"]["estimate"]
+    if given := calibration_line(run):
+        return given
     if estimate is None:
         return "No warm-up: every parameter was given, and the whole tape was traded."
     return (

@@ -30,7 +30,7 @@ def arrival_chance(bursts: Any, rate: float) -> float:
 
 
 @njit(inline="always")
-def next_rate(bursts: Any, rate: float, own: float, cross: float) -> float:
+def next_rate(bursts: Any, rate: float, own: int, cross: int) -> float:
     """Return a side's rate a step later, after `own` orders of its side and `cross` of the other (0 or 1)."""
     return bursts.baseline + (rate - bursts.baseline) * bursts.keep + bursts.own * own + bursts.cross * cross
 

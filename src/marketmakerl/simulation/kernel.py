@@ -175,7 +175,7 @@ def run_paths(
                     bid_fills += bid
                     ask_fills += ask
             if bursts is not None:
-                bid_came, ask_came = float(ub < bid_arrives), float(ua < ask_arrives)
+                bid_came, ask_came = int(ub < bid_arrives), int(ua < ask_arrives)
                 bid_rate = next_rate(bursts, bid_rate, bid_came, ask_came)
                 ask_rate = next_rate(bursts, ask_rate, ask_came, bid_came)
             spread += best.spread

@@ -49,6 +49,7 @@ class Asked(NamedTuple):
 
     function: Any
     params: int  # address of its float64 parameters
+    n_params: int
     context: int  # address of a CONTEXT record, the thread's own
     period: int  # steps of a session of the model
     session_s: float
@@ -103,7 +104,7 @@ def ask_model(asked: Any, phase: int, q: int, s: float) -> tuple[float, float]:
     context.bid_qty = asked.size
     context.ask_qty = asked.size
     context.take_qty = 0.0
-    bid, ask = asked.function(context, _at_param(asked.params))
+    bid, ask = asked.function(context, _at_param(asked.params)[: asked.n_params])
     if q >= asked.bound:
         bid = np.nan
     if q <= -asked.bound:
@@ -185,6 +186,7 @@ class Asking:
         self.record = Asked(
             function=_by_address(model.kernel),
             params=address_of(self._params),
+            n_params=len(self._params),
             context=address_of(self._context),
             period=session_steps(world, model),
             session_s=model.session_s,
