@@ -67,8 +67,7 @@ def _quote_figures(grid: Document) -> dict[str, Figure]:
         for name in names:
             sides = _sides([row[column] for row in grid["over_time"][name]])
             traces += _pair(name, names, grid["moments_s"], sides, "%{x:.4g} s: %{y:.4f}")
-        place = "flat" if q == 0 else "long" if q > 0 else "short"
-        figures[f"quotes_{place}"] = {"data": traces, "layout": _quote_layout("Seconds since the start", None)}
+        figures["quotes_flat" if q == 0 else "quotes_long"] = {"data": traces, "layout": _quote_layout("Seconds since the start", None)}
     return figures
 
 
@@ -174,7 +173,18 @@ def _frontier_figure(points: list[Document]) -> Figure:
         )
     layout = _layout("Mean profit", legend=True)
     layout["xaxis"] |= {"title": {"text": "Standard deviation of the profit", "standoff": 8}, "zeroline": False}
+    layout["yaxis"] |= {"zeroline": False, "range": _frontier_range(points, names)}
     return {"data": traces, "layout": layout}
+
+
+def _frontier_range(points: list[Document], names: list[str]) -> list[float]:
+    """Return the means to show: a family that throws its mean away must not flatten all the others."""
+    means = {name: [point["mean"] for point in points if point["family"] == name] for name in names}
+    keeps = max(means.values(), key=min)
+    top = max(max(values) for values in means.values())
+    low = max(min(min(values) for values in means.values()), min(keeps) - 1.5 * (top - min(keeps)))
+    room = 0.06 * ((top - low) or 1.0)
+    return [low - room, top + room]
 
 
 def _path_figures(path: Document) -> dict[str, Figure]:

@@ -34,12 +34,12 @@ _FIGURES: Final = (  # name, what a reader calls it, whether it has an interval,
 
 
 def figure(value: float | None) -> str:
-    """Format a figure of a world to four decimals and at most seven digits."""
+    """Format a figure of a world to six digits, four of them decimals at most."""
     if value is None:
         return formats.NOTHING
     if 0.0 < abs(value) < 1e-3:
         return f"{value:.2g}"
-    digits = max(0, min(4, 7 - len(f"{abs(value):.0f}")))
+    digits = max(0, min(4, 6 - len(f"{abs(value):.0f}")))
     return f"{value:z,.{digits}f}"
 
 
@@ -107,17 +107,24 @@ def simulation_table(analysis: Document) -> Table:
 
 def sure_of(analysis: Document) -> list[str]:
     """Return what a reader should know of the figures' worth."""
+    found = {line["name"]: line["metrics"] for line in analysis["models"]}
     notes = []
-    for line in analysis["models"]:
-        metrics = line["metrics"]
-        if metrics["why_sampled"] and metrics["why_sampled"] != "not asked for":
-            notes.append(f"{line['name']}: no exact figures: {metrics['why_sampled']}.")
-        if not metrics["exact"] and metrics["effective_paths"] < _FEW_PATHS:
-            notes.append(
-                f"{line['name']}: the certainty equivalent hangs on {metrics['effective_paths']:.0f} paths' worth of "
-                "sample, the worst ones; do not trust it."
-            )
-    return list(dict.fromkeys(notes))
+    for why in dict.fromkeys(metrics["why_sampled"] for metrics in found.values()):
+        names = [name for name, metrics in found.items() if metrics["why_sampled"] == why]
+        if why and why != "not asked for":
+            whose = "" if len(names) == len(found) else f" of {', '.join(names)}"
+            notes.append(f"No exact figures{whose}: {why}.")
+    few = [
+        f"{name} ({metrics['effective_paths']:.0f})"
+        for name, metrics in found.items()
+        if not metrics["exact"] and metrics["effective_paths"] < _FEW_PATHS
+    ]
+    if few:
+        notes.append(
+            f"Do not trust the certainty equivalent of {', '.join(few)}: it hangs on so many paths' worth of the sample, "
+            "the worst ones."
+        )
+    return notes
 
 
 def ceiling_sentence(analysis: Document) -> str:
@@ -160,9 +167,10 @@ class CompareTable:
 
 
 _COMPARED: Final = (  # fullest first
-    ("CE", "Left", "Mean", "Std", "Std q", "Spread", "Loss %", "Clip %", "Fills", "Mean less baseline"),
-    ("CE", "Left", "Mean", "Std", "Std q", "Mean less baseline"),
-    ("CE", "Left", "Mean", "Std", "Std q"),
+    ("CE", "Left", "Mean", "Std", "Std q", "Spread", "Loss %", "Clip %", "Fills", "Less baseline"),
+    ("CE", "Left", "Mean", "Std", "Std q", "Less baseline"),
+    ("CE", "Left", "Mean", "Std", "Less baseline"),
+    ("CE", "Left", "Mean", "Std"),
 )
 
 
@@ -182,7 +190,7 @@ def compared_cells(analysis: Document, line: Document) -> dict[str, str]:
         "Loss %": formats.percent(metrics["loss_share"]),
         "Clip %": formats.percent(best["clipped_share"]),
         "Fills": f"{metrics['fills_mean']:,.1f}",
-        "Mean less baseline": signed(less[0]) if less else "baseline",
+        "Less baseline": signed(less[0]) if less else "baseline",
     }
 
 
@@ -204,7 +212,7 @@ def how_compared(analysis: Document) -> list[str]:
     first = analysis["models"][0]["name"]
     notes = [
         f"Ranked by certainty equivalent (CE), {'exact like mean and std' if exact else 'sampled where not exact'}; "
-        f"Left: below {first}. Differences are of the same paths, less {analysis['references'][0]}.",
+        f"Left: below {first}. Less baseline: sampled mean less that of {analysis['references'][0]}, path by path.",
         f"{analysis['pairs']} differences of {len(analysis['models'])} models were looked at: each interval is taken at "
         f"{100 * analysis['pair_level']:.4g} %, so that all hold together at {100 * analysis['level']:g} % "
         "(Bonferroni). * holds no zero.",
@@ -232,9 +240,10 @@ def quotes_table(analysis: Document) -> Table:
     """Return the distances of the optimum's quotes at small inventories: at the start, half way, in the last step."""
     grid = analysis["pictures"]["quotes"]
     name = analysis["models"][0]["name"]
-    times = [f"t = {time_s:g} s" for time_s in grid["times_s"]]
-    table = _table(["q", *(f"{side}, {time}" for time in times for side in ("Bid", "Ask"))])
-    table.title, table.title_justify = f"{name}: distances from the mid by inventory", "left"
+    times = [f"{time_s:.4g} s" for time_s in grid["times_s"]]
+    table = _table(["q", *(f"{side} {time}" for time in times for side in ("bid", "ask"))])
+    table.title, table.title_justify = f"{name}: distances from the mid, by inventory q and time", "left"
+    table.title_style = ""
     for column, q in enumerate(grid["inventories"]):
         if abs(q) <= _TABLE_REACH:
             cells = [grid["by_inventory"][name][row][column] for row in range(len(times))]

@@ -33,7 +33,7 @@ def quotes(world: World, models: Mapping[str, QuotingModel]) -> dict[str, Any]:
     times = [0.0, world.dt_s * (world.steps // 2), world.dt_s * (world.steps - 1)]
     steps = np.unique(np.linspace(0, world.steps - 1, _MOMENTS).round())
     moments = [float(step) * world.dt_s for step in steps]
-    levels = sorted({0, min(3, reach), -min(3, reach)})
+    levels = [0, min(3, reach)]
     return {
         "times_s": times,
         "inventories": held,
