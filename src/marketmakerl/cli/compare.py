@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from marketmakerl.cli import options, world_options
-from marketmakerl.cli.world_options import WorldOptions
+from marketmakerl.cli.world_options import WorldOptions  # noqa: TC001  (typer reads the annotations)
 
 _EXAMPLE = """Examples; the defaults are the world of Avellaneda & Stoikov (2008):
 
@@ -35,7 +35,7 @@ def compare(
     artifacts: options.Artifacts = None,
     as_json: options.Json = False,
 ) -> int:
-    """Run the quoting models through the same paths of a model world and rank them, with intervals that hold together."""
+    """Run quoting models through the same paths of a model world and rank them, with intervals that hold together."""
     from marketmakerl.validation.world_study import compare_study, compared_models
 
     loaded = options.settings()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marketmakerl.cli import options, world_options
-from marketmakerl.cli.world_options import WorldOptions
+from marketmakerl.cli.world_options import WorldOptions  # noqa: TC001  (typer reads the annotations)
 
 _EXAMPLE = """Examples; the defaults are the world of Avellaneda & Stoikov (2008):
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from marketmakerl.cli import options, world_options
-from marketmakerl.cli.world_options import WorldOptions
+from marketmakerl.cli.world_options import WorldOptions  # noqa: TC001  (typer reads the annotations)
 
 if TYPE_CHECKING:
     from marketmakerl.models.contract import QuotingModel

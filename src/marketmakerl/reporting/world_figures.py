@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -67,7 +68,10 @@ def _quote_figures(grid: Document) -> dict[str, Figure]:
         for name in names:
             sides = _sides([row[column] for row in grid["over_time"][name]])
             traces += _pair(name, names, grid["moments_s"], sides, "%{x:.4g} s: %{y:.4f}")
-        figures["quotes_flat" if q == 0 else "quotes_long"] = {"data": traces, "layout": _quote_layout("Seconds since the start", None)}
+        figures["quotes_flat" if q == 0 else "quotes_long"] = {
+            "data": traces,
+            "layout": _quote_layout("Seconds since the start", None),
+        }
     return figures
 
 
@@ -121,7 +125,10 @@ def _profit_figure(found: Document) -> Figure:
     edges = found["edges"]
     many = len(names) >= _MANY
     traces = []
-    for name in [*(name for name in names if name in _DRAWN_FIRST), *(name for name in names if name not in _DRAWN_FIRST)]:
+    for name in [
+        *(name for name in names if name in _DRAWN_FIRST),
+        *(name for name in names if name not in _DRAWN_FIRST),
+    ]:
         model = found["models"][name]
         density = [round(value, 9) for value in model["density"]]
         traces.append(
@@ -139,7 +146,7 @@ def _profit_figure(found: Document) -> Figure:
             }
         )
         if len(names) == 1 and model["normal"]:
-            middle = [0.5 * (low + high) for low, high in zip(edges, edges[1:], strict=False)]
+            middle = [0.5 * (low + high) for low, high in pairwise(edges)]
             traces.append(
                 {
                     "type": "scatter", "mode": "lines", "name": "normal with the same mean and std",
@@ -168,7 +175,7 @@ def _frontier_figure(points: list[Document]) -> Figure:
                 "customdata": [f"{point['gamma']:g}" for point in mine],
                 "line": _style(name, names),
                 "marker": {"size": 6},
-                "hovertemplate": f"{name}, γ = %{{customdata}}<br>mean %{{y:.4f}}, std %{{x:.4f}}<extra></extra>",
+                "hovertemplate": f"{name}, gamma %{{customdata}}<br>mean %{{y:.4f}}, std %{{x:.4f}}<extra></extra>",
             }
         )
     layout = _layout("Mean profit", legend=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +38,7 @@ def figure(value: float | None) -> str:
     """Format a figure of a world to six digits, four of them decimals at most."""
     if value is None:
         return formats.NOTHING
-    if 0.0 < abs(value) < 1e-3:
+    if 1e-12 < abs(value) < 1e-3:
         return f"{value:.2g}"
     digits = max(0, min(4, 6 - len(f"{abs(value):.0f}")))
     return f"{value:z,.{digits}f}"
@@ -121,8 +122,8 @@ def sure_of(analysis: Document) -> list[str]:
     ]
     if few:
         notes.append(
-            f"Do not trust the certainty equivalent of {', '.join(few)}: it hangs on so many paths' worth of the sample, "
-            "the worst ones."
+            f"Do not trust the certainty equivalent of {', '.join(few)}: it hangs on so many paths' worth of the "
+            "sample, the worst ones."
         )
     return notes
 
@@ -197,8 +198,9 @@ def compared_cells(analysis: Document, line: Document) -> dict[str, str]:
 def signed(difference: Document) -> str:
     """Format a difference of means and half of its interval; a star where the interval holds no zero."""
     low, high = difference["mean_low"], difference["mean_high"]
-    star = " *" if low > 0.0 or high < 0.0 else "  "
-    return f"{difference['mean']:+z,.2f} ± {two(0.5 * (high - low))}{star}"
+    half, star = 0.5 * (high - low), " *" if low > 0.0 or high < 0.0 else "  "
+    digits = min(max(1 - math.floor(math.log10(half)), 0), 6) if half > 0.0 else 2
+    return f"{difference['mean']:+z,.{digits}f} ± {half:,.{digits}f}{star}"
 
 
 def two(value: float | None) -> str:
@@ -209,14 +211,18 @@ def two(value: float | None) -> str:
 def how_compared(analysis: Document) -> list[str]:
     """Return how the ranking is to be read."""
     exact = all(line["metrics"]["exact"] for line in analysis["models"])
-    first = analysis["models"][0]["name"]
-    notes = [
-        f"Ranked by certainty equivalent (CE), {'exact like mean and std' if exact else 'sampled where not exact'}; "
-        f"Left: below {first}. Less baseline: sampled mean less that of {analysis['references'][0]}, path by path.",
-        f"{analysis['pairs']} differences of {len(analysis['models'])} models were looked at: each interval is taken at "
-        f"{100 * analysis['pair_level']:.4g} %, so that all hold together at {100 * analysis['level']:g} % "
-        "(Bonferroni). * holds no zero.",
-    ]
+    first, baseline = analysis["models"][0]["name"], analysis["references"][0]
+    kind = "exact like mean and std" if exact else "sampled where not exact"
+    ranked = (
+        f"Ranked by certainty equivalent (CE), {kind}; Left: below {first}. "
+        f"Less baseline: sampled mean less that of {baseline}, path by path."
+    )
+    together = (
+        f"{analysis['pairs']} differences of {len(analysis['models'])} models were looked at: each interval is taken "
+        f"at {100 * analysis['pair_level']:.4g} %, so that all hold together at {100 * analysis['level']:g} % "
+        "(Bonferroni). * holds no zero."
+    )
+    notes = [ranked, together]
     if analysis["missing_optimum"]:
         notes.append(f"Not below an optimum: {analysis['missing_optimum']}.")
     return [*notes, *sure_of(analysis)]

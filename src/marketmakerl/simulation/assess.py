@@ -64,7 +64,10 @@ class Assessment:
         return float(self.weights.sum() ** 2 / (self.weights**2).sum())
 
     def intervals(self, level: float) -> dict[str, tuple[float, float]]:
-        """Return the intervals of the sampled figures at `level`, each on its own: normal, by the delta method."""
+        """Return the intervals of the sampled figures at `level`, each on its own.
+
+        Normal by the delta method; for the share of losses Wilson's.
+        """
         profit, held = self.result.profit, self.result.inventory
         quantile = quantile_of(level)
 
@@ -79,7 +82,7 @@ class Assessment:
             "certainty_equivalent": around(
                 sampled_certainty_equivalent(profit, self.gamma), (1.0 - self.weights) / self.gamma
             ),
-            "loss_share": around(float((profit < 0.0).mean()), (profit < 0.0).astype(np.float64)),
+            "loss_share": _wilson(int((profit < 0.0).sum()), len(profit), quantile),
         }
 
     def metrics(self, level: float) -> dict[str, Any]:
@@ -102,6 +105,14 @@ class Assessment:
         if self.exact is None:
             return None
         return {**self.exact.summary(), "certainty_equivalent": self.certainty_equivalent}
+
+
+def _wilson(hits: int, n: int, quantile: float) -> tuple[float, float]:
+    """Return the interval of a share (Wilson 1927), which knows that none in n is not never."""
+    share, room = hits / n, quantile**2 / n
+    middle = (share + 0.5 * room) / (1.0 + room)
+    half = math.sqrt(share * (1.0 - share) * room + 0.25 * room**2) / (1.0 + room)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def _influence_on_std(values: Floats) -> Floats:

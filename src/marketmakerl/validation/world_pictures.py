@@ -105,4 +105,5 @@ def sample_path(world: World, model: QuotingModel, seed: int) -> dict[str, Any]:
 def _plain(values: Any) -> list[Any]:
     """Return an array as lists, None for NaN."""
     cells = np.asarray(values, dtype=object)
-    return list(np.where(np.isnan(values), None, cells).tolist())
+    cells[np.isnan(values)] = None
+    return list(cells.tolist())

@@ -35,7 +35,6 @@ from marketmakerl.simulation.ceiling import Standing, ceiling
 from marketmakerl.simulation.compare import compare
 from marketmakerl.simulation.optimum import CARA, RunningPenalty
 from marketmakerl.simulation.simulate import quantile_of
-from marketmakerl.simulation.world import World
 from marketmakerl.simulation.world_models import (
     MODELS_OF_FORMULAS,
     OPTIMUM,
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
 
     from marketmakerl.models.contract import QuotingModel
     from marketmakerl.simulation.compare import Comparison
+    from marketmakerl.simulation.world import World
 
 TIER: Final = "T2"
 MOST_STEPS_OF_FRONTIERS: Final = 2_000  # a frontier is some thirty exact evaluations
@@ -222,7 +222,8 @@ def compare_study(
     )  # fmt: skip
     lines = _compared_lines(study, done)
     by_name = {entry.name: entry for entry in done.entries}
-    shown = {name: models[name] for name in SHOWN if name in models} or dict(list(models.items())[:3])
+    drawn = [name for name in SHOWN if name in models] or list(models)[:3]
+    shown = {name: models[name] for name in drawn}
     exact = all(entry.exact is not None for entry in done.entries) and _frontier_is_quick(study)
     families = [name for name in models if name != PENALTY_OPTIMUM]
     analysis = _head("compare", study) | {
@@ -307,7 +308,9 @@ def optimum_study(
         "models": lines,
         "pictures": {
             "quotes": quotes(study.world, shown),
-            "frontier": [] if penalised or not _frontier_is_quick(study) else frontiers(study.world, study.gamma, [*models, name]),
+            "frontier": []
+            if penalised or not _frontier_is_quick(study)
+            else frontiers(study.world, study.gamma, [*models, name]),
         },
     }
     return _write("optimum", study, lines, analysis, artifacts, clock)
