@@ -1,4 +1,4 @@
-"""Our tick engine against its peers: the same work, in one go, in turn, each measurement in a fresh process.
+"""Our engine and our model world against their peers: the same work, in turn, each measurement in a fresh process.
 
     make bench                                   all of it, about twenty minutes
     make bench ARGS="--quick"                    a smoke test on 600,000 rows
@@ -26,6 +26,7 @@ import scaling
 import speed
 import together
 import waiting
+import world
 from bench import Bench
 from machine import machine, versions
 from peers import HFTBACKTEST, NAUTILUS, python_of
@@ -34,7 +35,19 @@ from processes import BenchError, Processes
 from rich.console import Console
 from work import WORKS
 
-SECTIONS = (*WORKS, "risk", "rules", "together", "parity", "scaling", "waiting", "capture", "floor", "nautilus")
+SECTIONS = (
+    *WORKS,
+    "risk",
+    "rules",
+    "together",
+    "parity",
+    "scaling",
+    "waiting",
+    "capture",
+    "world",
+    "floor",
+    "nautilus",
+)
 ROWS, QUICK_ROWS = 6_000_000, 600_000
 SIZES, QUICK_SIZES = (1_000_000, 6_000_000, 24_000_000), (200_000, 600_000)
 WIDTH = 140  # of the tables in a file or a pipe
@@ -53,6 +66,10 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--peer-python", type=Path, help="an interpreter that has hftbacktest, instead of our own venv")
     parser.add_argument("--nautilus", action="store_true", help="nautilus_trader too (a large install, slow runs)")
     parser.add_argument("--nautilus-python", type=Path, help="an interpreter that has it; implies --nautilus")
+    parser.add_argument(
+        "--mbt-gym", type=Path, help="a checkout of mbt_gym (it is in no registry), for the model world"
+    )
+    parser.add_argument("--mbt-python", type=Path, help="world: an interpreter with its gym and torch")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     options = parser.parse_args(arguments)
     options.rows = options.rows or (QUICK_ROWS if options.quick else ROWS)
@@ -72,7 +89,7 @@ def peer_python(options: argparse.Namespace, processes: Processes) -> Path | Non
     if not (SHARED / "bench_hftbacktest.py").exists():
         processes.screen.print("no ../shared/bench here: only our own numbers", style="yellow")
         return None
-    if set(options.only) <= {"floor", "nautilus"}:
+    if set(options.only) <= {"floor", "nautilus", "world"}:
         return None
     try:
         return python_of(HFTBACKTEST, options.peer_python, RESULTS / "peer-venv", processes)
@@ -98,6 +115,7 @@ def measure(options: argparse.Namespace, bench: Bench, results: dict[str, Any]) 
     screen = Console(width=None if sys.stdout.isatty() else WIDTH)
     modes = [mode for mode in WORKS if mode in options.only]
     risk = "risk" in options.only
+    mbt = (options.mbt_python, options.mbt_gym) if options.mbt_python and options.mbt_gym else None
     sections = {
         "speed": (bool(modes) or risk, lambda: speed.measure(bench, modes, risk=risk), speed.show),
         "rules": ("rules" in options.only, lambda: rules.measure(bench), rules.show),
@@ -105,6 +123,7 @@ def measure(options: argparse.Namespace, bench: Bench, results: dict[str, Any]) 
         "parity": ("parity" in options.only, lambda: parity.measure(bench), parity.show),
         "waiting": ("waiting" in options.only, lambda: waiting.measure(bench), waiting.show),
         "capture": ("capture" in options.only, lambda: capture.measure(bench), capture.show),
+        "world": ("world" in options.only, lambda: world.measure(bench, mbt), world.show),
         "scaling": ("scaling" in options.only, lambda: scaling.measure(bench), scaling.show),
         "floor": ("floor" in options.only, lambda: others.floor(bench), others.show),
         "nautilus": ("nautilus" in options.only, lambda: nautilus_results(options, bench), others.show),

@@ -20,6 +20,7 @@ from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.core.fees import Fees
 from marketmakerl.data.tape import MORE, Kind
 from marketmakerl.data.tick_windows import row_at
+from marketmakerl.models.registry import BOOK_MODEL_IDS, MODEL_IDS
 from tick_tapes import INSTRUMENT, START_NS, make_tape
 
 SESSION = Session(fees=Fees(-1.0, 3.0), budget=100_000.0)
@@ -57,6 +58,16 @@ def test_what_comes_after_the_warm_up_changes_no_parameter(tape):
     _, before = trade_ticks(SESSION, RULES, tape)
     _, after = trade_ticks(SESSION, RULES, replace(tape, price_ticks=price, qty_lots=lots))
     assert before == after
+
+
+@pytest.mark.parametrize("model", MODEL_IDS)
+def test_every_model_trades_by_its_name(tape, model):
+    result, parameters = trade_ticks(replace(SESSION, model=model), RULES, tape)
+    assert parameters["model"]["id"] == model
+    assert result.metrics.fills > 20
+    if model in BOOK_MODEL_IDS:  # the book moves it, and nothing else tells it from its base
+        plain, _ = trade_ticks(replace(SESSION, model="glft"), RULES, tape)
+        assert not plain.orders["price"].equals(result.orders["price"])
 
 
 def test_the_estimate_is_of_the_mid_and_of_how_far_trades_reach(tape):

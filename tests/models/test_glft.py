@@ -79,7 +79,7 @@ def test_quotes_between_the_steps_of_time(gamma, k, sigma, rate, drift, left):
         ask = c + math.log(v[i] / v[i - 1]) / k if i else math.nan
         # expm keeps absolute digits only: rare inventories have fewer relative ones.
         lost = 1e-14 / k * v.max() / v[max(i - 1, 0) : i + 2].min()
-        assert model.offsets(q[i], left * horizon) == pytest.approx((bid, ask), abs=2e-8 / k + lost, nan_ok=True)
+        assert model.offsets(q[i], left * horizon) == pytest.approx((bid, ask), abs=2e-9 / k + lost, nan_ok=True)
 
 
 @settings(max_examples=25)

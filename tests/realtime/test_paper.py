@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import orjson
@@ -58,6 +59,13 @@ def test_paper_does_what_the_backtest_of_the_same_bars_does(tmp_path):
     assert metrics.pnl == pytest.approx(result.metrics.pnl, abs=1e-9)
     quotes = [line["equity"] for line in journal if line["type"] == "quote"]
     np.testing.assert_allclose(quotes, result.equity["equity"].to_numpy()[1:], rtol=1e-12)
+
+
+@pytest.mark.parametrize("model", ["glft", "cartea_jaimungal"])
+def test_models_that_solve_equations_trade_on_paper(tmp_path, model):
+    journal, metrics, _ = played(tmp_path, session=replace(SESSION, model=model))
+    assert journal[0]["parameters"]["model"]["id"] == model
+    assert metrics.fills > 0
 
 
 def test_the_journal_tells_the_whole_story(tmp_path):

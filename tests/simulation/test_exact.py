@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracles import world as oracle
 
 import marketmakerl as mml
 from marketmakerl.core.errors import ConfigError
@@ -14,6 +13,7 @@ from marketmakerl.simulation import exact
 from marketmakerl.simulation.arrivals import Hawkes
 from marketmakerl.simulation.fill_curves import Empirical, Power
 from marketmakerl.simulation.mids import Heston, JumpDiffusion
+from oracles import world as oracle
 
 PAPER = mml.World(s0=100, sigma=2, horizon_s=1, dt_s=0.005, arrival_rate=140, k=1.5)
 
@@ -155,9 +155,8 @@ def test_every_way_that_four_steps_can_go(spec, seed, gamma):
     ends = {}
     for weight, _, _, q in found:
         ends[q] = ends.get(q, 0.0) + weight
-    assert {q: p for q, p in zip(range(-got.q_reach, got.q_reach + 1), got.inventory_probability, strict=True) if p} == (
-        pytest.approx(ends)
-    )
+    held = zip(range(-got.q_reach, got.q_reach + 1), got.inventory_probability, strict=True)
+    assert {q: p for q, p in held if p} == pytest.approx(ends)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +236,7 @@ def test_a_bound_that_holds_back_too_much_is_refused():
     ],
 )  # fmt: skip
 def test_worlds_without_an_exact_answer_say_so(changes):
-    with pytest.raises(ConfigError, match="evaluate_exact needs independent steps.*use simulate"):
+    with pytest.raises(ConfigError, match=r"evaluate_exact needs independent steps.*use simulate"):
         mml.evaluate_exact(PAPER.replace(**changes), inventory(0.1))
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracles import world as oracle
 from scipy.linalg import expm
 from scipy.optimize import minimize
 
@@ -14,6 +13,7 @@ import marketmakerl as mml
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.simulation.arrivals import Hawkes
 from marketmakerl.simulation.fill_curves import Empirical, Power
+from oracles import world as oracle
 
 PAPER = mml.World(s0=100, sigma=2, horizon_s=1, dt_s=0.005, arrival_rate=140, k=1.5)
 

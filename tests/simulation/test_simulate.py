@@ -268,6 +268,18 @@ def test_orders_that_come_in_bursts():
     assert far.fills.mean() == pytest.approx(200.0 * math.exp(-1.5), rel=0.04)
 
 
+def test_which_side_an_order_excites():
+    world = mml.World(100, 1e-3, 20.0, 0.005, 5.0, 1.5, fill="poisson")
+    at_mid = mml.Symmetric(1e-9)
+    spread = {}
+    for name, bursts in (("own", Hawkes(12.0, 20.0)), ("cross", Hawkes(0.0, 20.0, 12.0))):
+        found = mml.simulate(world.replace(arrivals=bursts), at_mid, 3_000, seed=16)
+        # Of what both sides got together, against what one got more than the other.
+        spread[name] = found.fills.var() / found.inventory.var()
+    assert spread["own"] == pytest.approx(1.0, abs=0.15)  # sides that know nothing of each other
+    assert spread["cross"] > 5.0
+
+
 @numba.njit(QUOTE_SIGNATURE)
 def leans_with_the_price(context, params):
     return params[0] - 0.1 * (context.mid - 100.0), params[0] + 0.1 * (context.mid - 100.0)

@@ -92,10 +92,40 @@ def test_it_describes_itself_in_plain_json():
     assert to_json(described)
 
 
-def test_a_world_of_what_was_measured():
-    class Measured:
-        mid, sigma, arrival_rate, k, tick_size = 50_000.0, 3.0, 0.8, 0.02, 0.1
+def measured(**estimates):
+    from marketmakerl.models.calibration import Calibration
+    from marketmakerl.models.estimate import Estimate
 
-    world = mml.World.from_calibration(Measured(), horizon_s=600.0, dt_s=1.0, fee_per_unit=10.0)
+    made = {
+        name: None if value is None else Estimate(value=value, std_error=0.1, unit="", method="by hand", n=100)
+        for name, value in estimates.items()
+    }
+    return Calibration(
+        source="a test", symbol="BTC/USDT", tier="T2", clock="ticks", first_ns=0, last_ns=10**9, observed_s=1.0,
+        tick_size=0.1, lot_size=0.001, mid=50_000.0, data_hash="0", estimates=made,
+        reasons={name: "too few trades" for name, value in estimates.items() if value is None},
+    )  # fmt: skip
+
+
+FOUND = {"sigma": 3.0, "arrival_rate": 0.8, "k": 0.02}
+
+
+def test_a_world_of_what_was_measured():
+    world = mml.World.from_calibration(measured(**FOUND), horizon_s=600.0, dt_s=1.0, fee_per_unit=10.0)
     assert (world.s0, world.sigma, world.arrival_rate, world.k, world.tick_size) == (50_000.0, 3.0, 0.8, 0.02, 0.1)
-    assert (world.fill, world.fee_per_unit, world.steps) == ("poisson", 10.0, 600)
+    assert (world.fill, world.fee_per_unit, world.steps, world.adverse_move) == ("poisson", 10.0, 600, 0.0)
+    moved = measured(**FOUND, adverse_move=0.4)
+    assert mml.World.from_calibration(moved, horizon_s=600.0, dt_s=1.0).adverse_move == 0.4
+    favoured = measured(**FOUND, adverse_move=-0.4)
+    assert mml.World.from_calibration(favoured, horizon_s=600.0, dt_s=1.0).adverse_move == 0.0
+    assert mml.World.from_calibration(moved, horizon_s=600.0, dt_s=1.0, adverse_move=0.1).adverse_move == 0.1
+
+
+def test_a_world_of_measured_bursts():
+    bursts = {"hawkes.baseline": 0.4, "hawkes.excitation": 2.0, "hawkes.decay": 5.0}
+    world = mml.World.from_calibration(measured(**FOUND, **bursts), horizon_s=600.0, dt_s=0.1, bursts=True)
+    assert world.arrivals == Hawkes(excitation=2.0, decay_per_s=5.0)
+    with pytest.raises(ConfigError, match="has no Hawkes process"):
+        mml.World.from_calibration(measured(**FOUND), horizon_s=600.0, dt_s=0.1, bursts=True)
+    with pytest.raises(ConfigError, match="has no sigma: too few trades"):
+        mml.World.from_calibration(measured(**{**FOUND, "sigma": None}), horizon_s=600.0, dt_s=0.1)

@@ -23,7 +23,7 @@ def require_number(
     Raises:
         ConfigError: it is not; the message names the parameter, its legal range and what came.
     """
-    number = isinstance(value, Real) and type(value) is not bool and math.isfinite(value)
+    number = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
     low_ok = number and (above is None or value > above) and (at_least is None or value >= at_least)
     if not low_ok or (at_most is not None and value > at_most):
         bounds = [(">", above), (">=", at_least), ("<=", at_most)]
@@ -38,7 +38,7 @@ def require_whole(name: str, value: Any, *, at_least: int, at_most: int | None =
     Raises:
         ConfigError: it is not.
     """
-    whole = isinstance(value, Integral) and type(value) is not bool
+    whole = not isinstance(value, bool) and isinstance(value, Integral)
     if not whole or value < at_least or (at_most is not None and value > at_most):
         upper = "" if at_most is None else f" and <= {at_most}"
         raise ConfigError(f"{name} must be a whole number >= {at_least}{upper}, got {value!r}")

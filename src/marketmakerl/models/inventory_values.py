@@ -239,14 +239,14 @@ def _pulls(logs: Floats) -> Floats:
 
 
 def _limited(slopes: Floats, lean: Floats, first_step: float) -> Floats:
-    """Return slopes of at most three times those of the steps beside them.
+    """Return slopes of at most three times those of the steps beside them, the first one as it is.
 
-    Where time is resolved that changes nothing. It takes away the first moments of a steep terminal value, and what
-    rounding leaves of the slope of a value that does not change any more.
+    Where time is resolved that changes nothing, at a turning point either. It takes away what rounding leaves of the
+    slope of a value that does not change any more.
     """
     widths = first_step * 2.0 ** np.maximum(np.arange(len(lean) - 1) // STEPS - 1, 0)
     steps = np.abs(np.diff(lean, axis=0)) / widths[:, None]
-    most = np.zeros_like(slopes)
-    most[:-1] = steps
-    most[1:] = np.maximum(most[1:], steps)
+    most = np.concatenate([steps, steps[-1:]])
+    most[1:-1] = np.maximum(steps[:-1], steps[1:])
+    most[0] = np.inf  # it has one neighbour, and a turning point may lie between the two
     return np.clip(slopes, -3.0 * most, 3.0 * most)

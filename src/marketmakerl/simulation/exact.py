@@ -295,8 +295,8 @@ def _moments(chain: _Chain, reach: int) -> tuple[npt.NDArray[np.float64], npt.ND
     totals = np.zeros(6)
     for cells, first, count, rows in chain.blocks(reach):
         _forward(
-            address_of(cells), chain.levels, first, count, rows, mean, variance, float(world.order_size), float(world.adverse_move),
-            now, np.empty_like(now), totals,
+            address_of(cells), chain.levels, first, count, rows, mean, variance, float(world.order_size),
+            float(world.adverse_move), now, np.empty_like(now), totals,
         )  # fmt: skip
     return now, totals
 
@@ -308,8 +308,8 @@ def _certainty_equivalent(chain: _Chain, reach: int, gamma: float) -> float:
     value = np.zeros(2 * reach + 1)
     for cells, first, count, rows in chain.blocks(reach, backwards=True):
         _backward(
-            address_of(cells), chain.levels, first, count, rows, float(gamma), float(world.order_size), float(world.adverse_move),
-            np.ascontiguousarray(log_mgf), value, np.empty_like(value),
+            address_of(cells), chain.levels, first, count, rows, float(gamma), float(world.order_size),
+            float(world.adverse_move), np.ascontiguousarray(log_mgf), value, np.empty_like(value),
         )  # fmt: skip
     return float(-value[reach] / gamma)
 

@@ -157,13 +157,18 @@ class World:
         return replace(self, **changes)
 
     @classmethod
-    def from_calibration(cls, calibration: Calibration, *, horizon_s: float, dt_s: float, **changes: Any) -> Self:
+    def from_calibration(
+        cls, calibration: Calibration, *, horizon_s: float, dt_s: float, bursts: bool = False, **changes: Any
+    ) -> Self:
         """Return a world with the parameters that were measured in a market.
+
+        Fills move the mid as they were seen to (not against their favour), and follow a Poisson process.
 
         Args:
             calibration: what `marketmakerl.models.calibration` measured.
             horizon_s: length of a run, seconds.
             dt_s: length of a step, seconds.
+            bursts: orders come as the measured Hawkes process.
             changes: anything else, e.g. fill="poisson" or fee_per_unit=0.2; what is given wins.
 
         Raises:
@@ -177,6 +182,14 @@ class World:
             "tick_size": calibration.tick_size,
             "fill": "poisson",
         }
+        if calibration.estimates.get("adverse_move") is not None:
+            measured["adverse_move"] = max(calibration.adverse_move, 0.0)
+        if bursts:
+            rates = calibration.hawkes
+            if rates is None:
+                why = calibration.reasons.get("hawkes.decay", calibration.reasons.get("hawkes", "it was refused"))
+                raise ConfigError(f"the calibration of {calibration.source} has no Hawkes process: {why}")
+            measured["arrivals"] = Hawkes(excitation=rates.excitation, decay_per_s=rates.decay)
         return cls(horizon_s=horizon_s, dt_s=dt_s, **{**measured, **changes})
 
     def as_dict(self) -> dict[str, Any]:
