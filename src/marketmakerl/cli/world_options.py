@@ -44,6 +44,7 @@ Exact = Annotated[
 
 _PAPER: Final = {"s0": 100.0, "sigma": 2.0, "horizon_s": 1.0, "dt_s": 0.005, "arrival_rate": 140.0, "k": 1.5}
 _PAPER_GAMMA: Final = 0.1
+_MEASURED: Final = "measured"
 _CALIBRATED: Final = {"horizon_s": 600.0, "dt_s": 1.0}
 _LEAN: Final = 10.0  # order sizes at which the gamma of a calibrated world leans by 1/k
 
@@ -92,7 +93,7 @@ class WorldOptions:
     ] = None
     hawkes: Annotated[
         str | None,
-        typer.Option(metavar="name=value,...", help="Bursts: excitation=5,decay_per_s=20[,cross_excitation=1]."),
+        typer.Option(metavar="name=value,...", help="Bursts: excitation=5,decay_per_s=20[,cross_excitation=1]; measured: the calibration's."),
     ] = None
     fee: Annotated[float | None, typer.Option(help="Paid for each unit filled, price units; negative: rebate.")] = None
     drift: Annotated[float | None, typer.Option(help="Of the mid, price units a second; default 0.")] = None
@@ -111,7 +112,7 @@ class WorldOptions:
     calibration: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="JSON of mml calibrate: s0, sigma, arrival rate and k; poisson fills, 600 s by 1 s."
+            metavar="FILE", help="JSON of mml calibrate: s0, sigma, arrival rate, k, adverse move; poisson fills, 600 s by 1 s."
         ),
     ] = None
 
@@ -202,11 +203,13 @@ def _world(asked: WorldOptions, calibration: Calibration | None) -> World:
         given["mid"] = mid_of(asked.mid, numbers("--mid-param", asked.mid_param or []))
     if asked.curve is not None:
         given["curve"] = curve_of(asked.curve, numbers("--curve-param", asked.curve_param or []))
-    if asked.hawkes is not None:
+    if asked.hawkes == _MEASURED and calibration is None:
+        raise ConfigError("--hawkes measured needs a --calibration FILE that measured bursts (mml calibrate)")
+    if asked.hawkes is not None and asked.hawkes != _MEASURED:
         given["arrivals"] = hawkes_of(numbers("--hawkes", asked.hawkes.split(",")))
     if calibration is None:
         return World(**{**_PAPER, **given})
-    return World.from_calibration(calibration, **{**_CALIBRATED, **given})
+    return World.from_calibration(calibration, bursts=asked.hawkes == _MEASURED, **{**_CALIBRATED, **given})
 
 
 def numbers(option: str, texts: list[str]) -> dict[str, Number]:
