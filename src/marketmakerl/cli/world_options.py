@@ -93,7 +93,10 @@ class WorldOptions:
     ] = None
     hawkes: Annotated[
         str | None,
-        typer.Option(metavar="name=value,...", help="Bursts: excitation=5,decay_per_s=20[,cross_excitation=1]; measured: the calibration's."),
+        typer.Option(
+            metavar="name=value,...",
+            help="Bursts: excitation=5,decay_per_s=20[,cross_excitation=1]; measured: the calibration's.",
+        ),
     ] = None
     fee: Annotated[float | None, typer.Option(help="Paid for each unit filled, price units; negative: rebate.")] = None
     drift: Annotated[float | None, typer.Option(help="Of the mid, price units a second; default 0.")] = None
@@ -112,7 +115,8 @@ class WorldOptions:
     calibration: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="JSON of mml calibrate: s0, sigma, arrival rate, k, adverse move; poisson fills, 600 s by 1 s."
+            metavar="FILE",
+            help="JSON of mml calibrate: s0, sigma, arrival rate, k, adverse move; poisson fills, 600 s by 1 s.",
         ),
     ] = None
 
