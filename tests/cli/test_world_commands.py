@@ -13,6 +13,7 @@ from marketmakerl.models.calibration import Calibration
 from marketmakerl.models.estimate import Estimate
 
 FEW = ("--paths", "2000")
+FAST = ("--paths", "50", "--no-exact")
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +139,7 @@ def test_a_world_without_an_optimum_is_compared_without_it(capsys):
         ("--mid", "jump_diffusion", "--mid-param", "rate_per_s=2", "--mid-param", "jump_std=1"),
         ("--mid", "regime_switching", "--mid-param", "factors=0.5,2", "--mid-param", "leave_per_s=1,3"),
         ("--curve", "power", "--curve-param", "scale=1", "--curve-param", "exponent=3", "--fill", "poisson"),
-        ("--curve", "empirical", "--curve-param", "distance=0,0.5,1", "--curve-param", "share=1,0.4,0.1"),
+        ("--curve", "empirical", "--curve-param", "distance=0,0.5,1", "--curve-param", "share=1,0.4,0.1", "--no-exact"),
         ("--levels", "3", "--tick-size", "0.1", "--arrival-rate", "20"),
         ("--inventory-limit", "2", "--fee", "-0.1", "--drift", "1", "--order-size", "2"),
     ],
@@ -148,12 +149,12 @@ def test_worlds_are_described_in_words(capsys, argv):
     assert told["models"][0]["metrics"]["n_paths"] == 50
     report = Path(told["folder"], "report.html").read_text(encoding="utf-8")
     assert "mml simulate" in report
-    assert all(word in report for word in argv[1::2])
+    assert all(word in report for word in argv)
 
 
 def test_a_calibration_makes_a_world(capsys, home):
     path = calibration(home / "found.json")
-    told = document(capsys, "simulate", "--model", "glft", "--calibration", str(path), "--paths", "50", "--fee", "0.1")
+    told = document(capsys, "simulate", "--model", "glft", "--calibration", str(path), *FAST, "--fee", "0.1")
     world = told["world"]
     assert (world["s0"], world["sigma"], world["k"], world["arrival_rate"]) == (60_000.0, 0.5, 1.2, 0.8)
     assert (world["fill"], world["adverse_move"], world["fee_per_unit"]) == ("poisson", 0.05, 0.1)
@@ -166,7 +167,7 @@ def test_a_calibration_makes_a_world(capsys, home):
 
 def test_the_gamma_of_a_calibrated_world_leans_by_one_over_k_at_ten_orders(capsys, home):
     path = calibration(home / "found.json")
-    told = document(capsys, "simulate", "--model", "glft_closed_form", "--calibration", str(path), "--paths", "2")
+    told = document(capsys, "simulate", "--model", "glft_closed_form", "--calibration", str(path), *FAST)
     at = told["pictures"]["quotes"]["inventories"].index(10)
     flat = told["pictures"]["quotes"]["inventories"].index(0)
     quotes = told["pictures"]["quotes"]["by_inventory"]["glft_closed_form"][0]

@@ -12,7 +12,7 @@ import contextlib
 import csv
 import io
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 TIER: Final = "T2"
 MOST_STEPS_OF_FRONTIERS: Final = 2_000  # a frontier is some thirty exact evaluations
+MOST_STEPS_OF_SLOW_OPTIMA: Final = 250  # in a frontier, where no closed form finds the best distance
+MOST_STEPS_OF_OPTIMA: Final = 5_000  # unasked: the optimum of more takes minutes
 SHOWN: Final = ("avellaneda_stoikov", "glft_exact", OPTIMUM)  # whose quotes are drawn, if they are there
 PENALTY_OPTIMUM: Final = "optimal_penalty"
 
@@ -112,8 +114,8 @@ class WorldStudy:
 
     @property
     def has_optimum(self) -> bool:
-        """Return whether the world's optimum can be computed."""
-        return self.world.has_independent_steps
+        """Return whether the world's optimum can be computed, and in a minute."""
+        return self.world.has_independent_steps and self.world.steps <= MOST_STEPS_OF_OPTIMA
 
     @property
     def penalties(self) -> tuple[float, float]:
@@ -166,11 +168,13 @@ def simulate_study(
         gamma=study.gamma, name=model_id, exact=study.exact, threads=study.threads, progress=progress,
     )  # fmt: skip
     line = {"name": model_id, "model": model.as_dict(), "metrics": done.metrics(study.level)}
-    shown = {model_id: model}
+    shown: dict[str, QuotingModel] = {model_id: model}
     best = None
-    if done.exact is not None and model_id != OPTIMUM:
-        shown[OPTIMUM] = study.model(OPTIMUM)
-        best = _left(study, shown, model_id)
+    if done.exact is not None and model_id != OPTIMUM and study.has_optimum:
+        found = ceiling(study.world, shown, CARA(study.gamma))
+        optimum, standing = found.standings
+        best = {"optimum": optimum.as_dict(), "model": standing.as_dict()}
+        shown[OPTIMUM] = found.optimum
     analysis = _head("simulate", study) | {
         "models": [line],
         "ceiling": best,
@@ -181,13 +185,6 @@ def simulate_study(
         },
     }
     return _write("simulate", study, [line], analysis, artifacts, clock)
-
-
-def _left(study: WorldStudy, shown: Mapping[str, QuotingModel], model_id: str) -> dict[str, Any]:
-    """Return the optimum's standing and the model's."""
-    standings = ceiling(study.world, {model_id: shown[model_id]}, CARA(study.gamma)).standings
-    by_name = {standing.model: standing for standing in standings}
-    return {"optimum": by_name[OPTIMUM].as_dict(), "model": by_name[model_id].as_dict()}
 
 
 def compare_study(
@@ -225,7 +222,6 @@ def compare_study(
     drawn = [name for name in SHOWN if name in models] or list(models)[:3]
     shown = {name: models[name] for name in drawn}
     exact = all(entry.exact is not None for entry in done.entries) and _frontier_is_quick(study)
-    families = [name for name in models if name != PENALTY_OPTIMUM]
     analysis = _head("compare", study) | {
         "models": lines,
         "references": list(done.references),
@@ -237,7 +233,7 @@ def compare_study(
             "quotes": quotes(study.world, shown),
             "distributions": distributions(study.gamma, list(by_name.values())),
             "path": sample_path(study.world, next(iter(shown.values())), study.seed),
-            "frontier": frontiers(study.world, study.gamma, families) if exact else [],
+            "frontier": frontiers(study.world, study.gamma, _families(study, models)) if exact else [],
         },
     }
     return _write("compare", study, lines, analysis, artifacts, clock)
@@ -259,9 +255,19 @@ def _frontier_is_quick(study: WorldStudy) -> bool:
     return study.world.steps <= MOST_STEPS_OF_FRONTIERS
 
 
+def _families(study: WorldStudy, names: Iterable[str]) -> list[str]:
+    """Return which of the models a frontier can follow, an optimum only where seven of it take seconds."""
+    world = study.world
+    closed = world.fill == "linear" and world.fill_curve.id == "exponential"
+    slow = not closed and world.steps > MOST_STEPS_OF_SLOW_OPTIMA
+    return [name for name in names if name != PENALTY_OPTIMUM and not (slow and name == OPTIMUM)]
+
+
 def _why_no_optimum(study: WorldStudy) -> str:
     if study.has_optimum:
         return "the exact optimum was not among them"
+    if study.world.has_independent_steps:
+        return f"the exact optimum of {study.world.steps:,} steps takes a while, and was not asked for (--model optimal)"
     return f"this world has no exact optimum: {why_not_exact(study.world, study.model('symmetric'))}"
 
 
@@ -310,7 +316,7 @@ def optimum_study(
             "quotes": quotes(study.world, shown),
             "frontier": []
             if penalised or not _frontier_is_quick(study)
-            else frontiers(study.world, study.gamma, [*models, name]),
+            else frontiers(study.world, study.gamma, _families(study, [*models, name])),
         },
     }
     return _write("optimum", study, lines, analysis, artifacts, clock)
