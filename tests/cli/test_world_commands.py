@@ -12,6 +12,7 @@ from marketmakerl.cli.main import run
 from marketmakerl.models.calibration import Calibration
 from marketmakerl.models.estimate import Estimate
 
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "model-world.md").read_text(encoding="utf-8")
 FEW = ("--paths", "2000")
 FAST = ("--paths", "50", "--no-exact")
 
@@ -255,6 +256,23 @@ def test_a_refused_calibration_says_why(capsys, home):
     path = calibration(home / "found.json", k="too few orders")
     assert run(["simulate", "--calibration", str(path)]) == 2
     assert "the calibration of test has no k: too few orders" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", ["mml optimum --gamma 0.1", "mml simulate --model glft_exact --gamma 0.1 --fee 0.2"]
+)
+def test_the_page_shows_what_the_command_prints(capsys, command):
+    block = PAGE.partition(f"    {command}\n\n")[2].partition("\n\n")[0]
+    shown = [line.removeprefix("    ").rstrip() for line in block.splitlines()]
+    printed = [line.rstrip() for line in said(capsys, *command.split()[1:]).splitlines()]
+    assert len(shown) > 10
+    assert shown == printed[1:-1]  # all but the tier's line and where the report lies
+
+
+def test_what_the_page_does_from_python_runs(capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(compile(block, "docs/model-world.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("['optimal', 'glft_exact', 'avellaneda_stoikov'] 0.00446")
 
 
 @pytest.mark.parametrize("command", ["simulate", "compare", "optimum"])

@@ -267,7 +267,7 @@ def _why_no_optimum(study: WorldStudy) -> str:
     if study.has_optimum:
         return "the exact optimum was not among them"
     if study.world.has_independent_steps:
-        return f"the exact optimum of {study.world.steps:,} steps takes a while, and was not asked for (--model optimal)"
+        return f"the optimum of {study.world.steps:,} steps takes a while, and was not asked for (--model optimal)"
     return f"this world has no exact optimum: {why_not_exact(study.world, study.model('symmetric'))}"
 
 
