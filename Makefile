@@ -42,7 +42,7 @@ doctor: $$(MML_READY) ## what works here and what does not
 	@$(MML) doctor
 
 ##@ Research
-.PHONY: campaign research-budgets walk-forward gate calibrate fetch-data
+.PHONY: campaign research-budgets walk-forward gate calibrate fetch-data simulate compare optimum
 MARKET = $(call option,--exchange,EXCHANGE) $(call option,--symbol,SYMBOL) $(call option,--data,DATA) \
   $(call option,--timeframe,TIMEFRAME) $(call option,--days,DAYS)
 campaign: $$(MML_READY) ## N backtests with their summary and report, under artifacts/
@@ -75,6 +75,21 @@ fetch-data: $$(MML_READY) ## klines, order book and trades of a public exchange 
 ##  EXCHANGE=binance SYMBOL=BTC/USDT [TIMEFRAME=1m] [DAYS=30]
 	@$(MML) fetch-data $(strip $(call option,--exchange,EXCHANGE) $(call option,--symbol,SYMBOL) \
 	  $(call option,--timeframe,TIMEFRAME) $(call option,--days,DAYS))
+
+simulate: $$(MML_READY) ## one model, many paths of a model world, the exact figures beside them
+##  MODEL=glft_exact GAMMA=0.1 PATHS=100000 SEED=  ARGS=any option of mml simulate, such as ARGS="--fee 0.2"
+	@$(MML) simulate $(strip $(call option,--model,MODEL) $(WORLD) $(SAMPLE) $(ARGS))
+
+compare: $$(MML_READY) ## all models on the same paths of a model world, ranked, with intervals
+##  GAMMA=0.1 PATHS=100000 SEED= CALIBRATION=file  ARGS=any option of mml compare
+	@$(MML) compare $(strip $(WORLD) $(SAMPLE) $(ARGS))
+
+optimum: $$(MML_READY) ## the exact optimum of a model world and what each model leaves on the table
+##  GAMMA=0.1 CALIBRATION=file  ARGS=any option of mml optimum, such as ARGS="--phi 0.5"
+	@$(MML) optimum $(strip $(WORLD) $(ARGS))
+
+WORLD = $(call option,--gamma,GAMMA) $(call option,--calibration,CALIBRATION) $(call option,--artifacts,ARTIFACTS)
+SAMPLE = $(call option,--paths,PATHS) $(call option,--seed,SEED)
 
 ##@ Paper
 .PHONY: realtime-paper run-live realtime-live

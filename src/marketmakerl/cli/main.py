@@ -16,6 +16,7 @@ from marketmakerl.cli import (
     backtest,
     calibrate,
     campaign,
+    compare,
     data,
     doctor,
     exchange_sim,
@@ -24,9 +25,11 @@ from marketmakerl.cli import (
     fidelity,
     gate,
     live,
+    optimum,
     queue_truth,
     realtime_paper,
     research_budgets,
+    simulate,
     walk_forward,
 )
 from marketmakerl.core.errors import MarketMakerLError
@@ -51,6 +54,9 @@ app.command("queue-truth")(queue_truth.queue_truth)
 app.command("walk-forward")(walk_forward.walk_forward)
 app.command("fidelity")(fidelity.fidelity)
 app.command("explain")(explain.explain)
+app.command("simulate")(simulate.simulate)
+app.command("compare")(compare.compare)
+app.command("optimum")(optimum.optimum)
 app.command("gate")(gate.gate)
 app.add_typer(data.app, name="data")
 app.command("realtime-paper")(realtime_paper.realtime_paper)
