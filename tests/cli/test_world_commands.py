@@ -106,10 +106,10 @@ def test_compare_ranks_and_says_how(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     models = ("symmetric", "avellaneda_stoikov", "glft_exact", "optimal")
     out = said(capsys, "compare", *FEW, *(word for name in models for word in ("--model", name)))
-    ranked = re.findall(r"^(\d) +(\w+) +(-?[\d.]+)", out, re.MULTILINE)
+    ranked = re.findall(r"^(\d) +(\w+) +(-?[\d.]+) +(-?[\d.]+)", out, re.MULTILINE)
     assert ranked == [
-        ("1", "optimal", "65.25"), ("2", "glft_exact", "65.24"), ("3", "avellaneda_stoikov", "62.79"),
-        ("4", "symmetric", "-14.26"),
+        ("1", "optimal", "65.25", "0.00"), ("2", "glft_exact", "65.24", "0.01"),
+        ("3", "avellaneda_stoikov", "62.79", "2.46"), ("4", "symmetric", "-14.26", "79.51"),
     ]  # fmt: skip
     assert "5 differences of 4 models were looked at: each interval is taken at 99 %" in out
     assert "Bonferroni" in out

@@ -12,6 +12,7 @@ from marketmakerl.simulation.world_spec import CURVE_IDS, MID_IDS, curve_of, haw
 def test_parts_are_made_by_name():
     assert mid_of("jump_diffusion", {"rate_per_s": 2.0, "jump_std": 1.0}) == JumpDiffusion(2.0, 0.0, 1.0)
     assert mid_of("regime_switching", {"factors": (0.5, 3.0)}) == RegimeSwitching((0.5, 3.0))
+    assert mid_of("regime_switching", {"factors": 0.5}).factors == (0.5,)  # one number is a list too
     assert mid_of("heston", {"speed_per_s": 5.0, "vol_of_vol": 4.0}) == Heston(5.0, 4.0)
     assert curve_of("exponential", {}) == Exponential()
     assert curve_of("power", {"scale": 1.0, "exponent": 3.0}) == Power(1.0, 3.0)
