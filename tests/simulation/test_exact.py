@@ -13,6 +13,7 @@ from marketmakerl.simulation import exact
 from marketmakerl.simulation.arrivals import Hawkes
 from marketmakerl.simulation.fill_curves import Empirical, Power
 from marketmakerl.simulation.mids import Heston, JumpDiffusion
+from marketmakerl.simulation.quotes import Asking
 from oracles import world as oracle
 
 PAPER = mml.World(s0=100, sigma=2, horizon_s=1, dt_s=0.005, arrival_rate=140, k=1.5)
@@ -244,3 +245,18 @@ def test_worlds_without_an_exact_answer_say_so(changes):
 def test_a_certainty_equivalent_needs_a_gamma(gamma):
     with pytest.raises(ConfigError, match="gamma must be a finite number > 0"):
         mml.evaluate_exact(PAPER, inventory(0.1)).certainty_equivalent(gamma)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        mml.GLFT(0.1, 1.5, 2, 140, q_max=5), mml.GLFT(0.1, 1.5, 2, 140, q_max=5, variant="exact", horizon_s=1),
+        mml.CarteaJaimungal(1.5, 140, 0.2, 0.01, 1, 5), mml.AvellanedaStoikov(0.1, 1.5, 2, None), mml.RLEnhanced(),
+        mml.Skewed(mml.GLFT(0.1, 1.5, 2, 140, q_max=5), "microprice", 1.0),
+    ],
+    ids=lambda model: model.id,
+)  # fmt: skip
+def test_a_world_asks_for_what_the_model_answers_beyond_its_range_too(model):
+    asked = Asking(PAPER, model).distances(12, 0, 1)[0]
+    said = [model.offsets(q, 1.0 if math.isfinite(model.session_s) else None) for q in range(-12, 13)]
+    assert np.array_equal(asked, np.array(said), equal_nan=True)
