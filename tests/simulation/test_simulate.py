@@ -92,7 +92,7 @@ def test_more_paths_begin_with_the_same_ones(monkeypatch):
     many = mml.simulate(PAPER, INVENTORY, 9_000, seed=3)
     few = mml.simulate(PAPER, INVENTORY, 500, seed=3)
     assert np.array_equal(many.profit[:500], few.profit)
-    monkeypatch.setattr(module, "CHUNK", 37)
+    monkeypatch.setattr(module, "CHUNKS", (37, 37))
     same(many, mml.simulate(PAPER, INVENTORY, 9_000, seed=3))
 
 

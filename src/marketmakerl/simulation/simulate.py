@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int], None]
 
-# Paths of one piece of work: enough to forget what starting it costs, few enough to show progress.
-CHUNK: Final = 4096
+# Paths of one piece of work: enough to forget what starting it costs, few enough for all threads and for progress.
+CHUNKS: Final = (1024, 4096)
+_CHUNKS_A_THREAD: Final = 8
 _REACH: Final = 60  # inventories that are looked up; beyond them the model is asked
 _STREAM: Final = ("world", "paths")
 
@@ -244,11 +245,12 @@ def _run(
     bursts = None
     if world.arrivals is not None:
         bursts = world.arrivals.step(world.arrival_rate, world.dt_s, linear=world.fill == "linear")
+    chunk = min(max(-(-n_paths // (_CHUNKS_A_THREAD * workers)), CHUNKS[0]), CHUNKS[1])
     start = float(world.process.start(world.sigma))
     size, fee = float(world.order_size), float(world.fee_per_unit)
 
     def piece(first: int) -> int:
-        count = min(CHUNK, n_paths - first)
+        count = min(chunk, n_paths - first)
         delay = None
         if world.latency_steps:
             delay = Delay(np.empty(world.latency_steps), np.empty(world.latency_steps))
@@ -260,7 +262,7 @@ def _run(
         )  # fmt: skip
         return count
 
-    firsts = range(0, n_paths, CHUNK)
+    firsts = range(0, n_paths, chunk)
     if workers == 1 or len(firsts) == 1:
         for first in firsts:
             done = piece(first)
