@@ -82,6 +82,7 @@ def test_quotes_are_rounded_away_from_the_mid_and_explained():
         {"gamma": -1.0},
         {"k": float("nan")},
         {"sigma": -0.1},
+        {"sigma": 0.0},
         {"horizon_s": 0.0},
         {"horizon_s": float("inf")},
         {"gamma": True},

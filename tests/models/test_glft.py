@@ -15,7 +15,7 @@ from oracles.inventory_control import CaraMaker
 
 PAPER = {"gamma": 0.01, "k": 0.3, "sigma": 0.3, "arrival_rate": 0.9, "q_max": 30}
 TICK = 1e-6  # the digits that are printed
-gammas, ks, sigmas, rates = st.floats(0.005, 1.0), st.floats(0.2, 3.0), st.floats(0.0, 2.0), st.floats(0.2, 5.0)
+gammas, ks, sigmas, rates = st.floats(0.005, 1.0), st.floats(0.2, 3.0), st.floats(1e-3, 2.0), st.floats(0.2, 5.0)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,8 @@ def test_time_left_is_within_the_horizon():
         ({"k": -1.0}, "k must"),
         ({"k": math.nan}, "k must"),
         ({"arrival_rate": 0.0}, "arrival_rate must be a finite number > 0"),
-        ({"sigma": -0.1}, "sigma must be a finite number >= 0"),
+        ({"sigma": -0.1}, "sigma must be a finite number > 0"),
+        ({"sigma": 0.0}, "sigma must be a finite number > 0"),
         ({"sigma": math.nan}, "sigma"),
         ({"q_max": 0}, "q_max must be a whole number from 1 to 250"),
         ({"q_max": 2.5}, "q_max"),
@@ -213,14 +214,14 @@ def test_time_left_is_within_the_horizon():
         ({"fee_per_unit": math.inf}, "fee_per_unit"),
         ({"fee_per_unit": 1e6}, r"k \* \(fee_per_unit \+ adverse_move / 2\) must be within"),
         ({"gamma": 1e-320}, "gamma must be from 1e-20 up to 1e[+]20 in size"),
-        ({"sigma": 1e200}, "sigma must be up to"),
+        ({"sigma": 1e200}, "sigma must be from 1e-20 up to"),
         ({"drift": -1e21}, "drift must be up to"),
         ({"drift": math.nan}, "drift"),
         ({"adverse_move": -1.0}, "adverse_move must be a finite number >= 0"),
         ({"order_size": 0.0}, "order_size"),
         ({"horizon_s": 0.0}, "horizon_s must be a finite number > 0"),
         ({"variant": "exact"}, "needs a horizon_s > 0"),
-        ({"variant": "closed_form", "sigma": 0.0, "drift": 0.1}, "sigma must be at least 1e-20"),
+        ({"sigma": 1e-21}, "sigma must be from 1e-20"),
     ],
 )
 def test_parameters_out_of_range(changes, text):

@@ -63,7 +63,7 @@ class AvellanedaStoikov(QuotingModel):
     Args:
         gamma: risk aversion, per price unit and order size; > 0.
         k: decay of the fill rate A e^(-k delta), per price unit; > 0.
-        sigma: volatility of the mid, price units per square root of a second; >= 0.
+        sigma: volatility of the mid, price units per square root of a second; > 0.
         horizon_s: length of a session in seconds; > 0, or None.
         rolling: whether the horizon moves along instead of coming to an end.
 
@@ -79,7 +79,7 @@ class AvellanedaStoikov(QuotingModel):
     id: ClassVar[str] = "avellaneda_stoikov"
 
     def __post_init__(self) -> None:
-        self._require(positive=("gamma", "k"), non_negative=("sigma",))
+        self._require(positive=("gamma", "k", "sigma"))
         if self.horizon_s is not None:
             self._require(positive=("horizon_s",))
         if self.rolling not in (False, True):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from marketmakerl.core.errors import ConfigError, UnknownNameError
 from marketmakerl.core.jit import njit
-from marketmakerl.models.contract import LARGEST, QUOTE_SIGNATURE, QuoteParts, QuotingModel
+from marketmakerl.models.contract import QUOTE_SIGNATURE, QuoteParts, QuotingModel
 from marketmakerl.models.inventory_quotes import quote_in_time, quote_stationary
 from marketmakerl.models.inventory_values import Q_MAX, TimeTable, ground_state, time_table
 
@@ -55,7 +55,7 @@ class GLFT(QuotingModel):
     Args:
         gamma: risk aversion, per price unit and unit of quantity; > 0.
         k: decay of the fill rate, per price unit; > 0.
-        sigma: volatility of the mid, price units per square root of a second; >= 0.
+        sigma: volatility of the mid, price units per square root of a second; > 0.
         arrival_rate: A, orders a second and side; > 0.
         q_max: Q, largest inventory in order sizes, 1 to 250: at it only the reducing side is quoted, and beyond it at
             the edge's distance.
@@ -85,8 +85,8 @@ class GLFT(QuotingModel):
 
     def __post_init__(self) -> None:
         self._require(
-            positive=("gamma", "k", "arrival_rate", "order_size"),
-            non_negative=("sigma", "adverse_move"),
+            positive=("gamma", "k", "sigma", "arrival_rate", "order_size"),
+            non_negative=("adverse_move",),
             finite=("fee_per_unit", "drift"),
         )
         self._require_whole("q_max", 1, Q_MAX)
@@ -96,16 +96,11 @@ class GLFT(QuotingModel):
             self._require(positive=("horizon_s",))
         elif self.variant == "exact":
             raise ConfigError('glft: variant "exact" needs a horizon_s > 0, in seconds; "stationary" does without')
-        if self.variant == "closed_form" and self.drift != 0.0 and self.sigma * LARGEST < 1.0:
-            raise ConfigError(
-                f'glft: sigma must be at least {1.0 / LARGEST:g} for variant "closed_form" with a drift, which wants '
-                f"an inventory of drift / (gamma sigma^2), got {self.sigma!r}"
-            )
         if self.horizon_s is not None:
             self._require_usual_size(factors=("horizon_s",), others=())
         self._require_usual_size(
-            factors=("gamma", "k", "arrival_rate", "order_size"),
-            others=("sigma", "adverse_move", "fee_per_unit", "drift"),
+            factors=("gamma", "k", "sigma", "arrival_rate", "order_size"),
+            others=("adverse_move", "fee_per_unit", "drift"),
         )
         if not abs(self.k * self._cost) <= MOST_COST:
             raise ConfigError(

@@ -74,7 +74,7 @@ class RLEnhanced(QuotingModel):
     id: ClassVar[str] = "rl_enhanced"
 
     def __post_init__(self) -> None:
-        self._require(positive=("gamma", "k", "horizon_s", "q_range"), non_negative=("sigma",))
+        self._require(positive=("gamma", "k", "sigma", "horizon_s", "q_range"))
         if self.policy not in _POLICIES:
             raise UnknownNameError("policy", str(self.policy), _POLICIES)
 
