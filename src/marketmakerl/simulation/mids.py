@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba.extending import overload
 
-from marketmakerl.core.checks import require_number
+from marketmakerl.core.checks import require_number, require_numbers
 from marketmakerl.core.counter_rng import draw, normal, uint64, unit
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.jit import by_kind
@@ -240,6 +240,10 @@ class RegimeSwitching(Mid):
         for factor, leave in zip(self.factors, self.leave_per_s, strict=True):
             require_number("mid.factors", factor, above=0.0)
             require_number("mid.leave_per_s", leave, at_least=0.0, at_most=1.0 / dt_s)
+    def __post_init__(self) -> None:
+        for name in ("factors", "leave_per_s"):
+            object.__setattr__(self, name, require_numbers(f"mid.{name}", getattr(self, name)))
+
 
     def step(self, world: Any, drift: float, sigma: float, dt_s: float) -> RegimeStep:  # noqa: D102
         del world
