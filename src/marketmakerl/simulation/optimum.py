@@ -34,6 +34,7 @@ _SAME: Final = 1e-5  # both ways to the two quotes are on the way to the same pa
 _SCAN: Final = 128
 CLOSED, ROOT, SEARCH = 0, 1, 2
 _TINY, _HUGE = 1e-12, 700.0
+_SMALL: Final = 0.5
 _GOLDEN: Final = 0.5 * (math.sqrt(5.0) - 1.0)
 
 
@@ -247,6 +248,8 @@ def _bent(asked: Any, gamma: float, other: float, filled: float, other_filled: f
 
 @njit(nogil=True)
 def _worth(asked: Any, gamma: float, bid: float, ask: float, bid_filled: float, ask_filled: float) -> float:
+    if abs(log_filled - log_not) < _SMALL:  # a small gamma would drown in a difference of logarithms
+        return log_not + math.log1p(p * math.expm1(log_filled - log_not))
     """Return what both quotes come to, relative to none: ln of the loss with gamma > 0, else the value a unit."""
     p, edge = _chance_of(asked, bid), _edge_of(asked, bid)
     other, its_edge = _chance_of(asked, ask), _edge_of(asked, ask)
