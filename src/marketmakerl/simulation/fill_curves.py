@@ -167,6 +167,27 @@ def _empirical_fall(shape: Any, distance: float) -> float:
     return 0.0
 
 
+def corner(shape: Any, i: int) -> float:
+    """Return the i-th distance where ln f has a corner, NaN beyond the last; between two of them it is smooth."""
+    return _CORNERS[type(shape)](shape, i)
+
+
+def _no_corner(shape: Any, i: int) -> float:
+    return math.nan
+
+
+def _empirical_corner(shape: Any, i: int) -> float:
+    return float(shape.distance[i]) if i < len(shape.distance) else math.nan
+
+
+_CORNERS: Final = {ExponentialShape: _no_corner, PowerShape: _no_corner, EmpiricalShape: _empirical_corner}
+
+
+@overload(corner, inline="always")
+def _corner(shape: Any, i: int) -> Any:
+    return by_kind(_CORNERS, shape)
+
+
 _FALLS: Final = {
     ExponentialShape: _exponential_fall,
     PowerShape: _power_fall,
