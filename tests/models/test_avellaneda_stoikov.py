@@ -98,3 +98,10 @@ def test_offsets_refuse_nonsense():
     for q, left in ((float("nan"), None), (0.0, -1.0), (float("inf"), 1.0)):
         with pytest.raises(ConfigError):
             Symmetric(1.0).offsets(q, left)
+
+
+@pytest.mark.parametrize(("name", "value"), [("gamma", 5e-324), ("sigma", 1e200), ("horizon_s", 1e300), ("k", 1e-30)])
+def test_sizes_that_leave_the_range_of_a_float_are_named(name, value):
+    given = {"gamma": 0.1, "k": 1.5, "sigma": 2.0, "horizon_s": 1.0, name: value}
+    with pytest.raises(ConfigError, match=f"avellaneda_stoikov: {name} must be"):
+        AvellanedaStoikov(**given)

@@ -147,6 +147,12 @@ def test_ladders_that_are_none(tape, name, value):
         mml.backtest(tape, mml.CustomModel(wide, values=(1.0,), **{name: value}), **TERMS)
 
 
+@pytest.mark.parametrize(("name", "value"), [("levels", 0), ("levels", 101), ("grid_ticks", math.nan)])
+def test_a_ladder_that_is_none_is_refused_when_the_model_is_made(name, value):
+    with pytest.raises(ConfigError, match=f"custom: {name} must be a whole number from 1 to"):
+        mml.CustomModel(wide, values=(1.0,), **{name: value})
+
+
 def test_offsets_answer_for_both():
     for function in (wide, wide_python):
         assert mml.CustomModel(function, values=(2.0,)).offsets(1.0) == (2.0, 2.0)

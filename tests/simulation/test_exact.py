@@ -260,3 +260,25 @@ def test_a_world_asks_for_what_the_model_answers_beyond_its_range_too(model):
     asked = Asking(PAPER, model).distances(12, 0, 1)[0]
     said = [model.offsets(q, 1.0 if math.isfinite(model.session_s) else None) for q in range(-12, 13)]
     assert np.array_equal(asked, np.array(said), equal_nan=True)
+
+
+@pytest.mark.parametrize("mid", ["gaussian", "binomial", JumpDiffusion(5.0, 0.3, 0.5)])
+@pytest.mark.parametrize("gamma", [1e-6, 1e-9, 1e-12, 1e-18])
+def test_a_small_gamma_comes_to_mean_less_half_the_variance(mid, gamma):
+    found = mml.evaluate_exact(PAPER.replace(mid=mid), symmetric(0.1))
+    expected = found.mean - 0.5 * gamma * found.std**2
+    assert found.certainty_equivalent(gamma) == pytest.approx(expected, abs=1e-4 * gamma * found.std**2 + 1e-11)
+
+
+@pytest.mark.parametrize("mid", ["gaussian", "binomial", JumpDiffusion(200.0, -1e-3, 1e-3)])
+def test_both_ways_to_a_moment_generating_function_meet(mid):
+    process = PAPER.replace(mid=mid).process
+    step = process.step(PAPER, 0.0, 2.0, 0.005)
+    at = np.linspace(-2000, 2000, 4001) if not isinstance(mid, str) else np.linspace(-20, 20, 4001)
+    values = process.log_mgf(step, at)
+    assert np.all(np.isfinite(values))
+    assert np.all(np.diff(values, 2) > -1e-12)  # convex, and without a jump where the formula changes
+
+
+def test_a_gamma_beyond_reason_is_a_loss_beyond_all_numbers():
+    assert mml.evaluate_exact(PAPER, symmetric(0.1)).certainty_equivalent(1e200) == -math.inf

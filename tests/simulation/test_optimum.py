@@ -224,3 +224,49 @@ def test_it_quotes_in_a_backtest_like_any_model():
 def test_bad_input_is_named(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+@pytest.mark.parametrize("gamma", [1e-8, 1e-12, 1e-18])
+def test_a_small_risk_aversion_tends_to_none(gamma):
+    neutral = mml.optimal_policy(PAPER, mml.RunningPenalty(0.0, 0.0)).value
+    assert mml.optimal_policy(PAPER, mml.CARA(gamma)).value == pytest.approx(neutral, abs=100 * gamma + 1e-10)
+
+
+AT, REACHED = (0.23, 0.33, 0.38, 2.93, 2.98, 3.59, 8.2), (0.41, 0.28, 0.23, 0.21, 0.19, 0.17, 0.01)
+HARD = [  # (rate dt, size, fee, curve and its share, penalty, inventory)
+    # Far inside the mid so many orders are expected that the first-order condition is of no earthly size.
+    (0.524, 1.0, 0.24, "exponential", lambda d: np.exp(-d), 2.8, 2),
+    # Inventory so dear that both sides had better fill at once: a pair that neither side comes to alone.
+    (25.0, 3.0, -0.25, Power(1.68, 3.76), lambda d: (1 + np.maximum(d, 0.0) / 1.68) ** -3.76, 2.74, 0),
+    # A curve of uneven steps, the best quote at a corner between two that lie far off.
+    (
+        0.2, 1.0, 0.05, Empirical(AT, REACHED),
+        lambda d: np.exp(
+            np.interp(d, AT, np.log(REACHED)) + np.maximum(d - 8.2, 0.0) * math.log(0.01 / 0.17) / (8.2 - 3.59)
+        ),
+        0.037, 2,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rate_dt", "size", "fee", "curve", "share", "penalty", "q"), HARD)
+def test_one_hard_step_by_brute_force(rate_dt, size, fee, curve, share, penalty, q):
+    fill = "poisson" if not isinstance(curve, Empirical) else "linear"
+    world = mml.World(
+        100, 0.01, 1.0, 1.0, rate_dt, 1.0, fill=fill, curve=curve, fee_per_unit=fee, order_size=size, q_max=3
+    )
+
+    def chance(distance):
+        expected = rate_dt * share(np.asarray(distance, np.float64))
+        return -np.expm1(-expected) if fill == "poisson" else np.minimum(expected, 1.0)
+
+    def worth(bid, ask):
+        p, other = chance(bid), chance(ask)
+        held = (1 - p) * (1 - other) * q**2 + p * other * q**2
+        held = held + p * (1 - other) * (q + 1) ** 2 + other * (1 - p) * (q - 1) ** 2
+        return size * (p * (bid - fee) + other * (ask - fee)) - penalty * size**2 * held
+
+    grid = np.unique(np.concatenate([np.linspace(-4, 14, 901), getattr(curve, "distance", ())]))
+    top = worth(grid[:, None], grid[None, :]).max()
+    best = mml.optimal_policy(world, mml.RunningPenalty(penalty, 0.0))
+    assert worth(*best.offsets(q)) >= top - 1e-12

@@ -318,6 +318,82 @@ def test_python_functions():
             mml.simulate(world, model, 10)
 
 
+def reads_all_there_is(context):
+    seen = context.maker_fee + 0.01 * context.tick_size + 0.1 * context.bid_qty + 0.01 * context.ts_ns / 1e9
+    return 0.5 + seen + context.take_qty, 0.5 + seen + 0.1 * context.ask_qty
+
+
+@numba.njit
+def reads_all_there_is_compiled(context, params):
+    seen = context.maker_fee + 0.01 * context.tick_size + 0.1 * context.bid_qty + 0.01 * context.ts_ns / 1e9
+    return 0.5 + seen + context.take_qty, 0.5 + seen + 0.1 * context.ask_qty
+
+
+def test_python_functions_see_what_compiled_ones_see():
+    world = PAPER.replace(fee_per_unit=0.2, tick_size=0.5, order_size=2.0)
+    python, compiled = (
+        mml.CustomModel(function, horizon_s=1.0) for function in (reads_all_there_is, reads_all_there_is_compiled)
+    )
+    same(mml.simulate(world, python, 200), mml.simulate(world, compiled, 200))
+    assert simulate_paths(world, python, 1).bid[0, 0] == pytest.approx(100 - (0.5 + 0.2 + 0.005 + 0.2), abs=1e-12)
+
+
+@numba.njit
+def endless(context, params):
+    return params[0] * np.inf, 0.7
+
+
+@numba.njit
+def one_sided(context, params):
+    return np.nan, 0.7
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_distance_that_is_not_finite_is_no_quote(sign):
+    model, quiet = mml.CustomModel(endless, (sign,)), mml.CustomModel(one_sided)
+    for world in (PAPER, PAPER.replace(latency_steps=1)):
+        found, expected = (mml.simulate(world, either, 100) for either in (model, quiet))
+        assert np.array_equal(found.profit, expected.profit)
+        assert np.isfinite(found.profit).all()
+        assert math.isnan(found.mean_spread)
+    assert mml.evaluate_exact(PAPER, model).mean == mml.evaluate_exact(PAPER, quiet).mean
+
+
+@numba.njit
+def closes_at_noon(context, params):
+    distance = 0.7 if context.ts_ns < 500_000_000 else np.nan
+    return distance, distance
+
+
+def test_a_model_without_a_session_sees_the_time():
+    endless_one, session = mml.CustomModel(closes_at_noon), mml.CustomModel(closes_at_noon, horizon_s=1.0)
+    found = mml.simulate(PAPER, endless_one, 100)
+    assert found.two_sided_share == pytest.approx(0.5, abs=0.01)
+    same(found, mml.simulate(PAPER, session, 100))
+    half_day = mml.simulate(PAPER, mml.CustomModel(closes_at_noon, horizon_s=0.5), 100)
+    assert half_day.two_sided_share == pytest.approx(0.5, abs=0.01)
+    with pytest.raises(ConfigError, match="depend on time and inventory only"):
+        mml.evaluate_exact(PAPER, endless_one)
+
+
+def test_a_session_far_longer_than_the_run():
+    long, longer = (mml.AvellanedaStoikov(0.1, 1.5, 0.0, horizon_s) for horizon_s in (2.0, 1e20))
+    same(mml.simulate(PAPER, long, 100), mml.simulate(PAPER, longer, 100))
+
+
+def test_a_latency_beyond_the_run_costs_no_more_than_the_run(monkeypatch):
+    slots = []
+    run_paths = module.run_paths
+
+    def watched(*arguments):
+        slots.extend(len(part.bid) for part in arguments if isinstance(part, module.Delay))
+        run_paths(*arguments)
+
+    monkeypatch.setattr(module, "run_paths", watched)
+    assert not mml.simulate(PAPER.replace(latency_steps=1_000_000), INVENTORY, 10).fills.any()
+    assert slots == [PAPER.steps]
+
+
 def test_what_nobody_quotes_nobody_earns():
     found = mml.simulate(PAPER, NOBODY, 100)
     assert not found.profit.any()

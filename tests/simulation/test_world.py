@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 import marketmakerl as mml
@@ -129,3 +130,35 @@ def test_a_world_of_measured_bursts():
         mml.World.from_calibration(measured(**FOUND), horizon_s=600.0, dt_s=0.1, bursts=True)
     with pytest.raises(ConfigError, match="has no sigma: too few trades"):
         mml.World.from_calibration(measured(**{**FOUND, "sigma": None}), horizon_s=600.0, dt_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"horizon_s": 1e300, "dt_s": 1e-300}, "dt_s must be >= 9.5"), ({"mid": ["gaussian"]}, "unknown mid"),
+        ({"curve": {}}, "unknown curve"),
+    ],
+)  # fmt: skip
+def test_what_is_far_off_is_named_too(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        mml.World(**{**GOOD, **changes})
+
+
+def test_parts_take_any_sequence_of_numbers():
+    for listed, plain in (
+        (Empirical([0, 1], np.array([1.0, 0.5])), Empirical((0.0, 1.0), (1.0, 0.5))),
+        (RegimeSwitching([1, 2], np.array([1.0, 3.0])), RegimeSwitching((1.0, 2.0), (1.0, 3.0))),
+    ):
+        assert listed == plain
+        assert hash(listed) == hash(plain)
+    for made, name in ((lambda: Empirical(1.0, (1.0,)), "curve.distance"), (lambda: RegimeSwitching("12"), "factors")):
+        with pytest.raises(ConfigError, match=f"{name} must be a sequence of finite numbers"):
+            made()
+
+
+def test_numbers_of_any_kind_make_the_same_world():
+    kinds = {"s0": np.int64(100), "sigma": np.float32(2.0), "horizon_s": 1, "q_max": np.int32(7), "tick_size": 1}
+    world = mml.World(**{**GOOD, **kinds})
+    assert world == mml.World(**GOOD, q_max=7, tick_size=1.0)
+    assert {type(getattr(world, name)) for name in ("s0", "sigma", "horizon_s", "tick_size", "drift")} == {float}
+    assert type(world.q_max) is int

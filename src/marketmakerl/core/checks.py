@@ -32,6 +32,17 @@ def require_number(
     return float(value)
 
 
+def require_numbers(name: str, values: Any) -> tuple[float, ...]:
+    """Return `values` as a tuple of floats if they are a sequence of finite numbers.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise ConfigError(f"{name} must be a sequence of finite numbers, got {values!r}")
+    return tuple(require_number(name, value) for value in values)
+
+
 def require_whole(name: str, value: Any, *, at_least: int, at_most: int | None = None) -> int:
     """Return `value` as an int if it is a whole number in the range.
 

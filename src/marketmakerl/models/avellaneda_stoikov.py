@@ -87,6 +87,8 @@ class AvellanedaStoikov(QuotingModel):
         if self.rolling and self.horizon_s is None:
             raise ConfigError(f"{self.id}: a rolling horizon needs a horizon_s > 0, in seconds")
         object.__setattr__(self, "rolling", bool(self.rolling))
+        horizon = () if self.horizon_s is None else ("horizon_s",)
+        self._require_usual_size(factors=("gamma", "k", *horizon), others=("sigma",))
 
     @property
     def session_s(self) -> float:

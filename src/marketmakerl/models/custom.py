@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.models.contract import CONTEXT, QUOTE_SIGNATURE, QuotingModel
+from marketmakerl.models.ladder import MOST_LEVELS, MOST_TICKS
 from marketmakerl.models.symmetric import quote_symmetric
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class CustomModel(QuotingModel):
         object.__setattr__(self, "values", tuple(numbers))
         if self.horizon_s is not None:
             self._require(positive=("horizon_s",))
+        self._require_whole("levels", 1, MOST_LEVELS)
+        for name in ("level_step_ticks", "grid_ticks"):
+            self._require_whole(name, 1, MOST_TICKS)
         if not self.is_python:
             self._compile()
 

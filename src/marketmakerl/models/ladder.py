@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_MOST_LEVELS: Final = 100
-_MOST_TICKS: Final = 10**6
+MOST_LEVELS: Final = 100
+MOST_TICKS: Final = 10**6
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Ladder(QuotingModel):
     def __post_init__(self) -> None:
         if not isinstance(self.base, QuotingModel) or hasattr(self.base, "levels"):
             raise ConfigError(f"a ladder goes on a quoting model that has no levels of its own, not on {self.base!r}")
-        self._require_whole("levels", 1, _MOST_LEVELS)
-        self._require_whole("level_step_ticks", 1, _MOST_TICKS)
-        self._require_whole("grid_ticks", 1, _MOST_TICKS)
+        self._require_whole("levels", 1, MOST_LEVELS)
+        self._require_whole("level_step_ticks", 1, MOST_TICKS)
+        self._require_whole("grid_ticks", 1, MOST_TICKS)
         object.__setattr__(self, "id", f"{self.base.id}_ladder")
         object.__setattr__(self, "reads_market", self.base.reads_market)
         object.__setattr__(self, "reads_others", self.base.reads_others)

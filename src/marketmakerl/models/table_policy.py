@@ -65,7 +65,10 @@ class TablePolicy(QuotingModel):
 
     def __post_init__(self) -> None:
         self._require(positive=("dt_s",))
-        bid, ask = (np.ascontiguousarray(table, dtype=np.float64) for table in (self.bid, self.ask))
+        try:  # copies: what becomes read-only here is not the caller's
+            bid, ask = (np.array(table, dtype=np.float64, order="C") for table in (self.bid, self.ask))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"table: bid and ask must be tables of numbers [rows, 2 q_max + 1]: {error}") from None
         if bid.ndim != 2 or bid.shape != ask.shape or bid.shape[1] < 3 or bid.shape[1] % 2 == 0 or not len(bid):
             raise ConfigError(
                 "table: bid and ask must both be [rows, 2 q_max + 1] with q_max >= 1, "

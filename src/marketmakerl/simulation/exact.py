@@ -32,6 +32,7 @@ _NEGLIGIBLE: Final = 1e-13  # what may lie beyond the inventories that are looke
 _FIRST_REACH: Final = 32
 _BLOCK_BYTES: Final = 32 << 20  # of cells at a time
 _CE_PRECISION: Final = 1e-11
+_SMALL: Final = 0.5
 _CLIPPED_SHIFT, _SIDE_SHIFT = 21, 42
 
 
@@ -118,13 +119,13 @@ def _backward(
     reach = (width - 1) // 2
     bid_chance, ask_chance = np.empty(levels + 1), np.empty(levels + 1)
     bid_edge, ask_edge = np.empty(levels + 1), np.empty(levels + 1)
-    terms = np.empty((levels + 1) * (levels + 1))
+    terms, weights = np.empty((levels + 1) * (levels + 1)), np.empty((levels + 1) * (levels + 1))
     for back in range(count):
         row = (first + count - 1 - back) % period
         for i in range(width):
             outcomes(cells, (row * width + i) * levels, 0, bid_chance, bid_edge)
             outcomes(cells, (row * width + i) * levels, 1, ask_chance, ask_edge)
-            n, top = 0, -np.inf
+            n, top, largest = 0, -np.inf, 0.0
             for b in range(levels + 1):
                 for a in range(levels + 1):
                     weight = bid_chance[b] * ask_chance[a]
@@ -132,13 +133,23 @@ def _backward(
                     if weight == 0.0 or to < 0 or to >= width:
                         continue
                     e = size * (bid_edge[b] + ask_edge[a] + (to - reach) * adverse * (a - b))
-                    terms[n] = math.log(weight) - gamma * e + log_mgf[to] + value[to]
+                    terms[n] = log_mgf[to] + value[to] - gamma * e
+                    weights[n] = weight
+                    largest = max(largest, abs(terms[n]))
                     top = max(top, terms[n])
                     n += 1
             total = 0.0
-            for term in range(n):
-                total += math.exp(terms[term] - top)
-            before[i] = top + math.log(total) if n > 0 else np.inf
+            if n == 0 or not top < np.inf:
+                before[i] = np.inf
+            elif largest < _SMALL:
+                # What differs from 1 alone: with a small gamma the logarithm of a sum near 1 would drown it.
+                for term in range(n):
+                    total += weights[term] * math.expm1(terms[term])
+                before[i] = math.log1p(total)
+            else:
+                for term in range(n):
+                    total += weights[term] * math.exp(terms[term] - top)
+                before[i] = top + math.log(total)
         value[:] = before
 
 
@@ -304,7 +315,8 @@ def _moments(chain: _Chain, reach: int) -> tuple[npt.NDArray[np.float64], npt.ND
 def _certainty_equivalent(chain: _Chain, reach: int, gamma: float) -> float:
     world = chain.world
     theta = -gamma * world.order_size * np.arange(-reach, reach + 1.0)
-    log_mgf = world.process.log_mgf(world.mid_step(), theta)
+    with np.errstate(over="ignore"):  # a loss beyond all numbers is one
+        log_mgf = world.process.log_mgf(world.mid_step(), theta)
     value = np.zeros(2 * reach + 1)
     for cells, first, count, rows in chain.blocks(reach, backwards=True):
         _backward(

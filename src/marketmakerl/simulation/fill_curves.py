@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba.extending import overload
 
-from marketmakerl.core.checks import require_number
+from marketmakerl.core.checks import require_number, require_numbers
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.jit import by_kind
 
@@ -98,14 +98,16 @@ class Empirical(FillCurve):
     share: tuple[float, ...]
     id: ClassVar[str] = "empirical"
 
+    def __post_init__(self) -> None:
+        for name in ("distance", "share"):
+            object.__setattr__(self, name, require_numbers(f"curve.{name}", getattr(self, name)))
+
     def check(self) -> None:  # noqa: D102
         if len(self.distance) < 2 or len(self.distance) != len(self.share):
             raise ConfigError(
                 "curve.distance and curve.share must hold the same points, two or more, "
                 f"got {len(self.distance)} and {len(self.share)}"
             )
-        for at in self.distance:
-            require_number("curve.distance", at)
         for share in self.share:
             require_number("curve.share", share, above=0.0, at_most=1.0)
         if np.any(np.diff(self.distance) <= 0) or np.any(np.diff(self.share) >= 0):
@@ -163,6 +165,27 @@ def _power_fall(shape: Any, distance: float) -> float:
 
 def _empirical_fall(shape: Any, distance: float) -> float:
     return 0.0
+
+
+def corner(shape: Any, i: int) -> float:
+    """Return the i-th distance where ln f has a corner, NaN beyond the last; between two of them it is smooth."""
+    return _CORNERS[type(shape)](shape, i)
+
+
+def _no_corner(shape: Any, i: int) -> float:
+    return math.nan
+
+
+def _empirical_corner(shape: Any, i: int) -> float:
+    return float(shape.distance[i]) if i < len(shape.distance) else math.nan
+
+
+_CORNERS: Final = {ExponentialShape: _no_corner, PowerShape: _no_corner, EmpiricalShape: _empirical_corner}
+
+
+@overload(corner, inline="always")
+def _corner(shape: Any, i: int) -> Any:
+    return by_kind(_CORNERS, shape)
 
 
 _FALLS: Final = {

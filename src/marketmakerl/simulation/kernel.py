@@ -49,24 +49,24 @@ class Delay(NamedTuple):
     ask: npt.NDArray[np.float64]
 
 
-def look_up(quotes: Any, scratch: int, phase: int, q: int, s: float) -> bool:
+def look_up(quotes: Any, scratch: int, step: int, phase: int, q: int, s: float) -> bool:
     """Find what the model quotes at this step; return whether it is in the table, else it is in `scratch`.
 
     Whether it is asked or looked up is decided when this compiles.
     """
-    return _LOOK[type(quotes)](quotes, scratch, phase, q, s)
+    return _LOOK[type(quotes)](quotes, scratch, step, phase, q, s)
 
 
-def _look_in_table(quotes: Any, scratch: int, phase: int, q: int, s: float) -> bool:
+def _look_in_table(quotes: Any, scratch: int, step: int, phase: int, q: int, s: float) -> bool:
     if -quotes.reach <= q <= quotes.reach:
         return True
-    bid, ask = ask_model(quotes.asked, phase, q, s)
+    bid, ask = ask_model(quotes.asked, step, phase, q, s)
     write_levels(scratch, 0, quotes.asked, q, bid, ask)
     return False
 
 
-def _look_and_ask(quotes: Any, scratch: int, phase: int, q: int, s: float) -> bool:
-    bid, ask = ask_model(quotes, phase, q, s)
+def _look_and_ask(quotes: Any, scratch: int, step: int, phase: int, q: int, s: float) -> bool:
+    bid, ask = ask_model(quotes, step, phase, q, s)
     write_levels(scratch, 0, quotes, q, bid, ask)
     return False
 
@@ -93,7 +93,7 @@ _CELL: Final = {Tabulated: _cell_of_table, Asked: _cell_of_answer}
 
 
 @overload(look_up, inline="always")
-def _look_up(quotes: Any, scratch: int, phase: int, q: int, s: float) -> Any:
+def _look_up(quotes: Any, scratch: int, step: int, phase: int, q: int, s: float) -> Any:
     return by_kind(_LOOK, quotes)
 
 
@@ -107,7 +107,7 @@ def _ask_and_wait(asked: Any, scratch: int, delay: Any, step: int, phase: int, q
     """Send the quotes of now on their way, and take those that arrive, at their distance from the mid of now."""
     slot = step % len(delay.bid)
     bid_price, ask_price = delay.bid[slot], delay.ask[slot]
-    bid, ask = ask_model(asked, phase, q, s)
+    bid, ask = ask_model(asked, step, phase, q, s)
     delay.bid[slot] = s - bid
     delay.ask[slot] = s + ask
     write_levels(scratch, 0, asked, q, s - bid_price, ask_price - s)
@@ -153,7 +153,7 @@ def run_paths(
         for step in range(steps):
             found = False
             if delay is None:
-                found = look_up(quotes, scratch, phase, q, s)
+                found = look_up(quotes, scratch, step, phase, q, s)
             else:
                 _ask_and_wait(quotes, scratch, delay, step, phase, q, s)
             best = cell(quotes, scratch, found, phase, q, 0)

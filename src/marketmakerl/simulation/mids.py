@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from numba.extending import overload
 
-from marketmakerl.core.checks import require_number
+from marketmakerl.core.checks import require_number, require_numbers
 from marketmakerl.core.counter_rng import draw, normal, uint64, unit
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.jit import by_kind
+
+_LN_2: Final = math.log(2.0)
 
 
 class GaussianStep(NamedTuple):
@@ -144,7 +146,12 @@ class Binomial(Mid):
         return BinomialStep(drift * dt_s, sigma * math.sqrt(dt_s))
 
     def log_mgf(self, step: Any, theta: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:  # noqa: D102
-        return np.asarray(theta * step.drift + np.logaddexp(theta * step.sd, -theta * step.sd) - math.log(2.0))
+        away = np.abs(theta * step.sd)
+        # ln cosh: without a difference of logarithms where it is small, without an overflow where it is large.
+        small = np.log1p(2.0 * np.sinh(0.5 * np.minimum(away, 1.0)) ** 2)
+        return np.asarray(
+            theta * step.drift + np.where(away < 1.0, small, away + np.log1p(np.exp(-2.0 * away)) - _LN_2)
+        )
 
     def moments(self, step: Any) -> tuple[float, float]:  # noqa: D102
         return step.drift, step.sd**2
@@ -210,7 +217,9 @@ class JumpDiffusion(Mid):
     def log_mgf(self, step: Any, theta: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:  # noqa: D102
         jump = theta * step.mean + 0.5 * (theta * step.spread) ** 2
         with np.errstate(divide="ignore"):
-            jumped = np.logaddexp(np.log1p(-step.probability), np.log(step.probability) + jump)
+            large = np.logaddexp(np.log1p(-step.probability), np.log(step.probability) + jump)
+            small = np.log1p(step.probability * np.expm1(np.clip(jump, -0.5, 0.5)))
+        jumped = np.where(np.abs(jump) < 0.5, small, large)  # no difference of logarithms where it is small
         return np.asarray(theta * step.drift + 0.5 * (theta * step.sd) ** 2 + jumped)
 
     def moments(self, step: Any) -> tuple[float, float]:  # noqa: D102
@@ -230,6 +239,10 @@ class RegimeSwitching(Mid):
     factors: tuple[float, ...] = (0.5, 2.0)
     leave_per_s: tuple[float, ...] = (1.0, 1.0)
     id: ClassVar[str] = "regime_switching"
+
+    def __post_init__(self) -> None:
+        for name in ("factors", "leave_per_s"):
+            object.__setattr__(self, name, require_numbers(f"mid.{name}", getattr(self, name)))
 
     def check(self, dt_s: float) -> None:  # noqa: D102
         if len(self.factors) < 2 or len(self.factors) != len(self.leave_per_s):

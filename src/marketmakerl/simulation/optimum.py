@@ -19,7 +19,7 @@ from marketmakerl.core.jit import njit
 from marketmakerl.models.symmetric import Symmetric
 from marketmakerl.models.table_policy import TablePolicy
 from marketmakerl.simulation.exact import check_exact
-from marketmakerl.simulation.fill_curves import Empirical, Exponential, Power, fall, reach
+from marketmakerl.simulation.fill_curves import Empirical, Exponential, Power, corner, fall, reach
 from marketmakerl.simulation.quotes import POISSON, Asking, chance
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ _MAX_CELLS: Final = 1 << 25  # steps x inventories of a policy
 _SWEEPS: Final = 200
 _CLOSE: Final = 1e-10  # of the scale of distances: what is left of the objective is its square
 _SAME: Final = 1e-5  # both ways to the two quotes are on the way to the same pair
-_SCAN: Final = 128
 CLOSED, ROOT, SEARCH = 0, 1, 2
+_BOTH: Final = 3  # bits of two sides
 _TINY, _HUGE = 1e-12, 700.0
+_SMALL: Final = 0.5
 _GOLDEN: Final = 0.5 * (math.sqrt(5.0) - 1.0)
 
 
@@ -102,34 +103,26 @@ class _Curve(NamedTuple):
 
 
 @njit(inline="always")
-def _gain(asked: Any, gamma: float, bent: float, distance: float) -> float:
-    """Return what quoting at a distance adds, up to a factor: see `_best`."""
-    p = min(chance(asked, distance), 1.0)
+def _earned(asked: Any, gamma: float, bent: float, distance: float) -> float:
+    """Return what a fill at a distance adds, up to a factor: see `_best`."""
     if gamma == 0.0:
-        return p * (distance - asked.fee + bent)
-    return p * -math.expm1(bent - gamma * (distance - asked.fee)) if p > 0.0 else 0.0
+        return distance - asked.fee + bent
+    return -math.expm1(bent - gamma * (distance - asked.fee))
 
 
 @njit(inline="always")
-def _scan(low: float, width: float, i: int) -> float:
-    """Return the i-th distance to look at: finely at first, far apart beyond, where only heavy tails want a quote."""
-    return low + 0.1 * width * i * (1.0 + 0.01 * i * i)
+def _gain(asked: Any, gamma: float, bent: float, distance: float) -> float:
+    """Return what quoting at a distance adds, up to a factor: see `_best`."""
+    p = min(chance(asked, distance), 1.0)
+    return p * _earned(asked, gamma, bent, distance) if p > 0.0 else 0.0
 
 
 @njit(nogil=True)
-def _search(asked: Any, gamma: float, bent: float, low: float, width: float) -> float:
-    """Return the distance >= low with the highest gain, NaN if none gains: a scan, then a golden section."""
-    top, chosen = 0.0, -1
-    for i in range(_SCAN):
-        here = _gain(asked, gamma, bent, _scan(low, width, i))
-        if here > top:
-            top, chosen = here, i
-    if chosen < 0:
-        return np.nan
-    a, b = _scan(low, width, max(chosen - 1, 0)), _scan(low, width, chosen + 1)
+def _golden(asked: Any, gamma: float, bent: float, a: float, b: float, precision: float) -> float:
+    """Return the distance from a to b with the highest gain, where that rises and then falls."""
     c, d = b - _GOLDEN * (b - a), a + _GOLDEN * (b - a)
     at_c, at_d = _gain(asked, gamma, bent, c), _gain(asked, gamma, bent, d)
-    while b - a > 1e-9 * (width + abs(a)):
+    while b - a > precision:
         if at_c >= at_d:
             b, d, at_d = d, c, at_c
             c = b - _GOLDEN * (b - a)
@@ -138,9 +131,41 @@ def _search(asked: Any, gamma: float, bent: float, low: float, width: float) -> 
             a, c, at_c = c, d, at_d
             d = a + _GOLDEN * (b - a)
             at_d = _gain(asked, gamma, bent, d)
-    middle = 0.5 * (a + b)
-    # Where the curve has a corner the best is often the corner itself, from which the scan started.
-    return low if _gain(asked, gamma, bent, low) >= _gain(asked, gamma, bent, middle) else middle
+    return 0.5 * (a + b)
+
+
+@njit(nogil=True)
+def _search(asked: Any, gamma: float, bent: float, low: float, width: float) -> float:
+    """Return the distance >= low with the highest gain, NaN if none gains: a golden section between any two corners.
+
+    There fills fall geometrically, so that the gain rises and then falls.
+    """
+    best, a, i = low, low, 0
+    top = _gain(asked, gamma, bent, low)
+    while True:
+        b = corner(asked.shape, i)
+        i += 1
+        if b <= a:
+            continue
+        beyond = np.isnan(b)
+        if beyond:
+            step, b = width, a + width
+            while _gain(asked, gamma, bent, b) > _gain(asked, gamma, bent, b - step):
+                step *= 2.0
+                b += step
+        else:
+            at_b = _gain(asked, gamma, bent, b)
+            if at_b > top:
+                best, top = b, at_b
+        # No more than what b earns with the chance of a.
+        if min(chance(asked, a), 1.0) * _earned(asked, gamma, bent, b) > top:
+            middle = _golden(asked, gamma, bent, a, b, 1e-9 * (width + abs(a)))
+            here = _gain(asked, gamma, bent, middle)
+            if here > top:
+                best, top = middle, here
+        if beyond:
+            return best if top > 0.0 else np.nan
+        a = b
 
 
 @njit(inline="always")
@@ -161,21 +186,27 @@ def _first_order(asked: Any, gamma: float, indifferent: float, distance: float) 
 
 @njit(nogil=True)
 def _root(asked: Any, gamma: float, indifferent: float, low: float, width: float) -> float:
-    """Return the best distance >= low where the first-order condition has one solution: regula falsi (Illinois)."""
+    """Return the best distance >= low where the first-order condition has one solution.
+
+    Regula falsi (Illinois), and every fourth time a bisection: the condition grows like e^x / x where x orders are
+    expected in a step, against which the secant alone gets nowhere.
+    """
     at_low = _first_order(asked, gamma, indifferent, low)
     if at_low >= 0.0:
         return low
     high, reached = low + width, 0.0
     while True:
         reached = _first_order(asked, gamma, indifferent, high)
-        if reached >= 0.0:
+        if not reached < 0.0:
             break
         low, at_low = high, reached
         width *= 2.0
         high += width
     side = 0
-    for _ in range(100):
-        middle = (low * reached - high * at_low) / (reached - at_low) if at_low > -np.inf else 0.5 * (low + high)
+    for turn in range(400):
+        middle = 0.5 * (low + high)
+        if at_low > -np.inf and turn % 4 < 3:
+            middle = low + (high - low) * (at_low / (at_low - reached))
         here = _first_order(asked, gamma, indifferent, middle)
         if here < 0.0:
             low, at_low = middle, here
@@ -217,6 +248,8 @@ def _log_mix(p: float, log_filled: float, log_not: float) -> float:
         return log_not
     if p >= 1.0:
         return log_filled
+    if abs(log_filled - log_not) < _SMALL:  # a small gamma would drown in a difference of logarithms
+        return log_not + math.log1p(p * math.expm1(log_filled - log_not))
     filled, kept = math.log(p) + log_filled, math.log1p(-p) + log_not
     top = max(filled, kept)
     return top + math.log(math.exp(filled - top) + math.exp(kept - top))
@@ -262,15 +295,18 @@ def _worth(asked: Any, gamma: float, bid: float, ask: float, bid_filled: float, 
 def _pair(
     asked: Any, gamma: float, curve: Any, bid_filled: float, ask_filled: float, sides: int, start: int, known: Any
 ) -> tuple[float, float]:
-    """Return both distances, found in turn; side `start` (0 bid, 1 ask) goes first, without the other.
+    """Return both distances, found in turn.
 
     A bit of `sides` says that a side may be quoted: 1 bid, 2 ask. The search ends early when it comes to the pair that
-    is `known` (NaN: none is).
+    is `known` (NaN: none is). `start` says how it begins: 0 with the bid, as if there was no ask; 1 with the ask, as if
+    there was no bid; 2 with the bid, as if the ask was sure to fill, which leads to two fills that cancel.
     """
     bid, ask = np.nan, np.nan
     for sweep in range(_SWEEPS):
         old_bid, old_ask = bid, ask
-        if sides & 1 and (sweep > 0 or start == 0):
+        if sweep == 0 and start == 2:
+            bid = _best(asked, gamma, curve, -ask_filled)
+        elif sides & 1 and (sweep > 0 or start == 0):
             bid = _best(asked, gamma, curve, _bent(asked, gamma, ask, bid_filled, ask_filled))
         if sides & 2:
             ask = _best(asked, gamma, curve, _bent(asked, gamma, bid, ask_filled, bid_filled))
@@ -317,10 +353,11 @@ def _backward(
                 sides |= 2
             bid, ask = _pair(asked, gamma, curve, bid_filled, ask_filled, sides, 0, (np.nan, np.nan))
             best = _worth(asked, gamma, bid, ask, bid_filled, ask_filled)
-            other_bid, other_ask = _pair(asked, gamma, curve, bid_filled, ask_filled, sides, 1, (bid, ask))
-            other = _worth(asked, gamma, other_bid, other_ask, bid_filled, ask_filled)
-            if (other < best) == (gamma > 0.0) and other != best:
-                bid, ask, best = other_bid, other_ask, other
+            for start in range(1, 3 if sides == _BOTH else 2):
+                other_bid, other_ask = _pair(asked, gamma, curve, bid_filled, ask_filled, sides, start, (bid, ask))
+                other = _worth(asked, gamma, other_bid, other_ask, bid_filled, ask_filled)
+                if (other < best) == (gamma > 0.0) and other != best:
+                    bid, ask, best = other_bid, other_ask, other
             offsets[row, i, 0] = bid
             offsets[row, i, 1] = ask
             now[i] = none + best

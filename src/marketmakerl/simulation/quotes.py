@@ -41,6 +41,8 @@ COUNT_MASK: Final = (1 << 21) - 1
 NO_BOUND: Final = 1 << 40
 LINEAR, POISSON, SHARE = 0, 1, 2  # how a distance becomes a chance
 MAX_TABLE_BYTES: Final = 64 << 20
+_TIMES: Final = 16  # of a run, at which a model is asked whether it looks at the clock
+_MOST_STEPS: Final = 1 << 40  # more than a world can have
 _NS_PER_S = 1e9
 
 
@@ -91,10 +93,13 @@ def chance(asked: Any, distance: float) -> float:
 
 
 @njit(inline="always")
-def ask_model(asked: Any, phase: int, q: int, s: float) -> tuple[float, float]:
-    """Return the (bid, ask) distances at inventory `q` and mid `s`, `phase` steps into the model's session."""
+def ask_model(asked: Any, step: int, phase: int, q: int, s: float) -> tuple[float, float]:
+    """Return the (bid, ask) distances at inventory `q` and mid `s`, `phase` steps into the model's session.
+
+    `step` counts from the start of the run.
+    """
     context = _at_context(asked.context)[0]
-    context.ts_ns = int(phase * asked.dt_s * _NS_PER_S)
+    context.ts_ns = int(step * asked.dt_s * _NS_PER_S)
     context.mid = s
     context.best_bid = s
     context.best_ask = s
@@ -114,10 +119,10 @@ def ask_model(asked: Any, phase: int, q: int, s: float) -> tuple[float, float]:
 
 @njit()
 def write_cell(cell: Any, asked: Any, bid: float, ask: float, level: int) -> None:
-    """Write what the two distances of a level come to."""
+    """Write what the two distances of a level come to; one that is not finite is no quote."""
     tally = 0
     cell.spread = 0.0
-    if np.isnan(bid):
+    if not np.isfinite(bid):
         cell.bid_edge = 0.0
         cell.bid_chance = 0.0
     else:
@@ -125,7 +130,7 @@ def write_cell(cell: Any, asked: Any, bid: float, ask: float, level: int) -> Non
         cell.bid_edge = bid - asked.fee
         cell.bid_chance = min(raw, 1.0)
         tally += SIDE + (CLIPPED if raw > 1.0 else 0)
-    if np.isnan(ask):
+    if not np.isfinite(ask):
         cell.ask_edge = 0.0
         cell.ask_chance = 0.0
     else:
@@ -133,7 +138,7 @@ def write_cell(cell: Any, asked: Any, bid: float, ask: float, level: int) -> Non
         cell.ask_edge = ask - asked.fee
         cell.ask_chance = min(raw, 1.0)
         tally += SIDE + (CLIPPED if raw > 1.0 else 0)
-    if not np.isnan(bid) and not np.isnan(ask):
+    if np.isfinite(bid) and np.isfinite(ask):
         cell.spread = bid + ask
         tally += TWO_SIDED
     cell.tally = tally if level == 0 else 0
@@ -153,12 +158,14 @@ def write_levels(cells: int, first: int, asked: Any, q: int, bid: float, ask: fl
 
 
 @njit(nogil=True)
-def _ask_rows(asked: Any, s: float, first: int, offsets: Any) -> None:
-    """Write the model's distances [row, inventory, side] from row `first` of its session on."""
+def _ask_rows(asked: Any, s: float, first: int, later: int, offsets: Any) -> None:
+    """Write the model's distances [row, inventory, side] from row `first` of its session on, `later` steps later."""
     rows, width = offsets.shape[:2]
     for row in range(rows):
+        phase = first + row
         for i in range(width):
-            offsets[row, i, 0], offsets[row, i, 1] = ask_model(asked, first + row, i - (width - 1) // 2, s)
+            q = i - (width - 1) // 2
+            offsets[row, i, 0], offsets[row, i, 1] = ask_model(asked, phase + later, phase, q, s)
 
 
 @njit(nogil=True)
@@ -209,7 +216,9 @@ class Asking:
         """Return the record with another context record, by address."""
         return self.record._replace(context=context)
 
-    def distances(self, reach: int, first: int, count: int, mid: float | None = None) -> npt.NDArray[np.float64]:
+    def distances(
+        self, reach: int, first: int, count: int, mid: float | None = None, later: int = 0
+    ) -> npt.NDArray[np.float64]:
         """Return what the model quotes, float64 [count, 2 reach + 1, 2]: bid and ask distances, NaN for none.
 
         Args:
@@ -217,21 +226,25 @@ class Asking:
             first: row of the model's session to start with; one a step of the world.
             count: how many rows.
             mid: None for the world's s0.
+            later: steps that ran before the session began.
         """
         mid = self.world.s0 if mid is None else mid
         offsets = np.empty((count, 2 * reach + 1, 2))
         if not getattr(self.model, "is_python", False):
-            _ask_rows(self.record, float(mid), first, offsets)
+            _ask_rows(self.record, float(mid), first, later, offsets)
             return offsets
         model: Any = self.model
-        context = new_context()
+        context: Any = self.new_context().view(np.recarray)[0]
         context.mid = context.best_bid = context.best_ask = mid
+        size, dt_s, bound = self.record.size, self.record.dt_s, self.record.bound
         for row in range(count):
-            context.time_left_s = self.record.session_s - (first + row) * self.record.dt_s
+            phase = first + row
+            context.ts_ns = int((phase + later) * dt_s * _NS_PER_S)
+            context.time_left_s = self.record.session_s - phase * dt_s
             for q in range(-reach, reach + 1):
-                context.q, context.inventory = q, q * self.record.size
+                context.q, context.inventory = q, q * size
+                context.bid_qty, context.ask_qty, context.take_qty = size, size, 0.0
                 bid, ask = model.ask(context)
-                bound = self.record.bound
                 offsets[row, q + reach] = (math.nan if q >= bound else bid, math.nan if q <= -bound else ask)
         return offsets
 
@@ -285,6 +298,8 @@ def session_steps(world: World, model: QuotingModel) -> int:
     if math.isinf(model.session_s):
         return 1
     steps = model.session_s / world.dt_s
+    if steps > _MOST_STEPS:  # it never starts again
+        return _MOST_STEPS
     if steps < 1.0 - 1e-9 or abs(steps - round(steps)) > 1e-6 * max(1.0, steps):
         raise ConfigError(
             f"{model.id}: horizon_s must be a whole number of the world's steps of {world.dt_s!r} s, "
@@ -296,12 +311,17 @@ def session_steps(world: World, model: QuotingModel) -> int:
 def quotes_are_a_table(world: World, model: QuotingModel) -> bool:
     """Return whether the model's quotes in this world depend on time and inventory only.
 
-    A model that may look at the market (a custom function) is asked at two mids: one that answers alike is taken at
-    its word.
+    A model that may look at the market (a custom function) is asked at two mids and, unless its session tells the time,
+    at a few times: one that answers alike is taken at its word.
     """
     if not model.reads_market:
         return True
     asking = Asking(world, model)
     rows = min(asking.record.period, 8)
-    here, there = (asking.distances(8, 0, rows, mid) for mid in (world.s0, 1.25 * world.s0))
-    return bool(np.array_equal(here, there, equal_nan=True))
+    here = asking.distances(8, 0, rows)
+    if not np.array_equal(here, asking.distances(8, 0, rows, 1.25 * world.s0), equal_nan=True):
+        return False
+    if asking.record.period >= world.steps:
+        return True
+    later = range(world.steps, 0, -max(1, world.steps // _TIMES))
+    return all(np.array_equal(here, asking.distances(8, 0, rows, later=after), equal_nan=True) for after in later)

@@ -253,7 +253,8 @@ def _run(
         count = min(chunk, n_paths - first)
         delay = None
         if world.latency_steps:
-            delay = Delay(np.empty(world.latency_steps), np.empty(world.latency_steps))
+            slots = min(world.latency_steps, world.steps)  # beyond the run nothing arrives
+            delay = Delay(np.empty(slots), np.empty(slots))
         scratch, context = np.zeros(levels, CELL), quotes.new_context()
         run_paths(
             first, count, world.steps, key, float(world.s0), start, size, fee,

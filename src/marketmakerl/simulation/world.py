@@ -80,16 +80,17 @@ class World:
 
     def __post_init__(self) -> None:
         for name in ("s0", "sigma", "horizon_s", "dt_s", "arrival_rate", "k", "order_size"):
-            require_number(name, getattr(self, name), above=0.0)
+            self._store(name, require_number(name, getattr(self, name), above=0.0))
         for name in ("fee_per_unit", "drift"):
-            require_number(name, getattr(self, name))
-        require_number("adverse_move", self.adverse_move, at_least=0.0)
-        require_whole("latency_steps", self.latency_steps, at_least=0, at_most=MAX_STEPS)
+            self._store(name, require_number(name, getattr(self, name)))
+        self._store("adverse_move", require_number("adverse_move", self.adverse_move, at_least=0.0))
+        latency = require_whole("latency_steps", self.latency_steps, at_least=0, at_most=MAX_STEPS)
+        self._store("latency_steps", latency)
         for name in ("q_max", "inventory_limit"):
             if getattr(self, name) is not None:
-                require_whole(name, getattr(self, name), at_least=1)
+                self._store(name, require_whole(name, getattr(self, name), at_least=1))
         if self.tick_size is not None:
-            require_number("tick_size", self.tick_size, above=0.0)
+            self._store("tick_size", require_number("tick_size", self.tick_size, above=0.0))
         if self.fill not in FILLS:
             raise UnknownNameError("fill", str(self.fill), FILLS)
         self._check_steps()
@@ -100,14 +101,18 @@ class World:
                 raise ConfigError(f"arrivals must be None or Hawkes(...), got {self.arrivals!r}")
             self.arrivals.check()
 
+    def _store(self, name: str, number: float) -> None:
+        """Keep a number as a plain one: a float32 would make the kernel compute, and compile, otherwise."""
+        object.__setattr__(self, name, number)
+
     def _check_steps(self) -> None:
         steps = self.horizon_s / self.dt_s
+        if steps > MAX_STEPS + 0.5:
+            raise ConfigError(f"dt_s must be >= {self.horizon_s / MAX_STEPS:.6g} for this horizon_s, got {self.dt_s!r}")
         if self.dt_s > self.horizon_s or abs(steps - round(steps)) > _MULTIPLE * max(1.0, steps):
             raise ConfigError(
                 f"dt_s must be <= horizon_s and divide it, got dt_s={self.dt_s!r} and horizon_s={self.horizon_s!r}"
             )
-        if round(steps) > MAX_STEPS:
-            raise ConfigError(f"dt_s must be >= {self.horizon_s / MAX_STEPS:.6g} for this horizon_s, got {self.dt_s!r}")
         if self.fill == "linear" and self.arrival_rate * self.dt_s > 1.0 + 1e-12:
             raise ConfigError(
                 f"arrival_rate must be <= 1 / dt_s = {1.0 / self.dt_s:.12g} with fill='linear' (a probability), got "
@@ -124,7 +129,7 @@ class World:
         """Return how the mid moves."""
         if isinstance(self.mid, Mid):
             return self.mid
-        if self.mid not in MIDS:
+        if not isinstance(self.mid, str) or self.mid not in MIDS:
             raise UnknownNameError("mid", str(self.mid), MIDS, "or give a process of marketmakerl.simulation.mids")
         return MIDS[self.mid]
 
@@ -133,7 +138,7 @@ class World:
         """Return how fills fall with the distance."""
         if isinstance(self.curve, FillCurve):
             return self.curve
-        if self.curve not in CURVES:
+        if not isinstance(self.curve, str) or self.curve not in CURVES:
             known = "or give a curve of marketmakerl.simulation.fill_curves"
             raise UnknownNameError("curve", str(self.curve), CURVES, known)
         return CURVES[self.curve]
