@@ -282,3 +282,13 @@ def test_both_ways_to_a_moment_generating_function_meet(mid):
 
 def test_a_gamma_beyond_reason_is_a_loss_beyond_all_numbers():
     assert mml.evaluate_exact(PAPER, symmetric(0.1)).certainty_equivalent(1e200) == -math.inf
+
+
+def test_the_rarest_inventories_decide_a_certainty_equivalent():
+    # A maker who never leans: what long runs of fills can lose, however rare they are, is all that counts.
+    world = mml.World(100, 3, 1, 1 / 500, 10, 1.5)
+    reached = mml.evaluate_exact(world, mml.Symmetric(0.7)).certainty_equivalent(0.2)
+    p, held = 0.02 * math.exp(-1.05), np.arange(1, 501)
+    # One way among many, every bid fills and no ask: what it weighs bounds the certainty equivalent from above.
+    log_weight = 500 * (math.log(p) + math.log1p(-p)) - 0.2 * 500 * 0.7 + 0.5 * 0.04 * 9 * (held**2).sum() / 500
+    assert reached <= -log_weight / 0.2 < -50_000

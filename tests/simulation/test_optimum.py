@@ -161,6 +161,14 @@ def test_the_value_of_a_running_penalty_is_what_it_earns(spec, phi, alpha):
     )  # fmt: skip
     value = oracle.penalised(found, phi, alpha, dt, spec["size"], spec["drift"] * dt)
     assert best.value == pytest.approx(value, rel=1e-9, abs=1e-9)
+    for rival in (mml.Symmetric(1.0 / spec["k"] + abs(spec["fee"])), mml.AvellanedaStoikov(0.3, spec["k"], 0.5, 1.0)):
+        ways = oracle.leaves(
+            4, lambda step, q, rival=rival: [[d] for d in rival.offsets(q, 1.0 - dt * step)],
+            rate_dt=world.arrival_rate * dt, share=lambda d: math.exp(-spec["k"] * d), fill=spec["fill"],
+            fee=spec["fee"], size=spec["size"], adverse=spec["adverse"],
+        )  # fmt: skip
+        theirs = oracle.penalised(ways, phi, alpha, dt, spec["size"], spec["drift"] * dt)
+        assert theirs <= best.value + 1e-9 * max(1.0, abs(best.value))
 
 
 def test_it_is_symmetric_and_leans_against_the_inventory():

@@ -282,6 +282,17 @@ def test_orders_that_come_in_bursts():
     assert mml.simulate(world.replace(fill="poisson"), at_mid, 3_000, seed=14).fills.mean() < 195.0
 
 
+@pytest.mark.parametrize("decay_per_s", [2.0, 20.0, 200.0])
+def test_a_run_of_bursts_starts_as_it_goes_on(decay_per_s):
+    # Branching ratio 0.8; in every step of 50 ms an order arrives with the mean rate, from the first on.
+    world = mml.World(100, 1e-3, 1.0, 0.05, 2.0, 1.5, arrivals=Hawkes(0.8 * decay_per_s, decay_per_s))
+    change = np.abs(np.diff(simulate_paths(world, mml.Symmetric(1e-9), 40_000, seed=17).inventory, axis=1))
+    p = 2.0 * 0.05
+    for step in (0, 1, 10):
+        # One side alone fills; that both do is left out, which bursts of one side hardly change.
+        assert change[:, step].mean() == pytest.approx(2 * p * (1 - p), rel=0.06)
+
+
 def test_which_side_an_order_excites():
     world = mml.World(100, 1e-3, 20.0, 0.005, 5.0, 1.5, fill="poisson")
     at_mid = mml.Symmetric(1e-9)
@@ -377,7 +388,7 @@ def test_a_model_without_a_session_sees_the_time():
 
 
 def test_a_session_far_longer_than_the_run():
-    long, longer = (mml.AvellanedaStoikov(0.1, 1.5, 0.0, horizon_s) for horizon_s in (2.0, 1e20))
+    long, longer = (mml.AvellanedaStoikov(0.1, 1.5, 1e-20, horizon_s) for horizon_s in (2.0, 1e20))
     same(mml.simulate(PAPER, long, 100), mml.simulate(PAPER, longer, 100))
 
 
@@ -394,6 +405,16 @@ def test_a_latency_beyond_the_run_costs_no_more_than_the_run(monkeypatch):
     assert slots == [PAPER.steps]
 
 
+@numba.njit(QUOTE_SIGNATURE)
+def stands_by_the_best_prices(context, params):
+    return context.mid - context.bids[0] + params[0], context.asks[0] - context.mid + params[0]
+
+
+def test_a_model_may_read_the_best_prices_of_its_instrument():
+    model = mml.CustomModel(stands_by_the_best_prices, (0.6,))
+    assert np.array_equal(mml.simulate(PAPER, model, 200).profit, mml.simulate(PAPER, mml.Symmetric(0.6), 200).profit)
+
+
 def test_what_nobody_quotes_nobody_earns():
     found = mml.simulate(PAPER, NOBODY, 100)
     assert not found.profit.any()
@@ -406,6 +427,7 @@ def test_what_nobody_quotes_nobody_earns():
     ("arguments", "message"),
     [
         ({"n_paths": 0}, "n_paths must be a whole number >= 1"), ({"n_paths": 1.5}, "n_paths must be a whole number"),
+        ({"n_paths": 10**13}, "n_paths must be a whole number >= 1 and <= 100000000"),
         ({"seed": -1}, "seed must be an integer"), ({"threads": 0}, "threads must be a whole number >= 1"),
     ],
 )  # fmt: skip

@@ -14,7 +14,7 @@ from marketmakerl.core.jit import njit
 class HawkesStep(NamedTuple):
     """A rate falls to the baseline by `keep` a step; an order adds `own` to its side and `cross` to the other."""
 
-    mean: float
+    start: float
     baseline: float
     keep: float
     share: float  # of what a rate is above the baseline, on average over a step
@@ -73,12 +73,19 @@ class Hawkes:
         return (self.excitation + self.cross_excitation) / self.decay_per_s
 
     def step(self, arrival_rate: float, dt_s: float, *, linear: bool) -> HawkesStep:
-        """Return what the kernel needs for steps of `dt_s` seconds; it starts at the mean rate."""
+        """Return what the kernel needs for steps of `dt_s` seconds; it starts as it goes on, at the mean rate."""
         decay = self.decay_per_s * dt_s
+        baseline, share = arrival_rate * (1.0 - self.branching_ratio), -math.expm1(-decay) / decay
         return HawkesStep(
-            float(arrival_rate), arrival_rate * (1.0 - self.branching_ratio), math.exp(-decay),
-            -math.expm1(-decay) / decay, float(self.excitation), float(self.cross_excitation), float(dt_s), linear,
-        )  # fmt: skip
+            start=baseline + (arrival_rate - baseline) / share,
+            baseline=baseline,
+            keep=math.exp(-decay),
+            share=share,
+            own=float(self.excitation),
+            cross=float(self.cross_excitation),
+            dt=float(dt_s),
+            linear=linear,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return id and parameters, JSON-ready."""

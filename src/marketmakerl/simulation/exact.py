@@ -31,6 +31,7 @@ MAX_LOST: Final = 1e-9  # probability that a given q_max may hold back
 _NEGLIGIBLE: Final = 1e-13  # what may lie beyond the inventories that are looked at
 _FIRST_REACH: Final = 32
 _BLOCK_BYTES: Final = 32 << 20  # of cells at a time
+_AFFORDABLE: Final = 1 << 22  # steps x inventories either side: a second or two
 _CE_PRECISION: Final = 1e-11
 _SMALL: Final = 0.5
 _CLIPPED_SHIFT, _SIDE_SHIFT = 21, 42
@@ -183,6 +184,9 @@ class ExactMoments:
     def certainty_equivalent(self, gamma: float) -> float:
         """Return the exact -(1/gamma) ln E[exp(-gamma W)] of the profit W on the stated mid.
 
+        The rarest inventories can decide it: it looks as far as any path can go, where that is within reach (some
+        2,000 steps); in longer runs twice as far until that changes nothing.
+
         Args:
             gamma: risk aversion, 1 / quote currency; > 0.
 
@@ -191,9 +195,9 @@ class ExactMoments:
         """
         require_number("gamma", gamma, above=0.0)
         chain = _Chain(self.world, self.model, bounded=True)
-        reach = chain.full_reach if self.world.bound is not None else min(self.q_reach, chain.full_reach)
+        all_of_it = self.world.bound is not None or chain.full_reach * self.world.steps <= _AFFORDABLE
+        reach = chain.full_reach if all_of_it else min(self.q_reach, chain.full_reach)
         value = _certainty_equivalent(chain, reach, gamma)
-        # Rare inventories weigh heavily in it: look further until that changes nothing.
         while reach < chain.full_reach:
             reach = min(2 * reach, chain.full_reach)
             further = _certainty_equivalent(chain, reach, gamma)

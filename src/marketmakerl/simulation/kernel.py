@@ -145,8 +145,8 @@ def run_paths(
         phase = 0
         bid_rate, ask_rate = 0.0, 0.0
         if bursts is not None:
-            bid_rate = bursts.mean
-            ask_rate = bursts.mean
+            bid_rate = bursts.start
+            ask_rate = bursts.start
         if delay is not None:
             delay.bid[:] = np.nan
             delay.ask[:] = np.nan

@@ -103,6 +103,8 @@ def ask_model(asked: Any, step: int, phase: int, q: int, s: float) -> tuple[floa
     context.mid = s
     context.best_bid = s
     context.best_ask = s
+    context.bids[0] = s
+    context.asks[0] = s
     context.q = float(q)
     context.inventory = q * asked.size
     context.time_left_s = asked.session_s - phase * asked.dt_s

@@ -36,6 +36,7 @@ Progress = Callable[[int], None]
 
 # Paths of one piece of work: enough to forget what starting it costs, few enough for all threads and for progress.
 CHUNKS: Final = (1024, 4096)
+MAX_PATHS: Final = 100_000_000  # some 5 GB of results
 _CHUNKS_A_THREAD: Final = 8
 _REACH: Final = 60  # inventories that are looked up; beyond them the model is asked
 _STREAM: Final = ("world", "paths")
@@ -167,7 +168,7 @@ def simulate(
     Raises:
         ConfigError: an argument out of range, or a model that cannot be run in this world.
     """
-    require_whole("n_paths", n_paths, at_least=1)
+    require_whole("n_paths", n_paths, at_least=1, at_most=MAX_PATHS)
     outcome = _run(world, model, n_paths, seed, None, threads, progress)
     two_sided = int((outcome.tally & COUNT_MASK).sum())
     clipped = int(((outcome.tally >> 21) & COUNT_MASK).sum())
@@ -191,7 +192,7 @@ def simulate_paths(world: World, model: QuotingModel, n_paths: int = 10, seed: i
     Raises:
         ConfigError: as `simulate`.
     """
-    require_whole("n_paths", n_paths, at_least=1)
+    require_whole("n_paths", n_paths, at_least=1, at_most=MAX_PATHS)
     steps = world.steps
     trace = Trace(
         mid=np.empty((n_paths, steps + 1)),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from marketmakerl.core.checks import require_number, require_whole
 from marketmakerl.core.errors import ConfigError, UnknownNameError
+from marketmakerl.models.contract import LARGEST
 from marketmakerl.simulation.arrivals import Hawkes
 from marketmakerl.simulation.fill_curves import CURVES, FillCurve
 from marketmakerl.simulation.mids import MIDS, Mid
@@ -80,17 +81,17 @@ class World:
 
     def __post_init__(self) -> None:
         for name in ("s0", "sigma", "horizon_s", "dt_s", "arrival_rate", "k", "order_size"):
-            self._store(name, require_number(name, getattr(self, name), above=0.0))
+            self._store(name, require_number(name, getattr(self, name), above=0.0, at_most=LARGEST))
         for name in ("fee_per_unit", "drift"):
-            self._store(name, require_number(name, getattr(self, name)))
-        self._store("adverse_move", require_number("adverse_move", self.adverse_move, at_least=0.0))
+            self._store(name, require_number(name, getattr(self, name), at_least=-LARGEST, at_most=LARGEST))
+        self._store("adverse_move", require_number("adverse_move", self.adverse_move, at_least=0.0, at_most=LARGEST))
         latency = require_whole("latency_steps", self.latency_steps, at_least=0, at_most=MAX_STEPS)
         self._store("latency_steps", latency)
         for name in ("q_max", "inventory_limit"):
             if getattr(self, name) is not None:
                 self._store(name, require_whole(name, getattr(self, name), at_least=1))
         if self.tick_size is not None:
-            self._store("tick_size", require_number("tick_size", self.tick_size, above=0.0))
+            self._store("tick_size", require_number("tick_size", self.tick_size, above=0.0, at_most=LARGEST))
         if self.fill not in FILLS:
             raise UnknownNameError("fill", str(self.fill), FILLS)
         self._check_steps()
