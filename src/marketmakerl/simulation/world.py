@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -66,6 +66,7 @@ class World:
     dt_s: float
     arrival_rate: float
     k: float
+    _: KW_ONLY
     fill: str = "linear"
     mid: str | Mid = "gaussian"
     fee_per_unit: float = 0.0
