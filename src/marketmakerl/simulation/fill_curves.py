@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -29,23 +30,23 @@ class PowerShape(NamedTuple):
 
 
 class EmpiricalShape(NamedTuple):
-    """f between measured points, geometrically; beyond them at the slope of the last two, 1 at and inside the first."""
+    """f between measured points, geometrically; beyond them at the slope of the last two, level inside the first."""
 
     distance: npt.NDArray[np.float64]
     log_share: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class FillCurve:
+class FillCurve(ABC):
     """Base of the curves: f falls with the distance."""
 
     id: ClassVar[str]
 
+    @abstractmethod
     def shape(self, world: Any) -> Any:
         """Return what the compiled curve needs; `world` gives the k of the exponential one."""
-        raise NotImplementedError
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027  (a curve without parameters has nothing to check)
         """Raise `ConfigError` unless every parameter is in its range."""
 
     def as_dict(self) -> dict[str, Any]:

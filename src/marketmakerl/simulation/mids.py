@@ -7,6 +7,7 @@ the price), so that worlds of different kinds can be compared.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -82,7 +83,7 @@ class HestonStep(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Mid:
+class Mid(ABC):
     """Base of the processes.
 
     Attributes:
@@ -91,9 +92,9 @@ class Mid:
 
     id: ClassVar[str]
 
+    @abstractmethod
     def step(self, world: Any, drift: float, sigma: float, dt_s: float) -> Any:
         """Return what the compiled step needs for steps of `dt_s` seconds."""
-        raise NotImplementedError
 
     def start(self, sigma: float) -> float:
         """Return the first value of the process's hidden state."""
@@ -110,7 +111,7 @@ class Mid:
         del step
         return None
 
-    def check(self, dt_s: float) -> None:
+    def check(self, dt_s: float) -> None:  # noqa: B027  (a process without parameters has nothing to check)
         """Raise `ConfigError` unless every parameter is in its range for steps of `dt_s` seconds."""
 
     def as_dict(self) -> dict[str, Any]:
