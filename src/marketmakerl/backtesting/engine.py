@@ -11,7 +11,7 @@ import numpy as np
 from marketmakerl.backtesting.funding import FUNDING, funding_rows
 from marketmakerl.backtesting.records import FILL, ORDER, PARAMS, SAMPLE, STATE, new_record
 from marketmakerl.backtesting.risk_log import halt_by_hand, reset_by_hand, risk_events
-from marketmakerl.backtesting.step import advance, finish
+from marketmakerl.backtesting.step import act_on_halt, advance, finish
 from marketmakerl.backtesting.venue import VenueRules
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.fees import Fees
@@ -141,7 +141,7 @@ class Engine:
                 setattr(self.state, counter, 0)
 
     def halt(self, who: str, why: str) -> None:
-        """Halt from outside: everything is cancelled and liquidated at the next close.
+        """Halt from outside: everything is cancelled and liquidated, at the last mark.
 
         Raises:
             ConfigError: nobody, or no reason, is named.
@@ -150,6 +150,10 @@ class Engine:
         note = halt_by_hand(self.state, int(self.state.last_ns), who, why)
         if int(self.state.n_events) > number:
             self._overrides[number] = note
+        own, params, risk = self._inputs[:3]
+        fills, orders = self._buffers[:2]
+        act_on_halt(self.state, own, params, risk, fills, orders, int(self.state.last_ns))
+        self._empty()
 
     def reset(self, who: str, why: str) -> None:
         """Set the breakers back to ACTIVE; drawdown and daily loss count from now.

@@ -24,6 +24,7 @@ from marketmakerl.cli import (
     fetch,
     fidelity,
     gate,
+    halt,
     live,
     optimum,
     queue_truth,
@@ -60,6 +61,7 @@ app.command("optimum")(optimum.optimum)
 app.command("gate")(gate.gate)
 app.add_typer(data.app, name="data")
 app.command("realtime-paper")(realtime_paper.realtime_paper)
+app.command("halt")(halt.halt)
 app.command("fetch-data")(fetch.fetch_data)
 app.command("exchange-sim")(exchange_sim.exchange_sim)
 app.command("live")(live.live)
