@@ -84,7 +84,6 @@ def by_loop(kind, fills, times, mids, opening_qty, first_mid):
     return parts, adverse
 
 
-
 def adds_up(result):
     """Every total is the metrics' own, at every horizon, in both currencies, side by side and together."""
     found, metrics = attribute(result), result.metrics
