@@ -189,6 +189,28 @@ def test_a_liquidation_by_the_venue_is_no_spread_of_ours():
     assert found.break_even_maker_bps == pytest.approx(1e4 * (5 - 80 - 5.05 - 9 - 2.496) / 500)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_takes_an_inventory_off_is_no_quote(kind):
+    # Two seconds is the longest that an inventory may last.
+    limits = replace(OFF, max_holding_s=2.0, cooldown_s=0.5)
+    result, (times, mids) = run_of(kind, risk=limits, half_spread=0.5)
+    found = adds_up(result)
+    fills = result.fills.to_dict("records")
+    purposes = result.raw_fills["purpose"].tolist()
+    forced = [fill for fill, purpose in zip(fills, purposes, strict=True) if purpose == 1]
+    own = [fill for fill, purpose in zip(fills, purposes, strict=True) if purpose == 0]
+    assert len(own) + len(forced) == len(fills)
+    assert found.forced_fills == len(forced) > 3
+    given_up, _ = by_loop(kind, forced, times, mids, 0.0, 1.0)
+    quoted, adverse = by_loop(kind, own, times, mids, 0.0, 1.0)
+    off = 1e-11 * found.turnover
+    assert found.settled.liquidation == pytest.approx(given_up["fees"] - given_up["spread"], abs=off)
+    assert found.settled.liquidation > 0
+    assert found.settled.spread == pytest.approx(quoted["spread"], abs=off)
+    assert found.settled.fees == pytest.approx(quoted["fees"], abs=off)
+    assert found.settled.adverse["1s"] == pytest.approx(adverse["1s"], abs=off)
+
+
 def bars_of(closes):
     frame = pd.DataFrame({"ts_ms": np.arange(len(closes)) * 60_000, "open": [closes[0], *closes[:-1]], "close": closes})
     reach = np.random.default_rng(8).integers(0, 4, (2, len(closes)))

@@ -12,7 +12,7 @@ import pytest
 import marketmakerl as mml
 from marketmakerl.core.clock import ManualClock
 from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundError, UnknownNameError
-from marketmakerl.data.market import MarketRequest
+from marketmakerl.data.market import MarketRequest, load_market
 from marketmakerl.reporting.economics_report import write_economics_report
 from marketmakerl.reporting.economics_tables import break_even_text
 from marketmakerl.validation.break_even import BreakEven, Outcome, break_even, search
@@ -222,7 +222,8 @@ def test_changes_of_equity_add_up_to_what_was_earned():
 
 def test_few_fills_have_no_interval():
     result = mml.backtest(
-        make_tape(130), mml.Symmetric(0.4), quote_interval_ns=15 * 10**9, fees=mml.Fees(1, 4), order_qty=0.01, cash=20_000.0,
+        make_tape(130), mml.Symmetric(0.4), quote_interval_ns=15 * 10**9, fees=mml.Fees(1, 4),
+        order_qty=0.01, cash=20_000.0,
         risk=mml.RiskLimits.off(),
     )  # fmt: skip
     assert 0 < result.metrics.fills < 20
@@ -241,7 +242,7 @@ def config(tmp_path):
 
 def test_a_cell_is_a_plain_backtest(config, tmp_path):
     done = economics(config, tmp_path / "art", processes=1)
-    tape = make_tape(100)
+    tape = load_market(config.market).tape
     assert len(done.lines) == 3 * 2 * 2 + 2 * 2  # fees, queues, latencies; and all places without the edge filter
     for line in done.lines:
         maker_bps = [2, 0, -2][line["fee"]]

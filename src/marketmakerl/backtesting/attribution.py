@@ -23,6 +23,7 @@ import numpy as np
 from marketmakerl.backtesting.metrics import MARKOUT_HORIZONS_S
 from marketmakerl.backtesting.tick_statistics import values
 from marketmakerl.core.clock import NS_PER_S
+from marketmakerl.risk.reasons import Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +74,8 @@ class Parts:
         """Return the parts in another currency."""
         return Parts(
             **{name: rate * getattr(self, name) for name in _NUMBERS},
-            **{name: {key: _scaled(part, rate) for key, part in getattr(self, name).items()} for name in _SPLITS},
+            adverse={horizon: _scaled(part, rate) for horizon, part in self.adverse.items()},
+            rest={horizon: _scaled(part, rate) for horizon, part in self.rest.items()},
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -82,7 +84,6 @@ class Parts:
 
 
 _NUMBERS = ("spread", "inventory", "fees", "funding", "liquidation", "opening")
-_SPLITS = ("adverse", "rest")
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def attribute(result: BacktestResult) -> Attribution:
     fills, metrics = result.raw_fills, result.metrics
     to_quote = float(result.raw_samples["mid"][-1]) if result.instrument.kind == "inverse" else 1.0
     funding, opening = metrics.funding_pnl / to_quote, (metrics.pnl - metrics.excess_pnl) / to_quote
-    forced = _forced(fills)
+    forced = fills["purpose"] != Purpose.QUOTE
     tape = _Fills(result, forced)
     settled = tape.parts(np.ones(len(fills), np.bool_), funding, opening)
     bought, sold = (tape.parts(fills["side"] == side).times(to_quote) for side in (1, -1))
@@ -173,13 +174,6 @@ def break_even_maker_bps(result: BacktestResult) -> float | None:
         None if no resting order was filled; negative where only a rebate would have paid.
     """
     return attribute(result).break_even_maker_bps
-
-
-def _forced(fills: Any) -> Any:
-    """Return which fills closed a position whatever the model wanted."""
-    if "purpose" in fills.dtype.names:
-        return fills["purpose"] > 0
-    return fills["order_id"] < 0  # the venue's own order
 
 
 class _Fills:
@@ -257,12 +251,17 @@ def _sum(each: dict[str, Attribution]) -> Attribution:
 
 def _sum_parts(each: Sequence[Parts]) -> Parts:
     numbers = {name: sum(getattr(one, name) for one in each) for name in _NUMBERS}
-    splits: dict[str, Split] = {name: {} for name in _SPLITS}
-    for name, split in splits.items():
-        for horizon in HORIZONS:
-            known = [getattr(one, name)[horizon] for one in each]
-            split[horizon] = None if None in known else sum(known)
-    return Parts(**numbers, **splits)
+    return Parts(
+        **numbers, adverse=_sum_splits([one.adverse for one in each]), rest=_sum_splits([one.rest for one in each])
+    )
+
+
+def _sum_splits(each: Sequence[Split]) -> Split:
+    total: Split = {}
+    for horizon in HORIZONS:
+        known = [part for split in each if (part := split[horizon]) is not None]
+        total[horizon] = sum(known) if len(known) == len(each) else None
+    return total
 
 
 def _scaled(part: float | None, rate: float) -> float | None:
