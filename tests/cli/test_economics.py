@@ -30,7 +30,7 @@ def test_a_person_reads_where_it_stops(capsys):
     assert out.startswith("Tier T1")
     for text in (
         "risk_averse",
-        "no maker fee* 0/3.5",
+        "hyp. no maker fee 0/3.5",
         " none ",
         "does not trade in any of 4 cells",
         "Made to quote without the edge filter at base",
@@ -40,6 +40,14 @@ def test_a_person_reads_where_it_stops(capsys):
         assert text in out.replace(str(Path.cwd()) + "/", ""), text
     assert "…" not in out  # nothing is cut off in a terminal of 80 columns
     assert "error:" not in err
+
+
+def test_a_few_fills_are_no_verdict_and_fit_a_terminal_too(capsys):
+    assert run([*TICKS, "--risk", "off", "--quote-interval-ms", "15000"]) == 0
+    out, _ = capsys.readouterr()
+    assert "not distinguishable from zero" in out
+    assert "cannot be told from zero" in out
+    assert "…" not in out
 
 
 def test_the_whole_default_grid_fits_a_terminal(capsys):

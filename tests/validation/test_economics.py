@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from marketmakerl.core.clock import ManualClock
 from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundError, UnknownNameError
 from marketmakerl.data.market import MarketRequest, load_market
 from marketmakerl.reporting.economics_report import write_economics_report
-from marketmakerl.reporting.economics_tables import break_even_text
+from marketmakerl.reporting.economics_tables import alike_queues, break_even_text, cell_text, horizons_of
 from marketmakerl.validation.break_even import BreakEven, Outcome, break_even, search
 from marketmakerl.validation.economics import EconomicsConfig, economics
 from marketmakerl.validation.economics_cells import earned_changes, interval, verdict
@@ -185,7 +186,7 @@ def test_levels_by_hand():
     assert (free["trading"], free["loses"], free["unclear"], free["cells"]) == (2, 1, 1, 3)
     assert free["break_even_median_bps"] == pytest.approx(-0.1)
     assert "(hypothetical)" in free["sentence"]
-    assert "earns in 0 of 3 cells, trades in 2 and loses in 1" in free["sentence"]
+    assert "earns in 0 of 3 cells, trades in 2 and loses in 1, 1 cannot be told from zero" in free["sentence"]
     assert "-0.10 bps (-0.30 to 0.10 over the cells)" in free["sentence"]
     assert "(asked for)" in given["sentence"]
     assert rebate["errors"] == 1
@@ -211,6 +212,8 @@ def test_changes_of_equity_add_up_to_what_was_earned():
         assert len(changes) == -(-(tape.ts_ns[-1] - tape.ts_ns[0]) // round(step_s * 1e9))
         found = interval(result, 1)
         assert found == interval(result, 1)
+        if found["earned_low"] is not None:
+            assert found["earned_low"] != interval(result, 2)["earned_low"]
         if seconds > 45:
             assert found["earned_low"] < result.metrics.excess_pnl < found["earned_high"]
             # What independent changes would have: the blocks add to that, and not by a factor.
@@ -300,6 +303,46 @@ def test_the_fee_searched_for_is_that_of_the_fills_where_quotes_do_not_heed_it(c
     assert found["cost"] == pytest.approx(max(exact), abs=1e-6)
     assert len(done.lines) == 2  # without risk limits there is no edge filter to switch off
     assert done.analysis["unfiltered"] is None
+
+
+def test_what_everybody_pays_stands_for_the_study(config, tmp_path):
+    # Not a dearer level that was asked for; and 10 ms, the first at 5 ms or above.
+    changed = replace(config, fees=("9:9", "VIP2"), latencies_ms=(10.0, 0.0, 50.0))
+    done = economics(changed, tmp_path / "art", processes=1)
+    assert done.analysis["levels"][done.analysis["base"]["fee"]]["name"] == "VIP2"
+    assert done.analysis["base"]["latency_ms"] == 10.0
+    assert {line["fee"] for line in done.lines if not line["edge_filter"]} == {1}
+
+
+def test_queues_that_read_alike_are_shown_together(config, tmp_path):
+    # Quotes at the best prices, which have to wait.
+    at_the_touch = replace(config, queues=("front", "log", "risk_averse"), model_params={"half_spread": 0.1})
+    done = economics(at_the_touch, tmp_path / "art", processes=1)
+    analysis = done.analysis
+    texts = {
+        queue: [
+            (cell["fee"], cell["latency_ms"], cell_text(cell))
+            for cell in analysis["cells"]
+            if cell["edge_filter"] and cell["queue"] == queue
+        ]
+        for queue in analysis["queues"]
+    }
+    groups = alike_queues(analysis)
+    assert sorted(queue for queues in groups for queue in queues) == sorted(analysis["queues"])
+    for queues in groups:
+        for queue, other in itertools.product(analysis["queues"], queues):
+            assert (texts[queue] == texts[other]) == (queue in queues)
+    idle = [cell for cell in analysis["cells"] if cell["edge_filter"] and cell["fee"] == 0]
+    assert {cell_text(cell) for cell in idle} == {"none"}
+    assert len(groups) > 1
+    page = (done.folder / "report.html").read_text()
+    assert page.count('data-figure="heat_') == len(groups)
+
+
+def test_horizons_stand_in_order(config, tmp_path):
+    folder = economics(config, tmp_path / "art", processes=1).folder
+    shown = orjson.loads((folder / "analysis.json").read_bytes())["shown"]
+    assert horizons_of(shown["attribution"]["quote"]) == ["0.1s", "0.5s", "1s", "5s", "10s", "30s", "60s", "300s"]
 
 
 def test_the_same_seed_gives_the_same_bytes(config, tmp_path):

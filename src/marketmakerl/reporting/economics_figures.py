@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from marketmakerl.reporting import formats
 from marketmakerl.reporting.economics_tables import (
-    MARKS,
+    SURE,
     alike_queues,
     axis_of,
     bps,
@@ -86,8 +86,8 @@ def _text(cell: Analysis) -> str:
         return "error"
     if not cell["fills"]:
         return "no fills"
-    value, mark = bps(cell["earned_bps"]), MARKS.get(cell["verdict"])
-    return f"<b>{value}</b>" if mark else value
+    value = bps(cell["earned_bps"])
+    return f"<b>{value}*</b>" if cell["verdict"] in SURE else value
 
 
 def _hover(cell: Analysis, quote: str) -> str:

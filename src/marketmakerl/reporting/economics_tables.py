@@ -12,7 +12,7 @@ from marketmakerl.reporting import formats
 
 Document = dict[str, Any]
 
-MARKS: Final = {"earns": "+", "loses": "-"}  # of an interval that holds no zero
+SURE: Final = ("earns", "loses")  # verdicts of an interval that holds no zero
 FEWEST_INTERVALS: Final = 30  # a Sharpe ratio of fewer changes is noise with a unit
 _STYLES: Final = {"earns": "green", "earns in some cells": "green", "loses": "red", "does not trade": "dim"}
 
@@ -63,19 +63,18 @@ def cells_of(analysis: Document, queue: str, fee: int) -> list[Document]:
 
 
 def level_name(level: Document) -> str:
-    """Return a fee level as people read it; what no venue publishes says so."""
-    kind = "" if level["is_published"] or level["name"] == "given" else "*"
-    return f"{level['name']}{kind} {level['maker_bps']:g}/{level['taker_bps']:g}"
+    """Return a fee level as people read it; what nobody publishes or asked for is hypothetical, and says so."""
+    kind = "" if level["is_published"] or level["name"] == "given" else "hyp. "
+    return f"{kind}{level['name']} {level['maker_bps']:g}/{level['taker_bps']:g}"
 
 
 def cell_text(cell: Document) -> str:
-    """Return what a cell earned, in basis points of its turnover, and a mark where that is not chance."""
+    """Return what a cell earned, in basis points of its turnover, and a star where that is not chance."""
     if cell["status"] == "error":
         return "error"
     if cell["fills"] == 0:
         return "none"
-    mark = MARKS.get(cell["verdict"], "")
-    return f"{bps(cell['earned_bps'])}{mark}"
+    return f"{bps(cell['earned_bps'])}{'*' if cell['verdict'] in SURE else ''}"
 
 
 def _cell_text(cell: Document) -> Text:
@@ -84,7 +83,7 @@ def _cell_text(cell: Document) -> Text:
 
 def levels_table(analysis: Document) -> Table:
     """Return one line a fee level: how many of its cells trade, earn and lose, where its fills break even."""
-    right = ("Trade", "Earn", "Lose", "Break even")
+    right = ("Trade", "Earn", "Lose", "Even at")
     table = _table("Fees", *right, "Verdict", right=right)
     for line in analysis["summary"]:
         table.add_row(
@@ -178,8 +177,9 @@ def caveats(analysis: Document) -> list[str]:
     steps = sorted({cell["interval_s"] for cell in judged})
     of = f"changes of equity over {', '.join(f'{step:g}' for step in steps)} s" if steps else "no cell"
     marks = (
-        f"+ and -: the 95 % interval of a cell alone (block bootstrap, {of}) holds no zero; {len(judged)} of "
-        f"{len(cells)} cells that trade have one. *: hypothetical, no venue's table has it."
+        f"*: the 95 % interval of that cell alone (block bootstrap, {of}) holds no zero; {len(judged)} of "
+        f"{len(cells)} cells that trade have an interval. hyp.: hypothetical, in no venue's table. Even at: the maker "
+        "fee, bps, at which these very fills would have earned nothing, median of the cells that trade."
     )
     earned = "Earned: over holding the opening inventory. none: no fill at all, which is not the same as breaking even."
     return [earned, marks, axes]

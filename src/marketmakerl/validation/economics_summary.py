@@ -71,11 +71,12 @@ def unfiltered(lines: Sequence[Line], levels: Sequence[Mapping[str, Any]]) -> Li
         "trading": sum(line["metrics"]["fills"] > 0 for line in done),
         "earns": sum(line["verdict"] == EARNS for line in done),
         "loses": sum(line["verdict"] == LOSES for line in done),
+        "unclear": sum(line["verdict"] == UNCLEAR for line in done),
         **_range(done),
     }
     words = (
         f"Made to quote without the edge filter at {level['name']}, the model earns in {found['earns']} of "
-        f"{found['cells']} cells and loses in {found['loses']}; "
+        f"{found['cells']} cells and loses in {found['loses']}{_unsure(found)}; "
     )
     if found["trading"] == 0:
         words = "Without the edge filter the model does not trade either, "
@@ -111,9 +112,14 @@ def sentence(level: Mapping[str, Any]) -> str:
         return f"{at} the model does not trade in any of {cells} cells, and earns nothing ({level['why_idle']})."
     trades = "" if level["trading"] == cells else f", trades in {level['trading']}"
     return (
-        f"{at} the model earns in {level['earns']} of {cells} cells{trades} and loses in {level['loses']}; "
-        f"{_break_even(level)}."
+        f"{at} the model earns in {level['earns']} of {cells} cells{trades} and loses in {level['loses']}"
+        f"{_unsure(level)}; {_break_even(level)}."
     )
+
+
+def _unsure(found: Mapping[str, Any]) -> str:
+    """Return how many cells are neither; a profit that chance explains is no profit."""
+    return f", {found['unclear']} cannot be told from zero" if found["unclear"] else ""
 
 
 def _break_even(found: Mapping[str, Any]) -> str:
