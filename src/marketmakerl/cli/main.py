@@ -19,6 +19,7 @@ from marketmakerl.cli import (
     compare,
     data,
     doctor,
+    economics,
     exchange_sim,
     explain,
     fetch,
@@ -53,6 +54,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("research-budgets")(research_budgets.research_budgets)
 app.command("queue-truth")(queue_truth.queue_truth)
 app.command("walk-forward")(walk_forward.walk_forward)
+app.command("economics")(economics.economics)
 app.command("fidelity")(fidelity.fidelity)
 app.command("explain")(explain.explain)
 app.command("simulate")(simulate.simulate)
