@@ -215,7 +215,8 @@ class Trend(_Move):
 
     def step_times(self, start_ns: int, end_ns: int) -> Ints:  # noqa: D102
         steps = np.arange(1, self.steps + 1, dtype=np.int64)
-        return np.asarray(start_ns + (end_ns - start_ns) * steps // self.steps)
+        times: Ints = start_ns + (end_ns - start_ns) * steps // self.steps
+        return times
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ class Reason(enum.IntEnum):
     PRICE_BAND = 19  # too far from the market for the venue
     MARGIN = 20  # equity does not carry it
     LIQUIDATED = 21  # the venue closed the account
+    VENUE_DOWN = 22  # the venue took no new orders and no changes
 
 
 SUPPRESSING = (
