@@ -196,7 +196,7 @@ def test_they_agree(seed, shape, kind, queue, latency):
     same(by_engine(rows, script, params, book_window_ticks=WINDOW), wanted)
 
 
-def draw_rules(rng: random.Random, params: Params, last_ns: int) -> VenueParams:
+def draw_rules(rng: random.Random, params: Params, last_ns: int) -> VenueParams:  # noqa: C901  (a chance a rule)
     """Return the same parameters under a venue's rules, any of them; money so scarce that they matter."""
     perpetual, rules = params.kind != "spot", {}
     if params.kind == "inverse":

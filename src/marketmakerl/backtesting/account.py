@@ -29,7 +29,7 @@ _EPS = 1e-9
 @njit()
 def is_rejecting(params: Any, ts_ns: int) -> bool:
     """Return whether the venue refuses new orders and replaces at a time."""
-    for i in range(params.n_reject_windows):
+    for i in range(params.n_reject_windows):  # noqa: SIM110  (numba knows no any() of a generator)
         if params.reject_from_ns[i] <= ts_ns < params.reject_until_ns[i]:
             return True
     return False

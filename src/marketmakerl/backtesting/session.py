@@ -14,6 +14,7 @@ from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RA
 
 if TYPE_CHECKING:
     from marketmakerl.backtesting.result import BacktestResult
+    from marketmakerl.backtesting.venue import VenueRules
     from marketmakerl.core.fees import Fees
     from marketmakerl.core.instrument import Instrument
     from marketmakerl.models.contract import QuotingModel
@@ -64,7 +65,13 @@ class Session:
 
 
 def trade(
-    session: Session, warm_up: EventTape, tape: EventTape, given: BarEstimate | None = None
+    session: Session,
+    warm_up: EventTape,
+    tape: EventTape,
+    given: BarEstimate | None = None,
+    *,
+    venue: VenueRules | None = None,
+    funding: Any = None,
 ) -> tuple[BacktestResult, dict[str, Any]]:
     """Calibrate on `warm_up`, trade `tape`.
 
@@ -73,6 +80,8 @@ def trade(
         warm_up: bars that lie before the first of `tape`; nothing else is known when the parameters are set.
         tape: the bars that are traded.
         given: what is known instead of what `warm_up` says.
+        venue: as in `backtest`.
+        funding: likewise.
 
     Returns:
         The result, and the parameters it came from: model, order_qty, estimate (as measured, before `spread_scale`).
@@ -90,6 +99,8 @@ def trade(
         order_qty=setup.order_qty,
         cash=setup.cash,
         bar_volume_share=session.bar_volume_share,
+        venue=venue,
+        funding=funding,
     )
     return result, setup.parameters
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from marketmakerl.backtesting.result import BacktestResult
     from marketmakerl.backtesting.session import Session
+    from marketmakerl.backtesting.venue import VenueRules
     from marketmakerl.models.contract import QuotingModel
 
 # What a model can be woken on; the tick engine's own list (a test compares them) would take its kernel to load.
@@ -81,8 +82,16 @@ class TickRules:
         return None if self.quote_interval_ms is None else round(self.quote_interval_ms * NS_PER_MS)
 
 
-def trade_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[BacktestResult, dict[str, Any]]:
+def trade_ticks(
+    session: Session, rules: TickRules, tape: EventTape, *, venue: VenueRules | None = None
+) -> tuple[BacktestResult, dict[str, Any]]:
     """Calibrate on the first part of `tape` and trade the rest; all of it if every parameter of the model is fixed.
+
+    Args:
+        session: how to trade.
+        rules: what ticks need besides.
+        tape: of ticks.
+        venue: as in `backtest`.
 
     Returns:
         The result, and the parameters it came from: model, order_qty, estimate (None: nothing was estimated), warm_up,
@@ -117,6 +126,7 @@ def trade_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[Ba
         queue=rules.queue,
         quote_interval_ns=rules.quote_interval_ns,
         quote_on=rules.quote_on or None,
+        venue=venue,
     )
     return result, {
         "model": model.as_dict(),

@@ -252,10 +252,10 @@ def _windows(rows: Any) -> tuple[tuple[int, int], ...]:
     table = _rows("reject_windows", rows, (2,), "(from_ns, until_ns)")
     times = [ts_ns for row in table for ts_ns in row]
     for ts_ns in times:
-        if isinstance(ts_ns, bool) or not isinstance(ts_ns, Integral) or not 0 <= ts_ns < 1 << 63:
+        if isinstance(ts_ns, bool) or not isinstance(ts_ns, Integral) or not 0 <= int(ts_ns) < 1 << 63:
             raise ConfigError(f"venue reject_windows times must be nanoseconds UTC, whole numbers, got {ts_ns!r}")
     for before, after in pairwise(times):
-        if not after > before:
+        if not int(after) > int(before):
             raise ConfigError(f"venue reject_windows must be in order and apart, got {after} after {before}")
     return tuple((int(from_ns), int(until_ns)) for from_ns, until_ns in table)
 

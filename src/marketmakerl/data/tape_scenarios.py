@@ -256,7 +256,8 @@ class FlashCrash(_Move):
         down, up = math.ceil(self.fall_s / self.step_s), math.ceil(self.recover_s / self.step_s)
         passed_s = [self.fall_s * i / down for i in range(1, down + 1)]
         passed_s += [self.fall_s + self.recover_s * i / up for i in range(1, up + 1)]
-        return start_ns + np.rint(np.array(passed_s) * NS_PER_S).astype(np.int64)
+        times: Ints = start_ns + np.rint(np.array(passed_s) * NS_PER_S).astype(np.int64)
+        return times
 
 
 # -- the book
