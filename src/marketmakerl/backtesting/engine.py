@@ -18,6 +18,7 @@ from marketmakerl.core.ledger import open_ledger
 from marketmakerl.core.memory import address_of
 from marketmakerl.models.contract import new_context
 from marketmakerl.risk.limits import RiskLimits
+from marketmakerl.risk.state import open_risk
 
 if TYPE_CHECKING:
     from marketmakerl.core.instrument import Instrument
@@ -90,10 +91,12 @@ class Engine:
         params.funding_rows = len(rates)
         self._funding = rates if len(rates) else np.zeros(1, FUNDING)
         params.funding_at = address_of(self._funding)
+        limits = (risk or RiskLimits()).record(learns=False)
+        open_risk(self.state, limits)
         self._inputs = (
             self.own,
             params,
-            (risk or RiskLimits()).record(),
+            limits,
             new_context(),
             model.kernel,
             model.params(),

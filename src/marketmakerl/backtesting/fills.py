@@ -11,14 +11,17 @@ from marketmakerl.backtesting.book import link, unlink
 from marketmakerl.backtesting.orders import answer, end_order, move_to
 from marketmakerl.backtesting.records import FILL, Status
 from marketmakerl.backtesting.tick_records import HORIZONS_NS, NEVER, Answer, at_int, at_own, at_pending
+from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import book_fill, equity, mark_to, start, unit_value
 from marketmakerl.core.memory import viewer
+from marketmakerl.risk.market_watch import WATCH_NS
 
 at_fills = viewer(FILL)
 
 _PARTIAL, _FILLED = int(Status.PARTIALLY_FILLED), int(Status.FILLED)
 _FILL, _LAST_FILL = int(Answer.FILL), int(Answer.LAST_FILL)
+_DAY_NS = int(NS_PER_DAY)
 
 
 @njit()
@@ -35,6 +38,16 @@ def open_session(state: Any, params: Any, mid: float, ts_ns: int) -> None:
     if params.n_tiers > 0:
         move_tier(state, params, ts_ns)
     look_at_margin(state, params, ts_ns)
+    if params.risk_on != 0:
+        state.held_lots = state.position_lots - params.target_lots
+        state.held_value = state.held_lots * state.lot_size * unit_value(state, mid)
+        state.held_since_ns = ts_ns
+        state.day = ts_ns // _DAY_NS
+        state.day_equity = state.start_equity
+        state.heard_ns = ts_ns
+        state.watch_ns = (ts_ns // WATCH_NS + 1) * WATCH_NS
+        state.rest_ns = min(state.rest_ns, state.watch_ns)
+        state.stop_ns = min(state.stop_ns, state.watch_ns)
 
 
 @njit()
@@ -125,6 +138,7 @@ def fill(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, lots: int,
     row.position_lots = state.position_lots
     row.rested_ns = ts_ns - order.live_ns if order.live_ns > 0 else 0
     row.joined_behind_lots = order.joined_behind_lots
+    row.purpose = order.purpose
     state.n_fills += 1
     later = at_pending(memory.pending)[state.pending_end & state.pending_mask]
     later.ts_ns = ts_ns

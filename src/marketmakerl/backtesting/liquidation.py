@@ -16,11 +16,12 @@ from marketmakerl.backtesting.records import OrderType, Status
 from marketmakerl.backtesting.tick_records import NEVER, Answer, Local, at_int, at_own
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import pay_funding
-from marketmakerl.risk.reasons import Reason
+from marketmakerl.risk.reasons import Purpose, Reason
 
 # The venue's own order in the log: ours are numbered from 1.
 LIQUIDATION_ID = -1
 _NEW, _CANCELLED, _SENT = int(Status.NEW), int(Status.CANCELLED), int(Local.SENT)
+_VENUE = int(Purpose.VENUE)
 _EPS = 1e-6  # of a tick: float noise
 _MARKET, _ENDED, _LIQUIDATED = int(OrderType.MARKET), int(Answer.ENDED), int(Reason.LIQUIDATED)
 
@@ -127,6 +128,8 @@ def _venue_order(state: Any, memory: Any, side: int, lots: int, ts_ns: int) -> i
     order.local_filled_lots = 0
     order.in_flight = 0
     order.taker = 1
+    order.purpose = _VENUE
+    order.asked_ns = ts_ns
     state.takers += 1
     state.orders += 1
     state.submitted_lots += lots

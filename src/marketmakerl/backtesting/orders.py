@@ -21,8 +21,12 @@ from marketmakerl.backtesting.tick_records import (
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import unit_value
 from marketmakerl.core.memory import viewer
-from marketmakerl.risk.overlays import HALTED
-from marketmakerl.risk.reasons import Reason
+from marketmakerl.risk.breakers import check_executions, note_answer, trip
+from marketmakerl.risk.exits import enter
+from marketmakerl.risk.market_watch import note_fill
+from marketmakerl.risk.rates import count_execution, count_message
+from marketmakerl.risk.reasons import Control, Purpose, Reason
+from marketmakerl.risk.state import HALTED
 
 at_orders = viewer(ORDER)
 
@@ -30,8 +34,9 @@ _NEW, _LIVE, _PARTIAL, _FILLED, _CANCELLED, _REJECTED, _EXPIRED = (int(status) f
 _FREE, _SENT, _WORKING, _CANCELLING, _CLOSED = (int(local) for local in Local)
 _SUBMIT, _CANCEL, _REPLACE = (int(action) for action in Action)
 _ACCEPTED, _FILL, _LAST_FILL, _ENDED, _REFUSED, _REDUCED = (int(answer) for answer in Answer)
-_LIQUIDATED = int(Reason.LIQUIDATED)
+_LIQUIDATED, _BY_VENUE = int(Reason.LIQUIDATED), int(Control.LIQUIDATED)
 _IOC, _MARKET = int(OrderType.IOC), int(OrderType.MARKET)
+_VENUE = int(Purpose.VENUE)
 
 # From a status, to which others an order may go. Everything else is a bug, and stops the run.
 _MAY_BECOME = {
@@ -76,6 +81,7 @@ def end_order(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, statu
     row.reason = reason
     row.order_type = order.order_type
     row.joined_behind_lots = order.joined_behind_lots
+    row.purpose = order.purpose
     state.n_orders += 1
 
 
@@ -117,11 +123,16 @@ def request(
     if state.request_end == state.request_first:
         state.next_request_ns = arrive_ns
     state.request_end += 1
-    at_own(memory.own)[np.uint64(slot)].in_flight += 1
+    order = at_own(memory.own)[np.uint64(slot)]
+    order.in_flight += 1
+    order.asked_ns = state.now_ns
+    count_message(state, state.now_ns, action == _SUBMIT)
 
 
 @njit()
-def submit(state: Any, memory: Any, params: Any, side: int, price_ticks: int, qty_lots: int, order_type: int) -> None:
+def submit(
+    state: Any, memory: Any, params: Any, side: int, price_ticks: int, qty_lots: int, order_type: int, purpose: int = 0
+) -> None:
     """Send a new order. There must be a free slot."""
     state.n_free -= 1
     slot = at_int(memory.free)[state.n_free]
@@ -144,6 +155,7 @@ def submit(state: Any, memory: Any, params: Any, side: int, price_ticks: int, qt
     order.local_qty_lots = qty_lots
     order.local_filled_lots = 0
     order.in_flight = 0
+    order.purpose = purpose
     order.taker = int(order_type == _IOC or order_type == _MARKET)
     if order.taker:
         state.takers += 1
@@ -205,7 +217,7 @@ def _leave_work(state: Any, memory: Any, slot: int) -> None:
 
 
 @njit()
-def take_answer(state: Any, memory: Any, params: Any) -> None:
+def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
     """Take note of the next answer, and free the order's slot once nothing of it is under way any more."""
     answers = at_answers(memory.answers)
     row = answers[np.uint64(state.answer_first & state.answer_mask)]
@@ -220,23 +232,28 @@ def take_answer(state: Any, memory: Any, params: Any) -> None:
     if what == _ACCEPTED:
         if order.local == _SENT:
             order.local = _WORKING
+        if params.risk_on != 0:
+            note_answer(state, risk, state.now_ns, False)
     elif what == _FILL or what == _LAST_FILL:
         order.local_filled_lots += row.lots
-        side = 0 if order.side > 0 else 1
         price = row.price_ticks * params.tick_size
         state.view_changed = 1
         state.fill_reported = 1
         state.local_lots += order.side * row.lots
         state.local_cash -= order.side * row.lots * params.lot_size * unit_value(state, price) + row.fee
-        state.filled_qty[side] += row.lots
-        state.filled_value[side] += row.lots * price
+        if params.risk_on != 0:
+            note_fill(state, risk, state.now_ns, order.side, row.lots, price)
+            enter(state, state.now_ns, order.side, row.lots, row.lots * params.lot_size * unit_value(state, price))
+            count_execution(state, state.now_ns)
+            check_executions(state, risk, state.now_ns)
     elif what == _REDUCED:
         order.local_qty_lots -= row.lots
     if what == _LAST_FILL or what == _ENDED:
         order.local = _CLOSED
-        if order.reason == _LIQUIDATED and state.breaker != HALTED:
-            state.breaker = HALTED
-            state.breaker_events += 1
+        if order.reason == _LIQUIDATED and trip(state, state.now_ns, _BY_VENUE, HALTED, 0.0, np.nan):
+            state.halted = 1
+        if params.risk_on != 0 and order.status == _REJECTED and order.purpose != _VENUE:
+            note_answer(state, risk, state.now_ns, True)
         if order.taker:
             state.takers -= 1
         else:

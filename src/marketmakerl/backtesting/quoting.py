@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from marketmakerl.backtesting.orders import cancel, replace, submit
+from marketmakerl.backtesting.orders import cancel, replace
 from marketmakerl.backtesting.records import OrderType
 from marketmakerl.backtesting.tick_records import NEVER, Local, at_int, at_own
+from marketmakerl.backtesting.tick_risk import account_budget, send_new
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import unit_value
-from marketmakerl.risk.breakers import check_breakers
-from marketmakerl.risk.overlays import HALTED, apply_overlays, earns_its_fee, observe
+from marketmakerl.risk.overlays import apply_overlays, earns_its_fee
+from marketmakerl.risk.rates import may_send_change
 from marketmakerl.risk.reasons import Reason
 
 _WORKING = int(Local.WORKING)
@@ -20,7 +21,8 @@ _LIMIT, _POST_ONLY, _MARKET = int(OrderType.LIMIT), int(OrderType.POST_ONLY), in
 _NONE, _REQUOTE, _WITHDRAWN = int(Reason.NONE), int(Reason.REQUOTE), int(Reason.WITHDRAWN)
 _NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
 _MIN_NOTIONAL, _PRICE, _EDGE = int(Reason.MIN_NOTIONAL), int(Reason.PRICE), int(Reason.EDGE)
-_GAP, _NO_BOOK, _HALTED = int(Reason.GAP), int(Reason.NO_BOOK), int(Reason.HALTED)
+_RATE = int(Reason.RATE)
+_GAP, _NO_BOOK, _COOLDOWN = int(Reason.GAP), int(Reason.NO_BOOK), int(Reason.COOLDOWN)
 _NS_PER_S = 1e9
 _EPS = 1e-6  # of a tick or a lot: float noise
 
@@ -80,53 +82,12 @@ def unchanged(state: Any, params: Any, context: Any, bid_offset: float, ask_offs
 
 
 @njit()
-def local_equity(state: Any, mid: float) -> float:
-    """Return equity as far as we know: fills that have been reported, at the mid we see."""
-    return float(state.local_cash + state.local_lots * state.lot_size * unit_value(state, mid))
-
-
-@njit()
-def pull_quotes(state: Any, memory: Any, params: Any, reason: int) -> None:
-    """Quote nothing: cancel what is out there."""
+def stay(state: Any) -> None:
+    """Count a decision that left everything as it was."""
+    state.decisions += 1
     for side in range(2):
-        state.quote_reason[side] = reason
-        state.suppressed[reason] += 1
-        _cancel_all(state, memory, params, side, reason)
-
-
-@njit()
-def _cancel_all(state: Any, memory: Any, params: Any, side: int, reason: int) -> None:
-    own, work = at_own(memory.own), at_int(memory.work)
-    base = side * state.own_cap
-    for i in range(base, base + state.n_work[side]):
-        if own[work[i]].local == _WORKING:
-            cancel(state, memory, params, work[i], reason)
-
-
-@njit()
-def breakers_and_view(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> bool:
-    """Check the breakers and note the market; return whether the model is to be asked."""
-    account = local_equity(state, context.mid) + state.other_local_equity
-    if check_breakers(state, risk, account, state.start_equity + state.other_budget):
-        state.liquidations += 1
-    if state.breaker == HALTED:
-        pull_quotes(state, memory, params, _HALTED)
-        # In slices as deep as the book shows: what one market order leaves, the next wake sends again.
-        if state.takers == 0 and state.local_lots != 0 and not _is_dust(state, params, context):
-            side = -1 if state.local_lots > 0 else 1
-            submit(state, memory, params, side, 0, abs(state.local_lots), _MARKET)
-        return False
-    observe(state, risk, state.now_ns, context.mid)
-    return True
-
-
-@njit()
-def _is_dust(state: Any, params: Any, context: Any) -> bool:
-    """Return whether the venue would refuse to take what is left of a spot position."""
-    if params.check_notional == 0 or params.spot == 0:
-        return False
-    value = abs(state.local_lots) * params.lot_size * params.contract_size * context.best_bid
-    return value < params.min_notional * (1.0 - 1e-9)
+        if state.quote_reason[side] != _NONE:
+            state.suppressed[state.quote_reason[side]] += 1
 
 
 @njit()
@@ -156,31 +117,44 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
         state.want_reason[side] = _NONE if lots > 0 and not np.isnan(state.quote_offset[side]) else _WITHDRAWN
     if params.risk_on != 0:
         lot_value = params.lot_size * abs(unit_value(state, context.mid))
-        excess_lots = state.local_lots - params.target_lots
-        apply_overlays(state, risk, state.now_ns, excess_lots, lot_value, state.start_equity + state.other_budget)
+        apply_overlays(state, risk, state.now_ns, context.mid, state.held_lots, lot_value, account_budget(state))
     sent = state.request_end
     new_bids = _reconcile(state, memory, params, risk, context, 0)
     new_asks = _reconcile(state, memory, params, risk, context, 1)
+    refused = _NONE
     if new_bids > 0:
-        _send_new(state, memory, params, 0, new_bids)
+        refused |= _send_new(state, memory, params, risk, context, 0, new_bids)
     if new_asks > 0:
-        _send_new(state, memory, params, 1, new_asks)
+        refused |= _send_new(state, memory, params, risk, context, 1, new_asks)
     if context.take_qty != 0.0 and state.takers == 0:
         lots = int(np.floor(abs(context.take_qty) / params.lot_size + _EPS))
         if lots > 0:
-            submit(state, memory, params, 1 if context.take_qty > 0.0 else -1, 0, lots, _MARKET)
-    quoted = state.quote_reason[0] == _NONE and state.quote_reason[1] == _NONE
+            sign = 1 if context.take_qty > 0.0 else -1
+            refused |= send_new(state, memory, params, risk, context, sign, 0, lots, _MARKET)
     standard = context.bid_qty == params.order_qty and context.ask_qty == params.order_qty and context.take_qty == 0.0
-    state.settled = int(params.plain != 0 and quoted and standard and state.request_end == sent)
+    # Time alone ends a cooldown.
+    waits = state.want_reason[0] == _COOLDOWN or state.want_reason[1] == _COOLDOWN
+    calm = standard and not waits and refused == _NONE and (params.plain != 0 or params.shared == 0)
+    state.settled = int(calm and state.request_end == sent)
 
 
 @njit()
-def _send_new(state: Any, memory: Any, params: Any, side: int, count: int) -> None:
+def _send_new(state: Any, memory: Any, params: Any, risk: Any, context: Any, side: int, count: int) -> int:
+    """Send the new orders of a side; return 0 if all went, else why one did not."""
     want = at_int(memory.want)
     base = side * 2 * params.levels
     kind = _POST_ONLY if params.post_only else _LIMIT
+    refused = _NONE
     for i in range(count):
-        submit(state, memory, params, 1 - 2 * side, want[base + 2 * i], want[base + 2 * i + 1], kind)
+        why = send_new(
+            state, memory, params, risk, context, 1 - 2 * side, want[base + 2 * i], want[base + 2 * i + 1], kind
+        )
+        if why != _NONE:
+            refused = why
+    if refused != _NONE and state.n_work[side] == 0:
+        state.quote_reason[side] = refused
+        state.suppressed[refused] += 1
+    return refused
 
 
 @njit()
@@ -237,8 +211,8 @@ def _may_quote(
     sign = 1 - 2 * side
     price = tick * params.tick_size
     # Where it will stand decides what it can earn; getting rid of risk may cost.
-    adds = params.risk_on != 0 and sign * (state.local_lots - params.target_lots) >= 0
-    if adds and not earns_its_fee(risk, sign * (context.mid - price), context.maker_fee, context.mid):
+    adds = params.risk_on != 0 and sign * state.held_lots >= 0
+    if adds and not earns_its_fee(state, risk, sign * (context.mid - price), context.maker_fee, context.mid):
         return 0, _EDGE
     wanted = lots
     if params.spot != 0:
@@ -304,7 +278,7 @@ def _reconcile(state: Any, memory: Any, params: Any, risk: Any, context: Any, si
                 break
             i += 1
             if ahead <= params.requote_threshold_ticks and not _outgrown(order, lots):
-                _trim(state, memory, params, slot, lots)
+                _trim(state, memory, params, risk, slot, lots)
                 matched = True
                 break
             if order.local == _WORKING:
@@ -340,8 +314,11 @@ def _outgrown(order: Any, lots: int) -> bool:
 
 
 @njit()
-def _trim(state: Any, memory: Any, params: Any, slot: int, lots: int) -> None:
-    """Cut an order to what is wanted; it keeps its place."""
+def _trim(state: Any, memory: Any, params: Any, risk: Any, slot: int, lots: int) -> None:
+    """Cut an order to what is wanted; it keeps its place. Where there is no message left for that, it goes."""
     order = at_own(memory.own)[np.uint64(slot)]
     if order.local == _WORKING and order.local_qty_lots - order.local_filled_lots > lots:
-        replace(state, memory, params, slot, order.local_price_ticks, order.local_filled_lots + lots)
+        if may_send_change(state, risk, state.now_ns, state.n_work[0] + state.n_work[1]):
+            replace(state, memory, params, slot, order.local_price_ticks, order.local_filled_lots + lots)
+        else:
+            cancel(state, memory, params, slot, _RATE)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from marketmakerl.backtesting.venue import VENUE_PARAM_FIELDS, VENUE_STATE_FIELDS
 from marketmakerl.core.ledger import LEDGER_FIELDS
-from marketmakerl.risk.overlays import RISK_STATE_FIELDS
 from marketmakerl.risk.reasons import Reason
+from marketmakerl.risk.state import RISK_STATE_FIELDS
 
 
 class Side(enum.IntEnum):
@@ -54,10 +54,11 @@ ORDER = np.dtype(
         ("closed_ns", "i8"),
         ("joined_behind_lots", "f8"),  # market quantity in front of it when it came to rest
         # Narrow, because a run may log millions of orders.
-        ("side", "i2"),  # +1 bid, -1 ask
-        ("status", "i2"),
+        ("side", "i1"),  # +1 bid, -1 ask
+        ("status", "i1"),
         ("reason", "i2"),
         ("order_type", "i2"),
+        ("purpose", "i2"),  # risk.reasons.Purpose
     ],
     align=True,
 )
@@ -74,6 +75,7 @@ FILL = np.dtype(
         ("position_lots", "i8"),  # after the fill
         ("rested_ns", "i8"),  # how long the order had rested
         ("joined_behind_lots", "f8"),  # market quantity in front of it when it came to rest
+        ("purpose", "i8"),  # risk.reasons.Purpose
     ],
     align=True,
 )

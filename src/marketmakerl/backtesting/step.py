@@ -25,14 +25,20 @@ from marketmakerl.backtesting.records import (
     array_type,
     record_type,
 )
+from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import book_fill, equity, mark_to, pay_funding, position_qty, start, unit_value
 from marketmakerl.data.tape import Kind
 from marketmakerl.models.contract import CONTEXT_TYPE, QUOTE_TYPE
-from marketmakerl.risk.breakers import check_breakers
+from marketmakerl.risk.breakers import check_equity, check_executions, trip
+from marketmakerl.risk.exits import end_exit, enter, look_at_exits
 from marketmakerl.risk.limits import RISK
-from marketmakerl.risk.overlays import HALTED, apply_overlays, earns_its_fee, observe
-from marketmakerl.risk.reasons import Reason
+from marketmakerl.risk.market_watch import note_fill, watch
+from marketmakerl.risk.order_checks import lots_within_limit, why_not_sent
+from marketmakerl.risk.overlays import apply_overlays, earns_its_fee, why_silent
+from marketmakerl.risk.rates import count_execution, count_message
+from marketmakerl.risk.reasons import Control, Purpose, Reason
+from marketmakerl.risk.state import HALTED
 
 # Room that one event may need in each buffer.
 MAX_ROWS_PER_EVENT = 8
@@ -46,8 +52,12 @@ _NONE, _REQUOTE, _WITHDRAWN = int(Reason.NONE), int(Reason.REQUOTE), int(Reason.
 _NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
 _MIN_NOTIONAL, _PRICE = int(Reason.MIN_NOTIONAL), int(Reason.PRICE)
 _ON_GAP, _END = int(Reason.GAP), int(Reason.END)
-_HALTED, _EDGE = int(Reason.HALTED), int(Reason.EDGE)
+_HALTED, _EDGE, _EXIT = int(Reason.HALTED), int(Reason.EDGE), int(Reason.EXIT)
+_INVENTORY_LIMIT = int(Reason.INVENTORY_LIMIT)
 _MARGIN, _LIQUIDATED, _VENUE_DOWN = int(Reason.MARGIN), int(Reason.LIQUIDATED), int(Reason.VENUE_DOWN)
+_BY_VENUE = int(Control.LIQUIDATED)
+_FOR_EXIT, _FOR_BREAKER, _FOR_VENUE = int(Purpose.EXIT), int(Purpose.LIQUIDATION), int(Purpose.VENUE)
+_DAY_NS = int(NS_PER_DAY)
 _NS_PER_S = 1e9
 _EPS = 1e-6  # of a tick or a lot: float noise
 
@@ -68,6 +78,7 @@ def _fill(
     state: Any,
     order: Any,
     params: Any,
+    risk: Any,
     fills: Any,
     orders: Any,
     ts_ns: int,
@@ -88,9 +99,10 @@ def _fill(
         move_tier(state, params, ts_ns)
     order.filled_lots += lots
     state.filled_lots += lots
-    side = 0 if order.side > 0 else 1
-    state.filled_qty[side] += lots
-    state.filled_value[side] += lots * price
+    note_fill(state, risk, ts_ns, order.side, lots, price)
+    enter(state, ts_ns, order.side, lots, lots * params.lot_size * unit_value(state, price))
+    count_execution(state, ts_ns)
+    check_executions(state, risk, ts_ns)
     row = fills[state.n_fills]
     row.ts_ns = ts_ns
     row.order_id = order.order_id
@@ -102,6 +114,7 @@ def _fill(
     row.maker = int(maker)
     row.position_lots = state.position_lots
     row.rested_ns = ts_ns - order.live_ns
+    row.purpose = order.purpose
     state.n_fills += 1
     if order.filled_lots == order.qty_lots:
         _close_order(state, order, orders, ts_ns, _FILLED, order.reason)
@@ -110,7 +123,7 @@ def _fill(
 
 
 @njit()
-def _submit(state: Any, order: Any, ts_ns: int, side: int, price_ticks: int, lots: int) -> None:
+def _submit(state: Any, order: Any, ts_ns: int, side: int, price_ticks: int, lots: int, purpose: int) -> None:
     """Make `order` a new live order."""
     order.order_id = state.next_order_id
     state.next_order_id += 1
@@ -123,27 +136,51 @@ def _submit(state: Any, order: Any, ts_ns: int, side: int, price_ticks: int, lot
     order.closed_ns = 0
     order.status = _LIVE
     order.reason = _NONE
+    order.purpose = purpose
     state.orders += 1
     state.submitted_lots += lots
+    count_message(state, ts_ns, True)
 
 
 @njit()
-def _liquidate(state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int, reason: int) -> None:
-    """Cancel everything and close the position as taker, at the mark less the declared slippage and the taker fee."""
+def _pull(state: Any, own: Any, orders: Any, ts_ns: int, reason: int) -> None:
+    """Cancel both quotes."""
     for i in range(2):
         if own[i].order_id != 0:
             _close_order(state, own[i], orders, ts_ns, _CANCELLED, reason)
-    lots = abs(state.position_lots)
+            count_message(state, ts_ns, False)
+
+
+@njit()
+def _take_off(
+    state: Any,
+    own: Any,
+    params: Any,
+    risk: Any,
+    fills: Any,
+    orders: Any,
+    ts_ns: int,
+    held: int,
+    reason: int,
+    purpose: int,
+) -> None:
+    """Cancel everything and close `held` lots as taker, at the mark less the declared slippage and the taker fee.
+
+    Bars show no depth to slice it by.
+    """
+    _pull(state, own, orders, ts_ns, reason)
+    lots = abs(held)
     if lots == 0:
         return
-    side = -1 if state.position_lots > 0 else 1
+    side = -1 if held > 0 else 1
     exact = state.mark * (1.0 + side * risk.liquidation_slippage_bps * 1e-4) / params.tick_size
     price_ticks = int(np.ceil(exact - _EPS)) if side > 0 else max(int(np.floor(exact + _EPS)), 1)
-    _submit(state, own[0], ts_ns, side, price_ticks, lots)
+    _submit(state, own[0], ts_ns, side, price_ticks, lots, purpose)
     if reason == _LIQUIDATED:
         own[0].reason = reason
-    _fill(state, own[0], params, fills, orders, ts_ns, lots, price_ticks, False)
-    state.liquidations += 1
+    _fill(state, own[0], params, risk, fills, orders, ts_ns, lots, price_ticks, False)
+    if purpose != _FOR_EXIT:
+        state.liquidations += 1
 
 
 @njit()
@@ -155,10 +192,9 @@ def _look_at_margin(
         return
     mark_to(state, price)
     state.liquidated = 1
-    if state.breaker != HALTED:
-        state.breaker = HALTED
-        state.breaker_events += 1
-    _liquidate(state, own, params, risk, fills, orders, ts_ns, _LIQUIDATED)
+    trip(state, ts_ns, _BY_VENUE, HALTED, 0.0, np.nan)
+    state.halted = 1
+    _take_off(state, own, params, risk, fills, orders, ts_ns, state.position_lots, _LIQUIDATED, _FOR_VENUE)
 
 
 @njit()
@@ -183,28 +219,50 @@ def _affordable_lots(state: Any, params: Any, side: int, price: float, lots: int
 
 
 @njit()
-def _quote_side(state: Any, order: Any, params: Any, risk: Any, orders: Any, ts_ns: int, index: int) -> None:
+def _price_of(state: Any, params: Any, side: int, offset: float) -> tuple[int, int]:
+    """Return the price of a quote in ticks, and why there is none, or 0.
+
+    Bids round down, asks up; a quote through the market is placed one tick short of it, as a passive order.
+    """
+    exact = (state.mark - side * offset) / params.tick_size
+    touch = np.rint(state.mark / params.tick_size)
+    # A price beyond 2**53 ticks has no whole ticks left to round to.
+    if not abs(exact) < 9e15:
+        return 0, _PRICE
+    tick = min(np.floor(exact + _EPS), touch - 1.0) if side > 0 else max(np.ceil(exact - _EPS), touch + 1.0)
+    return int(tick), _NONE if tick >= 1.0 else _PRICE
+
+
+@njit()
+def _checked(
+    state: Any, own: Any, params: Any, risk: Any, ts_ns: int, index: int, tick: int, lots: int
+) -> tuple[int, int]:
+    """Return how many lots of an order pass the checks, and why none does, or 0."""
+    side = 1 - 2 * index
+    lot_value = params.lot_size * abs(unit_value(state, state.mark))
+    lots = min(lots, lots_within_limit(state, risk, side, state.held_lots, 0, lot_value, state.start_equity))
+    if lots < 1:
+        return 0, _INVENTORY_LIMIT
+    out_there = 1 if own[1 - index].order_id != 0 else 0
+    return lots, why_not_sent(
+        state, risk, ts_ns, side, tick * params.tick_size, lots, state.mark, lot_value, state.start_equity,
+        params.order_lots, state.held_lots, out_there, 1,
+    )  # fmt: skip
+
+
+@njit()
+def _quote_side(state: Any, own: Any, params: Any, risk: Any, orders: Any, ts_ns: int, index: int) -> None:
     """Bring one side's resting order in line with what is wanted there."""
+    order = own[index]
     side = 1 - 2 * index
     reason = state.want_reason[index]
     price_ticks, lots = 0, 0
     if reason == _NONE:
-        # Bids round down, asks up; a quote through the market is placed one tick short of it, as a passive order.
-        # A price beyond 2**53 ticks has no whole ticks left to round to.
-        exact = (state.mark - side * state.want_offset[index]) / params.tick_size
-        touch = np.rint(state.mark / params.tick_size)
-        if not abs(exact) < 9e15:
-            reason = _PRICE
-        elif side > 0:
-            price_ticks = int(min(np.floor(exact + _EPS), touch - 1.0))
-        else:
-            price_ticks = int(max(np.ceil(exact - _EPS), touch + 1.0))
-        if price_ticks < 1:
-            reason = _PRICE
-    if reason == _NONE and side * (state.position_lots - params.target_lots) >= 0:
+        price_ticks, reason = _price_of(state, params, side, state.want_offset[index])
+    if reason == _NONE and side * state.held_lots >= 0:
         # Where it will stand decides what it can earn, not where the model wished it; getting rid of risk may cost.
         distance = side * (state.mark - price_ticks * params.tick_size)
-        if not earns_its_fee(risk, distance, state.maker_rate * state.mark, state.mark):
+        if not earns_its_fee(state, risk, distance, state.maker_rate * state.mark, state.mark):
             reason = _EDGE
     if reason == _NONE:
         wanted = state.want_lots[index]
@@ -220,6 +278,8 @@ def _quote_side(state: Any, order: Any, params: Any, risk: Any, orders: Any, ts_
                 reason = _MARGIN
         elif too_small:
             reason = _MIN_NOTIONAL
+    if reason == _NONE:
+        lots, reason = _checked(state, own, params, risk, ts_ns, index, price_ticks, lots)
     state.quote_reason[index] = reason
     if order.order_id != 0:
         if reason == _NONE and order.price_ticks == price_ticks and order.qty_lots >= lots:
@@ -230,12 +290,33 @@ def _quote_side(state: Any, order: Any, params: Any, risk: Any, orders: Any, ts_
                 state.submitted_lots -= cut
             return
         _close_order(state, order, orders, ts_ns, _CANCELLED, _REQUOTE if reason == _NONE else reason)
+        count_message(state, ts_ns, False)
     if reason != _NONE:
         state.suppressed[reason] += 1
         return
-    _submit(state, order, ts_ns, side, price_ticks, lots)
+    _submit(state, order, ts_ns, side, price_ticks, lots, 0)
     if is_rejecting(params, ts_ns):
         _close_order(state, order, orders, ts_ns, _REJECTED, _VENUE_DOWN)
+
+
+@njit()
+def _look_at_limits(
+    state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int, mid: float
+) -> int:
+    """Watch the market and look at every limit; act on what is due; return why nothing may be quoted, or 0."""
+    watch(state, risk, ts_ns, mid, ts_ns)
+    worth = abs(state.held_lots) * params.lot_size * abs(unit_value(state, mid))
+    check_equity(state, risk, ts_ns, equity(state), state.start_equity, worth)
+    if state.breaker == HALTED:
+        if state.halted == 0:
+            state.halted = 1
+            _take_off(state, own, params, risk, fills, orders, ts_ns, state.position_lots, _HALTED, _FOR_BREAKER)
+    elif look_at_exits(
+        state, risk, ts_ns, state.held_lots * params.lot_size * unit_value(state, mid), state.start_equity
+    ):
+        _take_off(state, own, params, risk, fills, orders, ts_ns, state.held_lots, _EXIT, _FOR_EXIT)
+        end_exit(state, risk, ts_ns)
+    return int(why_silent(state, risk, ts_ns, mid, 0.0))
 
 
 @njit()
@@ -253,9 +334,14 @@ def _decide(
 ) -> None:
     """Breakers, then the model's quote at the local mid, then the overlays, then the orders."""
     mid = state.mark
-    if check_breakers(state, risk, equity(state), state.start_equity):
-        _liquidate(state, own, params, risk, fills, orders, ts_ns, _HALTED)
-    observe(state, risk, ts_ns, mid)
+    state.decisions += 1
+    reason = _look_at_limits(state, own, params, risk, fills, orders, ts_ns, mid)
+    if reason != _NONE:
+        _pull(state, own, orders, ts_ns, reason)
+        for i in range(2):
+            state.quote_reason[i] = reason
+            state.suppressed[reason] += 1
+        return
     context.ts_ns = ts_ns
     context.mid = mid
     context.best_bid = mid
@@ -275,11 +361,9 @@ def _decide(
         state.want_lots[i] = params.order_lots
         state.want_reason[i] = _WITHDRAWN if np.isnan(state.want_offset[i]) else _NONE
     lot_value = params.lot_size * abs(unit_value(state, mid))
-    excess_lots = state.position_lots - params.target_lots
-    apply_overlays(state, risk, ts_ns, excess_lots, lot_value, state.start_equity)
-    state.decisions += 1
-    _quote_side(state, own[0], params, risk, orders, ts_ns, 0)
-    _quote_side(state, own[1], params, risk, orders, ts_ns, 1)
+    apply_overlays(state, risk, ts_ns, mid, state.held_lots, lot_value, state.start_equity)
+    _quote_side(state, own, params, risk, orders, ts_ns, 0)
+    _quote_side(state, own, params, risk, orders, ts_ns, 1)
 
 
 @njit()
@@ -321,6 +405,11 @@ def step(
         if params.n_tiers > 0:
             move_tier(state, params, ts_ns)
         state.peak_equity = state.start_equity
+        state.day = ts_ns // _DAY_NS
+        state.day_equity = state.start_equity
+        state.held_lots = state.position_lots - params.target_lots
+        state.held_value = state.held_lots * params.lot_size * unit_value(state, price)
+        state.held_since_ns = ts_ns
         _sample(state, samples, ts_ns)
     if kind == _BAR_LOW or kind == _BAR_HIGH:
         order = own[0] if kind == _BAR_LOW else own[1]
@@ -330,7 +419,7 @@ def step(
             if lots <= 0:
                 state.starved += 1
             else:
-                _fill(state, order, params, fills, orders, ts_ns, lots, order.price_ticks, True)
+                _fill(state, order, params, risk, fills, orders, ts_ns, lots, order.price_ticks, True)
     elif kind == _BAR_OPEN:
         state.bars += 1
         if own[0].order_id != 0 and own[1].order_id != 0:
@@ -345,9 +434,7 @@ def step(
         _sample(state, samples, ts_ns)
     elif kind == _GAP:
         state.gaps += 1
-        for i in range(2):
-            if own[i].order_id != 0:
-                _close_order(state, own[i], orders, ts_ns, _CANCELLED, _ON_GAP)
+        _pull(state, own, orders, ts_ns, _ON_GAP)
     if params.leverage > 0.0 and (kind == _BAR_OPEN or kind == _BAR_LOW or kind == _BAR_HIGH):
         _look_at_margin(state, own, params, risk, fills, orders, ts_ns, price)
 

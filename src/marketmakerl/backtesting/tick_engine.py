@@ -40,6 +40,7 @@ from marketmakerl.data.tick_checks import check_ticks
 from marketmakerl.models.contract import CONTEXT, new_context
 from marketmakerl.models.symmetric import Symmetric
 from marketmakerl.risk.limits import RiskLimits
+from marketmakerl.risk.state import open_risk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,7 +59,7 @@ _OUTPUTS = (("fills", FILL), ("orders", ORDER), ("samples", SAMPLE), ("markouts"
 _RINGS = (("requests", REQUEST, "request", 256), ("answers", ANSWER, "answer", 256), ("tops", TOP, "top", 4096),
           ("pending", PENDING, "pending", 4096))  # fmt: skip
 _TIMES = ("limit_ns", "next_request_ns", "next_answer_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns",
-          "sample_ns", "funding_ns", "margin_ns")  # fmt: skip
+          "sample_ns", "funding_ns", "margin_ns", "watch_ns", "look_ns", "unheard_ns")  # fmt: skip
 _WAKES = {
     "depth": (Kind.DEPTH_BID, Kind.DEPTH_ASK, Kind.SNAPSHOT),
     "bbo": (Kind.BBO_BID, Kind.BBO_ASK),
@@ -134,7 +135,7 @@ class TickEngine:
         params.grid_ticks = _whole("model.grid_ticks", getattr(quotes, "grid_ticks", 1), 1)
         params.post_only = int(post_only)
         params.requote_threshold_ticks = _whole("requote_threshold_ticks", requote_threshold_ticks, 0)
-        params.risk_on = int(limits != RiskLimits.off())
+        params.risk_on = int(quotes is not None and limits != RiskLimits.off())
         params.plain = int(not params.risk_on and not params.spot and params.min_notional == 0.0)
         params.equity_interval_ns = _whole("equity_interval_ns", equity_interval_ns, 1)
         params.feed_offset_ns = self.latency.feed_offset_ns
@@ -183,6 +184,9 @@ class TickEngine:
         for name in _TIMES:
             setattr(state, name, NEVER)
         state.liquidate_low, state.liquidate_high = -NEVER, NEVER
+        state.look_low, state.look_high = -NEVER, NEVER
+        state.seen_low, state.seen_high = NEVER, -NEVER
+        open_risk(state, self._risk)
         self._arrays: dict[str, Any] = {
             "own": np.zeros(own_cap, OWN),
             "free": np.arange(own_cap)[::-1].copy(),

@@ -46,6 +46,7 @@ class TickPortfolio:
         self._records = [np.zeros(n, dtype).view(np.recarray) for dtype in (STATE, MEMORY, PARAMS, RISK, CONTEXT)]
         for j, engine in enumerate(engines):
             engine.move_to([records[j : j + 1] for records in self._records], j)
+        self._records[2]["shared"] = int(n > 1)
         self._members = np.zeros(n, MEMBER).view(np.recarray)
         self._members["opening_equity"] = opening_equity
         self.account = new_record(ACCOUNT)

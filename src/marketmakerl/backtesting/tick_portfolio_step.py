@@ -15,10 +15,10 @@ from numba import types
 
 from marketmakerl.backtesting.account import account as account_of
 from marketmakerl.backtesting.account import look_at_margin, unit_cost
-from marketmakerl.backtesting.quoting import local_equity
 from marketmakerl.backtesting.records import record_type
 from marketmakerl.backtesting.tick_records import MEMORY, NEVER, PARAMS, STATE, Stop, at_int, at_own
-from marketmakerl.backtesting.tick_step import advance, next_due, see_top
+from marketmakerl.backtesting.tick_step import advance, next_due
+from marketmakerl.backtesting.view import local_equity, see_top
 from marketmakerl.core.jit import njit
 from marketmakerl.models.contract import CONTEXT_TYPE, MAX_INSTRUMENTS, QUOTE_TYPE
 from marketmakerl.risk.limits import RISK

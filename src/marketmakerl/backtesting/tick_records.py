@@ -14,8 +14,8 @@ import numpy as np
 from marketmakerl.backtesting.venue import VENUE_PARAM_FIELDS, VENUE_STATE_FIELDS
 from marketmakerl.core.ledger import LEDGER_FIELDS
 from marketmakerl.core.memory import viewer
-from marketmakerl.risk.overlays import RISK_STATE_FIELDS
 from marketmakerl.risk.reasons import Reason
+from marketmakerl.risk.state import RISK_STATE_FIELDS
 
 NEVER: Final = 1 << 62  # a time that does not come; a price that nothing reaches
 UNKNOWN_AHEAD: Final = float(1 << 60)  # nothing is known about the queue in front
@@ -102,6 +102,8 @@ OWN = np.dtype(
         ("local_filled_lots", "i8"),
         ("in_flight", "i8"),  # requests and answers under way
         ("taker", "i8"),  # sent to take: not part of the quotes
+        ("purpose", "i8"),  # risk.reasons.Purpose
+        ("asked_ns", "i8"),  # when the last request of it was sent
     ],
     align=True,
 )
@@ -134,7 +136,7 @@ TOP = np.dtype(
         ("ask_ticks", "i8"),  # signed
         ("bid_lots", "i8"),
         ("ask_lots", "i8"),
-        ("marks", "i8"),  # 1 nothing is known, 2 wakes the model, 4 the top is that of the entry before
+        ("marks", "i8"),  # see view.LOST and its neighbours
     ],
     align=True,
 )
@@ -214,15 +216,20 @@ STATE = np.dtype(
         ("limit_ns", "i8"),  # rows up to it, and what is due before it; NEVER: nobody shares the account
         ("may_act", "i8"),  # 1: also what is due at it
         ("wake_ns", "i8"),  # the feed or an answer wakes the model
-        ("rest_ns", "i8"),  # the earliest of the six below
+        ("rest_ns", "i8"),  # the earliest of the eight below
         ("script_ns", "i8"),
         ("clock_ns", "i8"),
         ("markout_ns", "i8"),
         ("sample_ns", "i8"),
         ("funding_ns", "i8"),
         ("margin_ns", "i8"),  # the venue looks at the margin
+        ("watch_ns", "i8"),  # we watch the market
+        ("look_ns", "i8"),  # what we see then may be beyond a limit of ours
         ("liquidate_low", "i8"),  # mids in half ticks: there and beyond the margin is looked at
         ("liquidate_high", "i8"),
+        ("look_low", "i8"),  # likewise: there and beyond we look at our own limits
+        ("look_high", "i8"),
+        ("armed", "i8"),  # they have moved
         ("last_request_ns", "i8"),
         ("last_answer_ns", "i8"),
         # local view
@@ -231,6 +238,11 @@ STATE = np.dtype(
         ("view_bid_lots", "i8"),
         ("view_ask_lots", "i8"),
         ("view_unknown", "i8"),
+        ("seen_low", "i8"),  # mids in half ticks, since we last looked at our limits
+        ("seen_high", "i8"),
+        ("heard_ns", "i8"),  # when a row last reached us, as far as that has been noted
+        ("unheard_ns", "i8"),  # when one under way will; NEVER: none is noted
+        ("newest_local_ns", "i8"),  # receipt of the last row of the columns before these
         ("view_changed", "i8"),  # since the model's context was last written
         ("fill_reported", "i8"),  # likewise
         ("view_reason", "i8"),  # 0, or why there is nothing to quote against
@@ -298,6 +310,7 @@ PARAMS = np.dtype(
         ("quoting", "i8"),  # 0: a script, no model
         ("python_model", "i8"),
         ("risk_on", "i8"),  # 0: nothing of it can change a quote
+        ("shared", "i8"),  # others trade on the same account
         ("interval_ns", "i8"),  # 0: no clock
         ("wake_kinds", "i8"),  # bit per Kind
         ("wake_on_answers", "i8"),

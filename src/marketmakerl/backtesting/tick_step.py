@@ -36,7 +36,7 @@ from marketmakerl.backtesting.orders import (
     submit,
     take_answer,
 )
-from marketmakerl.backtesting.quoting import breakers_and_view, look, place, pull_quotes, unchanged
+from marketmakerl.backtesting.quoting import look, place, stay, unchanged
 from marketmakerl.backtesting.records import SAMPLE, Status, record_type
 from marketmakerl.backtesting.tick_records import (
     HORIZONS_NS,
@@ -59,14 +59,23 @@ from marketmakerl.backtesting.tick_records import (
     at_script,
     at_tops,
 )
+from marketmakerl.backtesting.tick_risk import (
+    act_now,
+    catch_up,
+    look_at_limits,
+    may_quote_at_all,
+    pull_quotes,
+    watch_is_due,
+)
+from marketmakerl.backtesting.view import LOOK, LOST, SAME, WAKE, next_marked, see
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import equity
 from marketmakerl.core.memory import viewer
 from marketmakerl.data.tape import MORE, Kind
 from marketmakerl.models.contract import CONTEXT_TYPE, QUOTE_TYPE
 from marketmakerl.risk.limits import RISK
-from marketmakerl.risk.overlays import HALTED
 from marketmakerl.risk.reasons import Reason
+from marketmakerl.risk.state import HALTED
 
 at_samples = viewer(SAMPLE)
 
@@ -81,10 +90,10 @@ _NEW, _LIVE, _PARTIAL, _EXPIRED = (
     int(status) for status in (Status.NEW, Status.LIVE, Status.PARTIALLY_FILLED, Status.EXPIRED)
 )
 _REQUOTE, _IN_FLIGHT, _END = int(Reason.REQUOTE), int(Reason.IN_FLIGHT), int(Reason.END)
-# What `dirty` says of the message under way, and that it could not be sent yet.
-_TOP_CHANGED, _WAKE, _UNSENT = 1, 2, 4
-# Flags of an entry, besides _WAKE: the feed has lost its place; the top is that of the entry before.
-_LOST, _SAME = 1, 4
+# What `dirty` says of the message under way, besides the marks WAKE and LOOK of its entry: that the top has changed,
+# and that it could not be sent yet.
+_WAKE, _LOOK, _SAME = WAKE, LOOK, SAME
+_TOP_CHANGED, _UNSENT = 1, 4
 _N_HORIZONS = len(HORIZONS_NS)
 
 
@@ -113,21 +122,25 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
         local_ns = ts_ns
         state.receipt_clamped += 1
     tops = at_tops(memory.tops)
-    flags = dirty & _WAKE
+    flags = dirty & (_WAKE | _LOOK)
     if local_ns == state.last_top_ns and state.top_end - 1 > state.top_seen:
         # What we get at one time is one entry: we see its last state, and wake once.
         top = tops[np.uint64((state.top_end - 1) & state.top_mask)]
-        flags |= top.marks & _WAKE
+        flags |= top.marks & (_WAKE | _LOOK)
     else:
         top = tops[np.uint64(state.top_end & state.top_mask)]
         state.top_end += 1
         state.last_top_ns = local_ns
         top.local_ns = local_ns
-    if flags != 0 and local_ns < state.wake_ns:
+    if flags & _WAKE and local_ns < state.wake_ns:
         state.wake_ns = local_ns
         state.stop_ns = min(state.stop_ns, local_ns)
+    if flags & _LOOK and local_ns < state.look_ns:
+        state.look_ns = local_ns
+        state.rest_ns = min(state.rest_ns, local_ns)
+        state.stop_ns = min(state.stop_ns, local_ns)
     if state.mode == _IN_GAP:
-        flags |= _LOST
+        flags |= LOST
     bid, ask = state.best[0], state.best[1]
     top.marks = flags
     top.bid_ticks = bid
@@ -146,42 +159,6 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
     if params.leverage > 0.0 and state.position_lots != 0 and (bid == -NEVER or ask == -NEVER):
         # The mark is the last mid there was, which no trigger was compared with.
         look_at_margin(state, params, ts_ns)
-
-
-@njit()
-def see_top(state: Any, memory: Any, now_ns: int) -> None:
-    """Bring our view of the book up to `now_ns`."""
-    tops = at_tops(memory.tops)
-    at, end, mask = state.top_seen + 1, state.top_end, state.top_mask
-    while at < end:
-        top = tops[np.uint64(at & mask)]
-        if top.local_ns > now_ns:
-            break
-        at += 1
-        if top.marks & _SAME == 0:
-            state.view_bid = top.bid_ticks
-            state.view_ask = top.ask_ticks
-            state.view_bid_lots = top.bid_lots
-            state.view_ask_lots = top.ask_lots
-            state.view_unknown = top.marks & _LOST
-            state.view_changed = 1
-    state.top_seen = at - 1
-
-
-@njit()
-def _see(state: Any, memory: Any, now_ns: int) -> None:
-    """Bring our view of the book up to `now_ns`, and find the next entry that wakes the model."""
-    see_top(state, memory, now_ns)
-    if state.wake_ns <= now_ns:
-        tops = at_tops(memory.tops)
-        at, end, mask = state.top_seen + 1, state.top_end, state.top_mask
-        state.wake_ns = NEVER
-        while at < end:
-            top = tops[np.uint64(at & mask)]
-            if top.marks & _WAKE:
-                state.wake_ns = top.local_ns
-                return
-            at += 1
 
 
 @njit()
@@ -251,14 +228,19 @@ def _set_rest(state: Any, memory: Any, params: Any) -> None:
     if state.script_next < params.script_rows:
         state.script_ns = at_script(memory.script)[state.script_next].ts_ns
     ours = min(min(state.script_ns, state.clock_ns), min(state.markout_ns, state.sample_ns))
+    ours = min(ours, min(state.watch_ns, state.look_ns))
     state.rest_ns = min(ours, min(state.funding_ns, state.margin_ns))
 
 
 @njit()
-def _venue_is_due(state: Any, memory: Any, params: Any) -> int:
+def _venue_is_due(state: Any, memory: Any, params: Any, risk: Any) -> int:
     """Let the venue act of its own accord: funding first, then a look at the margin."""
     if state.funding_ns == state.now_ns:
+        if params.risk_on != 0:
+            catch_up(state, memory, params)
         funding_is_due(state, params)
+        if params.risk_on != 0:
+            look_at_limits(state, memory, params, risk)
     else:
         if state.position_lots != 0:
             if not _has_room(state, memory, rows_to_liquidate(state, memory)):
@@ -381,15 +363,43 @@ def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: 
         return False
     if params.risk_on == 0 and state.breaker != HALTED:
         return True
-    return breakers_and_view(state, memory, params, risk, context)
+    return may_quote_at_all(state, memory, params, risk, context)
+
+
+@njit()
+def _risk_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_ns: int) -> None:
+    """Watch the market, or look at our limits because of what has reached us."""
+    if state.watch_ns == state.now_ns:
+        watch_is_due(state, memory, params, risk, newest_local_ns)
+    else:
+        look_at_limits(state, memory, params, risk)
+    state.look_ns = next_marked(state, memory, _LOOK)
+    _set_rest(state, memory, params)
+
+
+@njit()
+def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
+    """Take note of an answer, and look at our limits if it changes what we have or may do."""
+    if params.risk_on == 0:
+        take_answer(state, memory, params, risk)
+        return
+    catch_up(state, memory, params)
+    breaker, lots = state.breaker, state.local_lots
+    take_answer(state, memory, params, risk)
+    if state.local_lots != lots or state.breaker != breaker:
+        look_at_limits(state, memory, params, risk)
+        if state.breaker != breaker:
+            act_now(state, params)
+        _set_rest(state, memory, params)
 
 
 @njit()
 def _still_mids(state: Any) -> tuple[int, int]:
-    """Return twice the mids between which the window may stay where it is, and the account too."""
+    """Return twice the mids between which the window may stay where it is, the account too, and our limits."""
     quarter = 1 << (state.window_bits - 2)
     low, high = 2 * (state.low_ticks + quarter), 2 * (state.low_ticks + 3 * quarter)
-    return max(low, state.liquidate_low + 1), min(high, state.liquidate_high - 1)
+    low, high = max(low, state.liquidate_low + 1), min(high, state.liquidate_high - 1)
+    return max(low, state.look_low + 1), min(high, state.look_high - 1)
 
 
 ADVANCE_SIGNATURE = types.int64(
@@ -455,8 +465,12 @@ def advance(
             return _ROOM
         _push_top(state, memory, params, ts_ns[i - 1], local_ts_ns[i - 1], state.dirty)
         state.dirty = 0
-    low_mid, high_mid = _still_mids(state)
+    state.armed = 1
+    low_mid, high_mid = 0, 0
     while True:
+        if state.armed != 0:
+            state.armed = 0
+            low_mid, high_mid = _still_mids(state)
         others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
         stop = min(others, state.wake_ns)
         state.stop_ns = stop
@@ -490,7 +504,7 @@ def advance(
                 bid_offset, ask_offset = model(context, model_params)
                 if not unchanged(state, params, context, bid_offset, ask_offset):
                     break
-                state.decisions += 1
+                stay(state)
                 state.top_seen = at
                 state.wake_ns = wake
                 stop = min(wake, others)
@@ -572,6 +586,8 @@ def advance(
                     if mids < low_mid or mids > high_mid:
                         if mids <= state.liquidate_low or mids >= state.liquidate_high:
                             look_at_margin(state, params, now)
+                        if mids <= state.look_low or mids >= state.look_high:
+                            dirty |= _LOOK
                         # The window must move before the top is read.
                         if off_centre(state):
                             if not recentre(state, memory, wanted_low(state)):
@@ -585,7 +601,7 @@ def advance(
                     others = min(others, state.rest_ns)
                 dirty = 0
                 if state.top_end - state.top_seen >= state.top_mask:
-                    _see(state, memory, now)
+                    see(state, memory, now)
                     calm = False
                     if state.top_end - state.top_seen >= state.top_mask >> 1:
                         state.need = state.top_mask >> 1
@@ -596,28 +612,37 @@ def advance(
         if not room:
             return _ROOM
         if i == n and stop > until_ns:
+            if n > 0:
+                last = np.uint64(n - 1)
+                state.newest_local_ns = max(local_ts_ns[last] + params.feed_offset_ns, ts_ns[last])
             return _DONE
         if stop >= limit_ns and (state.may_act == 0 or next_due(state) > limit_ns):
             return _LIMIT
         state.now_ns = stop
         result = _DONE
         if min(state.funding_ns, state.margin_ns) == stop:
-            result = _venue_is_due(state, memory, params)
-            low_mid, high_mid = _still_mids(state)
+            result = _venue_is_due(state, memory, params, risk)
+            state.armed = 1
         elif state.next_request_ns == stop:
             result = _exchange_is_due(state, memory, params)
         elif state.next_answer_ns == stop:
-            take_answer(state, memory, params)
+            _answer_is_due(state, memory, params, risk)
             # Once a time is enough: a model that an order of no duration answered at once would never get any further.
             if params.wake_on_answers != 0 and state.decided_ns != stop:
                 state.wake_ns = stop
         elif state.script_ns == stop:
             result = _script_is_due(state, memory, params)
+        elif min(state.watch_ns, state.look_ns) == stop:
+            # What has happened by now is what the exchange's rows say; what has reached us, their times of receipt.
+            newest = state.newest_local_ns
+            if i > 0:
+                newest = max(local_ts_ns[np.uint64(i - 1)] + params.feed_offset_ns, ts_ns[np.uint64(i - 1)])
+            _risk_is_due(state, memory, params, risk, newest)
         elif state.wake_ns == stop or state.clock_ns == stop:
             if not _room_to_decide(state, params):
                 return _ROOM
             # However many reasons there are to wake at one time, it is one decision.
-            _see(state, memory, stop)
+            see(state, memory, stop)
             if state.clock_ns == stop:
                 state.clock_ns += params.interval_ns
                 _set_rest(state, memory, params)
@@ -630,7 +655,7 @@ def advance(
                 return _ASK
             bid_offset, ask_offset = model(context, model_params)
             if unchanged(state, params, context, bid_offset, ask_offset):
-                state.decisions += 1
+                stay(state)
             else:
                 state.quote_offset[0] = bid_offset
                 state.quote_offset[1] = ask_offset

@@ -1,4 +1,4 @@
-"""Why an order ended, or why a side was not quoted: one list, counted in every run."""
+"""Why an order ended, or why a side was not quoted, and which control acted: one list each, counted in every run."""
 
 from __future__ import annotations
 
@@ -31,6 +31,15 @@ class Reason(enum.IntEnum):
     MARGIN = 20  # equity does not carry it
     LIQUIDATED = 21  # the venue closed the account
     VENUE_DOWN = 22  # the venue took no new orders and no changes
+    STALE = 23  # nothing has been heard from the market
+    WIDE_SPREAD = 24  # the market's spread is too wide to know where the mid is
+    FLAT_WINDOW = 25  # the schedule says flat
+    EXIT = 26  # the inventory is being taken off: stop, target or time
+    REJECTS = 27  # the venue rejects what is sent: a while of silence
+    RATE = 28  # too many orders or messages in the window
+    DUPLICATE = 29  # the same order is out there already
+    COLLAR = 30  # too far from the mid for us
+    ORDER_SIZE = 31  # too large an order
 
 
 SUPPRESSING = (
@@ -47,4 +56,43 @@ SUPPRESSING = (
     Reason.GAP,
     Reason.NO_BOOK,
     Reason.MARGIN,
+    Reason.STP,
+    Reason.STALE,
+    Reason.WIDE_SPREAD,
+    Reason.FLAT_WINDOW,
+    Reason.EXIT,
+    Reason.REJECTS,
+    Reason.RATE,
+    Reason.DUPLICATE,
+    Reason.COLLAR,
+    Reason.ORDER_SIZE,
 )
+
+
+class Control(enum.IntEnum):
+    """What changed the state of the breakers, or took the inventory off; the names appear in the risk log."""
+
+    NONE = 0
+    SOFT_DRAWDOWN = 1
+    HARD_DRAWDOWN = 2
+    DAILY_LOSS = 3
+    CONCENTRATION = 4
+    ZOMBIE_ORDER = 5
+    REPEATED_REJECTS = 6
+    REPEATED_EXECUTIONS = 7
+    KILL = 8  # by hand
+    RESET = 9  # by hand
+    STOP_LOSS = 10
+    TAKE_PROFIT = 11
+    TIME_EXIT = 12
+    FLAT_WINDOW = 13
+    LIQUIDATED = 14  # by the venue
+
+
+class Purpose(enum.IntEnum):
+    """What an order was for; the names appear in the fills and in the order log."""
+
+    QUOTE = 0
+    EXIT = 1  # an overlay takes the inventory off
+    LIQUIDATION = 2  # a breaker does
+    VENUE = 3  # the venue does

@@ -1,0 +1,361 @@
+"""The controls on ticks: when they are looked at, and what happens then.
+
+Equity as we know it changes when a new mid reaches us, when a fill is reported and when funding is paid. Looking at
+every mid would cost more than the rest of the run, so each look leaves behind two mids between which nothing can have
+happened (`_arm`); the exchange's side compares each top of the book with them when it is sent on its way to us, and one
+beyond them is looked at when it arrives. Drawdown is measured from a peak that moves with the mid: the two mids leave
+it a little room, and the extremes seen in between (`state.seen_low`, `seen_high`) say where exactly it was.
+
+Where several instruments share an account, their equity is looked at whenever one of them decides instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from marketmakerl.backtesting.orders import cancel, submit
+from marketmakerl.backtesting.records import OrderType
+from marketmakerl.backtesting.tick_records import NEVER, Local, at_int, at_own, at_tops
+from marketmakerl.backtesting.view import (
+    LOOK,
+    LOST,
+    SAME,
+    is_two_sided,
+    local_equity,
+    next_marked,
+    see_top,
+    seen_mid,
+)
+from marketmakerl.core.jit import njit
+from marketmakerl.core.ledger import unit_value
+from marketmakerl.risk.breakers import check_equity, check_unanswered
+from marketmakerl.risk.exits import end_exit, look_at_exits
+from marketmakerl.risk.market_watch import WATCH_NS, watch
+from marketmakerl.risk.order_checks import largest_order, lots_within_limit, why_not_sent
+from marketmakerl.risk.overlays import why_silent
+from marketmakerl.risk.reasons import Purpose, Reason
+from marketmakerl.risk.state import ACTIVE, HALTED
+
+_FREE, _SENT, _CANCELLING = int(Local.FREE), int(Local.SENT), int(Local.CANCELLING)
+_WORKING = int(Local.WORKING)
+_IOC, _MARKET = int(OrderType.IOC), int(OrderType.MARKET)
+_NONE, _STP, _DUPLICATE = int(Reason.NONE), int(Reason.STP), int(Reason.DUPLICATE)
+_INVENTORY_LIMIT = int(Reason.INVENTORY_LIMIT)
+_EXIT, _LIQUIDATION = int(Purpose.EXIT), int(Purpose.LIQUIDATION)
+_SLACK: Final = 0.02  # of a drawdown limit: how far the peak may move before we look
+_MAX_MIDS: Final = 1 << 53  # half ticks; beyond, prices have no whole ticks
+_EPS = 1e-6  # of a tick or a lot: float noise
+
+
+@njit()
+def account_budget(state: Any) -> float:
+    """Return the opening equity of the account."""
+    return float(state.start_equity + state.other_budget)
+
+
+@njit()
+def catch_up(state: Any, memory: Any, params: Any) -> None:
+    """Note the peak that equity reached with the position as it was, before that changes."""
+    see_top(state, memory, state.now_ns)
+    if params.shared == 0 and state.start_mark > 0.0 and state.seen_high >= state.seen_low:
+        best = state.seen_high if state.local_lots > 0 else state.seen_low
+        equity = local_equity(state, best * 0.5 * params.tick_size)
+        state.peak_equity = max(state.peak_equity, equity)
+    state.seen_low = NEVER
+    state.seen_high = -NEVER
+
+
+@njit()
+def look_at_limits(state: Any, memory: Any, params: Any, risk: Any) -> None:
+    """Look at equity and inventory at the mid we see; if that changes anything, it is acted on at once."""
+    before, exiting = state.breaker, state.exiting
+    catch_up(state, memory, params)
+    mid = seen_mid(state, params)
+    if state.start_mark > 0.0 and mid > 0.0:
+        budget = account_budget(state)
+        if params.shared == 0:
+            worth = abs(state.held_lots) * params.lot_size * abs(unit_value(state, mid))
+            check_equity(state, risk, state.now_ns, local_equity(state, mid), budget, worth)
+        if state.breaker != HALTED:
+            held_value = state.held_lots * params.lot_size * unit_value(state, mid)
+            look_at_exits(state, risk, state.now_ns, held_value, budget)
+    if params.shared == 0:
+        _arm(state, memory, params, risk)
+    if state.breaker != before or state.exiting != exiting:
+        act_now(state, params)
+
+
+@njit()
+def act_now(state: Any, params: Any) -> None:
+    """Decide at once: something has changed that the quotes out there do not know."""
+    state.settled = 0
+    if params.shared == 0:
+        state.wake_ns = min(state.wake_ns, state.now_ns)
+        state.stop_ns = min(state.stop_ns, state.now_ns)
+
+
+@njit()
+def watch_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_ns: int) -> None:
+    """Watch the market: once a second, on the second.
+
+    Args:
+        state: STATE record.
+        memory: MEMORY record.
+        params: PARAMS record.
+        risk: RISK record.
+        newest_local_ns: when the last row that has happened reaches us; 0: there was none.
+    """
+    state.watch_ns += WATCH_NS
+    if state.unheard_ns <= state.now_ns:
+        state.heard_ns = max(state.heard_ns, state.unheard_ns)
+        state.unheard_ns = NEVER
+    if newest_local_ns <= state.now_ns:
+        state.heard_ns = max(state.heard_ns, newest_local_ns)
+    elif state.unheard_ns == NEVER:
+        state.unheard_ns = newest_local_ns
+    see_top(state, memory, state.now_ns)
+    pause, before = state.pause, state.breaker
+    watch(state, risk, state.now_ns, seen_mid(state, params), state.heard_ns)
+    if state.n_free < state.own_cap:
+        check_unanswered(state, risk, state.now_ns, _oldest_unanswered(state, memory))
+    state.settled = 0
+    look_at_limits(state, memory, params, risk)
+    if state.pause != pause or state.breaker != before:
+        act_now(state, params)
+
+
+@njit()
+def _oldest_unanswered(state: Any, memory: Any) -> int:
+    """Return when the oldest request was sent that has no answer; now if all have one."""
+    own = at_own(memory.own)
+    oldest = state.now_ns
+    for slot in range(state.own_cap):
+        order = own[np.uint64(slot)]
+        if order.local in (_SENT, _CANCELLING):
+            oldest = min(oldest, order.asked_ns)
+    return int(oldest)
+
+
+@njit()
+def _arm(state: Any, memory: Any, params: Any, risk: Any) -> None:
+    """Set the mids between which no limit can be reached, and mark what is beyond them among what is on its way."""
+    low, high = -NEVER, NEVER
+    if state.start_mark > 0.0 and state.breaker != HALTED:
+        if state.local_lots != 0:
+            low, high = _arm_equity(state, params, risk)
+        if state.held_lots != 0:
+            low, high = _arm_inventory(state, params, risk, low, high)
+    if low != state.look_low or high != state.look_high:
+        state.look_low, state.look_high = low, high
+        state.armed = 1
+        _mark_under_way(state, memory)
+    state.look_ns = next_marked(state, memory, LOOK)
+
+
+@njit()
+def _arm_equity(state: Any, params: Any, risk: Any) -> tuple[int, int]:
+    """Return the mids between which neither drawdown nor daily loss reaches its limit."""
+    low, high = -NEVER, NEVER
+    budget, lots = account_budget(state), state.local_lots
+    limit = risk.hard_drawdown_pct
+    if state.breaker == ACTIVE and not risk.soft_drawdown_pct >= limit and not np.isnan(risk.soft_drawdown_pct):
+        limit = risk.soft_drawdown_pct
+    if not np.isnan(limit):
+        peak = state.peak_equity + _SLACK * limit * budget
+        low, high = _beyond(state, params, lots, peak - state.local_cash, 1, low, high)
+        low, high = _beyond(state, params, lots, peak - limit * budget - state.local_cash, -1, low, high)
+    if not np.isnan(risk.daily_loss_pct):
+        floor = state.day_equity - risk.daily_loss_pct * budget
+        low, high = _beyond(state, params, lots, floor - state.local_cash, -1, low, high)
+    return low, high
+
+
+@njit()
+def _arm_inventory(state: Any, params: Any, risk: Any, low: int, high: int) -> tuple[int, int]:
+    """Draw the mids in to where the inventory reaches neither stop nor target nor concentration."""
+    budget, lots = account_budget(state), state.held_lots
+    if state.exiting == 0:
+        if not np.isnan(risk.stop_loss_pct):
+            low, high = _beyond(state, params, lots, state.held_value - risk.stop_loss_pct * budget, -1, low, high)
+        if not np.isnan(risk.take_profit_pct):
+            low, high = _beyond(state, params, lots, state.held_value + risk.take_profit_pct * budget, 1, low, high)
+    if state.breaker == ACTIVE and not np.isnan(risk.concentration_pct):
+        # Worth grows with the mid, but for inverse contracts, whose worth shrinks with it: so value does, signed.
+        worth, sign = risk.concentration_pct * budget, -1 if state.kind == 2 else 1
+        low, high = _beyond(state, params, abs(lots), sign * worth, sign, low, high)
+    return low, high
+
+
+@njit()
+def _beyond(state: Any, params: Any, lots: int, value: float, direction: int, low: int, high: int) -> tuple[int, int]:
+    """Draw in the two mids (half ticks) so that the value of `lots` cannot have passed `value` between them.
+
+    `direction` is +1 for a value that is reached from below, -1 for one from above.
+    """
+    unit = value / (lots * params.lot_size)
+    if state.kind == 2:
+        if unit >= 0.0:
+            # An inverse position's value never gets there, or is beyond it at any mid.
+            if direction * (-value) >= 0.0:
+                return NEVER, -NEVER
+            return low, high
+        mid = -state.contract_size / unit
+    else:
+        mid = unit / state.contract_size
+    mids = mid * 2.0 * params.ticks_per_price
+    if not abs(mids) < _MAX_MIDS:
+        return low, high
+    if direction * lots > 0:
+        return low, min(high, int(np.ceil(mids)) - 1)
+    return max(low, int(np.floor(mids)) + 1), high
+
+
+@njit()
+def _mark_under_way(state: Any, memory: Any) -> None:
+    tops = at_tops(memory.tops)
+    for at in range(state.top_seen + 1, state.top_end):
+        top = tops[np.uint64(at & state.top_mask)]
+        bid, ask = top.bid_ticks, top.ask_ticks
+        if top.marks & (SAME | LOST) == 0 and is_two_sided(bid, ask):
+            mids = bid - ask
+            if mids <= state.look_low or mids >= state.look_high:
+                top.marks |= LOOK
+
+
+# -- decisions
+
+
+@njit()
+def pull_quotes(state: Any, memory: Any, params: Any, reason: int) -> None:
+    """Quote nothing: cancel what is out there."""
+    state.settled = 0
+    own, work = at_own(memory.own), at_int(memory.work)
+    for side in range(2):
+        state.quote_reason[side] = reason
+        state.suppressed[reason] += 1
+        base = side * state.own_cap
+        for i in range(base, base + state.n_work[side]):
+            if own[work[i]].local == _WORKING:
+                cancel(state, memory, params, work[i], reason)
+
+
+@njit()
+def may_quote_at_all(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> bool:
+    """Return whether the model is to be asked; if not, quotes are pulled, and inventory that is due is taken off."""
+    if params.shared != 0 and params.risk_on != 0:
+        mid = context.mid
+        worth = abs(state.held_lots) * params.lot_size * abs(unit_value(state, mid))
+        equity = local_equity(state, mid) + state.other_local_equity
+        check_equity(state, risk, state.now_ns, equity, account_budget(state), worth)
+    reason = why_silent(state, risk, state.now_ns, context.mid, context.best_ask - context.best_bid)
+    if reason == _NONE:
+        return True
+    state.decisions += 1
+    pull_quotes(state, memory, params, reason)
+    if state.breaker == HALTED:
+        if state.halted == 0:
+            state.halted = 1
+            state.liquidations += int(state.local_lots != 0)
+        _take_off(state, memory, params, risk, context, state.local_lots, _LIQUIDATION)
+    elif state.exiting != 0:
+        if state.held_lots == 0 or _is_dust(state, params, context):
+            if state.takers == 0 and state.n_work[0] + state.n_work[1] == 0:
+                end_exit(state, risk, state.now_ns)
+        else:
+            _take_off(state, memory, params, risk, context, state.held_lots, _EXIT)
+    return False
+
+
+@njit()
+def _take_off(state: Any, memory: Any, params: Any, risk: Any, context: Any, lots: int, purpose: int) -> None:
+    """Send a slice of what is to be taken off, as deep as the book shows; the next one once we know what came of it."""
+    if lots == 0 or state.takers != 0 or _is_dust(state, params, context):
+        return
+    sign = -1 if lots > 0 else 1
+    shown = state.view_bid_lots if sign < 0 else state.view_ask_lots
+    lot_value = params.lot_size * abs(unit_value(state, context.mid))
+    most = largest_order(risk, lot_value, account_budget(state), params.order_lots)
+    piece = min(abs(lots), max(min(shown, most), _least_lots(params, context)))
+    kind, tick = _MARKET, 0
+    price = context.mid
+    if risk.price_collar_pct > 0.0:
+        # An order to take, but not at any price.
+        kind = _IOC
+        exact = context.mid * (1.0 + sign * risk.price_collar_pct) * params.ticks_per_price
+        tick = max(1, int(np.floor(exact + _EPS) if sign > 0 else np.ceil(exact - _EPS)))
+        price = tick * params.tick_size
+    out_there = state.n_work[0] + state.n_work[1]
+    if risk.check_self_match != 0 and state.n_work[1 if sign > 0 else 0] > 0:
+        return  # own quotes of the other side are still out there: their cancels are on their way
+    held = state.local_lots if purpose == _LIQUIDATION else state.held_lots
+    why = why_not_sent(
+        state, risk, state.now_ns, sign, price, piece, context.mid, lot_value, account_budget(state),
+        max(params.order_lots, piece), held, out_there, 0,
+    )  # fmt: skip
+    if why == _NONE:
+        submit(state, memory, params, sign, tick, piece, kind, purpose)
+
+
+@njit()
+def _least_lots(params: Any, context: Any) -> int:
+    """Return the fewest lots that the venue takes on spot."""
+    if params.spot == 0 or params.min_notional == 0.0:
+        return 1
+    unit = params.lot_size * params.contract_size * context.best_bid
+    return max(1, int(np.ceil(params.min_notional / unit - _EPS)))
+
+
+@njit()
+def _is_dust(state: Any, params: Any, context: Any) -> bool:
+    """Return whether the venue would refuse to take what is left of a spot position."""
+    if params.check_notional == 0 or params.spot == 0:
+        return False
+    lots = state.local_lots if state.breaker == HALTED else state.held_lots
+    value = abs(lots) * params.lot_size * params.contract_size * context.best_bid
+    return bool(value < params.min_notional * (1.0 - 1e-9))
+
+
+@njit()
+def send_new(
+    state: Any, memory: Any, params: Any, risk: Any, context: Any, sign: int, tick: int, lots: int, kind: int
+) -> int:
+    """Send a quote, or an order of the model that takes, if the checks let it pass; return why not, or 0."""
+    if params.risk_on == 0:
+        submit(state, memory, params, sign, tick, lots, kind)
+        return _NONE
+    own, work = at_own(memory.own), at_int(memory.work)
+    side = 0 if sign > 0 else 1
+    price = tick * params.tick_size if tick > 0 else context.mid
+    base, outstanding = side * state.own_cap, 0
+    for i in range(base, base + state.n_work[side]):
+        order = own[np.uint64(work[i])]
+        outstanding += order.local_qty_lots - order.local_filled_lots
+        if (
+            risk.check_duplicates != 0
+            and order.local_price_ticks == tick
+            and order.local_qty_lots == lots
+            and order.local != _CANCELLING
+        ):
+            return _DUPLICATE
+    other = (1 - side) * state.own_cap
+    if risk.check_self_match != 0 and state.n_work[1 - side] > 0:
+        best = own[np.uint64(work[other])].local_price_ticks
+        if kind == _MARKET or sign * (tick - best) >= 0:
+            return _STP
+    lot_value = params.lot_size * abs(unit_value(state, context.mid))
+    budget = account_budget(state)
+    room = lots_within_limit(state, risk, sign, state.held_lots, outstanding, lot_value, budget)
+    if lots > room:
+        lots = room
+        if lots < 1 or (params.min_notional > 0.0 and lots * lot_value < params.min_notional):
+            return _INVENTORY_LIMIT
+    rests = 0 if kind == _MARKET else 1
+    why = why_not_sent(
+        state, risk, state.now_ns, sign, price, lots, context.mid, lot_value, budget, params.order_lots,
+        state.held_lots, state.n_work[0] + state.n_work[1], rests,
+    )  # fmt: skip
+    if why == _NONE:
+        submit(state, memory, params, sign, tick, lots, kind)
+    return why
