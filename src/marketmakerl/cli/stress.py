@@ -46,7 +46,8 @@ def stress(
     gamma: Annotated[float | None, typer.Option(help="Of the world's models: risk aversion, > 0; default 0.1.")] = None,
     paths: Annotated[int, typer.Option(help="Paths of the world, each scenario; >= 2.")] = 10_000,
     crises: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Recorded data with the crises; default: the data folder.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Recorded data with the crises; default: that of --data, or data/."),
     ] = None,
     scenarios: Annotated[
         list[str] | None,
@@ -78,7 +79,7 @@ def stress(
 
     loaded = options.settings()
     market = options.market_request(loaded, exchange, symbol, data, timeframe, days, clock=clock, trades=trades)
-    folder, crises_alone = _crises(crises, loaded.data_dir, scenarios)
+    folder, crises_alone = _crises(crises, data if data and data.is_dir() else loaded.data_dir, scenarios)
     asked = _world(gamma, calibration) if world or (market.is_synthetic and not crises_alone) else None
     config = StressConfig(
         market=None if world or crises_alone else market,
@@ -137,7 +138,15 @@ def _show(result: Stress) -> None:
     from rich.console import Console
 
     from marketmakerl.reporting.stress_report import EVIDENCE
-    from marketmakerl.reporting.stress_tables import MARK, not_run, of_target, run_table, verdict, world_table
+    from marketmakerl.reporting.stress_tables import (
+        MARK,
+        idle,
+        not_run,
+        of_target,
+        run_table,
+        verdict,
+        world_table,
+    )
 
     out, analysis = Console(), result.analysis
 
@@ -152,6 +161,8 @@ def _show(result: Stress) -> None:
         say("Model world: mean profit; loss of the worst path and of 99 in 100; inventory at the end; no limits act.")
         out.print(world_table(analysis))
     for line in not_run(analysis):
+        say(line)
+    for line in idle(analysis):
         say(line)
     say(verdict(analysis))
     say(f"Report: {result.folder / 'report.html'}")

@@ -17,7 +17,7 @@ from marketmakerl.reporting.campaign_report import (
     _json_for_html,
 )
 from marketmakerl.reporting.stress_figures import stress_figures
-from marketmakerl.reporting.stress_tables import BASELINES, check_of, label, of_target, verdict
+from marketmakerl.reporting.stress_tables import BASELINES, check_of, idle, label, of_target, verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,7 @@ def write_stress_report(folder: Path) -> Path:
             manifest=manifest,
             analysis=analysis,
             verdict=verdict(analysis),
+            idle=idle(analysis),
             on_tapes=[(title, rows) for title, rows in _groups(analysis) if rows],
             in_world=of_target(analysis, "world"),
             drawn=[row for row in analysis["rows"] if row["run_id"] in figures],

@@ -14,6 +14,8 @@ Row = dict[str, Any]
 
 MARK: Final = "!"
 BASELINES: Final = ("baseline", "before")
+LEAST_UPTIME: Final = 0.10
+_NO_TEST: Final = "Limits that are kept by hardly trading are not put to a test."
 
 
 def check_of(row: Row, name: str) -> Row | None:
@@ -93,11 +95,27 @@ def world_table(analysis: Document) -> Table:
 
 def not_run(analysis: Document) -> list[str]:
     """Return one line a scenario that was not run, or ended in an error, and why."""
+    missing = [row for row in analysis["rows"] if row["figures"] is None]
+    without = {row["crisis"] for row in missing if row["scenario"] != "before"}
     return [
         f"{'not applicable' if row['why'] else 'error'}: {row['run_id']}: {row['why'] or row['error']}"
-        for row in analysis["rows"]
-        if row["figures"] is None
+        for row in missing
+        if row["scenario"] != "before" or row["crisis"] not in without
     ]
+
+
+def idle(analysis: Document) -> list[str]:
+    """Return one line a market on which hardly anything was quoted even without a scenario: it is no test there."""
+    lines = []
+    for row in analysis["rows"]:
+        if row["figures"] is None or row["scenario"] not in BASELINES:
+            continue
+        uptime = row["figures"]["quoted_uptime_pct"]
+        if row["figures"]["fills"] == 0:
+            lines.append(f"{row['run_id']}: nothing was filled ({row['metrics'].get('no_fills_because')}). {_NO_TEST}")
+        elif uptime < LEAST_UPTIME:
+            lines.append(f"{row['run_id']}: both sides were quoted {uptime:.0%} of the time. {_NO_TEST}")
+    return lines
 
 
 def verdict(analysis: Document) -> str:

@@ -61,7 +61,15 @@ NOT_APPLICABLE: Final = "not_applicable"
 BEFORE: Final = "before"  # the baseline of a crisis: the same market just before
 _CSV: Final = (
     *("pnl", "pnl_change", "return_pct", "max_drawdown_pct", "inventory_pct", "breaker_events", "liquidations"),
-    *("liquidation_cost", "fills", "quoted_uptime_pct", "worst_loss_pct", "loss_99_pct", "inventory_99_pct"),
+    *(
+        "liquidation_cost",
+        "fills",
+        "quoted_uptime_pct",
+        "peak_orders",
+        "worst_loss_pct",
+        "loss_99_pct",
+        "inventory_99_pct",
+    ),
 )
 
 Row = dict[str, Any]
@@ -165,7 +173,7 @@ class Stress:
     def breaches(self) -> list[Row]:
         """Return the checks that failed under a scenario (baselines do not count), in the form of a gate's."""
         return [
-            check | {"name": f"{row['run_id']} {check['name']}", "why": f"{check['value']:.1%} > {check['limit']:.1%}"}
+            check | {"name": f"{row['run_id']} {check['name']}", "why": f"{check['value']:.4g} > {check['limit']:g}"}
             for row in self.analysis["rows"]
             for check in row["checks"]
             if row["scenario"] not in (BASELINE, BEFORE) and not check["passed"]
@@ -273,7 +281,7 @@ def _not_applicable(why: str) -> Row:
 
 
 def _line_of(result: BacktestResult, parameters: Row) -> tuple[Row, Row]:
-    figures = run_figures(result)
+    figures = run_figures(result, RiskLimits())
     line = {
         "status": "failed_risk" if result.metrics.failed else "completed",
         "tier": result.tier,

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from marketmakerl.core.clock import NS_PER_S
 from marketmakerl.reporting.curves import thin
 from marketmakerl.risk.limits import FAILURE_DRAWDOWN_PCT
+from marketmakerl.risk.reasons import Purpose
 
 if TYPE_CHECKING:
     from marketmakerl.backtesting.result import BacktestResult
@@ -20,16 +22,16 @@ POINTS: Final = 300  # of a curve in the report
 WORLD_ORDER_SHARE: Final = 0.02  # of the budget of a world's maker: what one order is worth, as a session's default
 # An order decided upon at one mid fills at another: so much above the limit is the mid's doing.
 _SLACK: Final = 0.01
-_LIQUIDATIONS: Final = (2, 3)  # purposes of a fill: by a breaker, by the venue
 
 
-def run_figures(result: BacktestResult) -> Row:
+def run_figures(result: BacktestResult, limits: RiskLimits) -> Row:
     """Return the figures of a run on a tape that stress is about, JSON-ready.
 
     Returns:
         pnl, return_pct, max_drawdown_pct, inventory_pct (the largest position less its target that a fill built,
         valued at the mid before it, over the opening budget), max_abs_inventory, breaker_events, liquidations,
-        liquidation_cost (settlement currency: fees and what was paid beyond the mid), fills, quoted_uptime_pct.
+        liquidation_cost (settlement currency: fees and what was paid beyond the mid), fills, quoted_uptime_pct,
+        peak_orders (new orders within the busiest stretch of the limits' window).
     """
     metrics = result.metrics
     names = (
@@ -39,11 +41,15 @@ def run_figures(result: BacktestResult) -> Row:
     return {name: getattr(metrics, name) for name in names} | {
         "inventory_pct": inventory_share(result),
         "liquidation_cost": liquidation_cost(result),
+        "peak_orders": peak_orders(result, round(limits.rate_window_s * NS_PER_S)),
     }
 
 
 def inventory_share(result: BacktestResult) -> float:
-    """Return the largest value of (position - target) after a fill that added to it, over the opening budget."""
+    """Return the largest value of (position - target) after a quote's fill added to it, over the opening budget.
+
+    Closing a position by force takes a spot account away from its target too; that is no inventory it built.
+    """
     fills, instrument = result.raw_fills, result.instrument
     if len(fills) == 0:
         return 0.0
@@ -51,16 +57,23 @@ def inventory_share(result: BacktestResult) -> float:
     held = np.abs(fills["position_lots"] - target)
     before = np.abs(fills["position_lots"] - fills["side"] * fills["qty_lots"] - target)
     value = held * instrument.lot_size * _lot_values(result, fills["mid"])
-    return float(np.max(np.where(held > before, value, 0.0))) / float(result.raw_samples["equity"][0])
+    return float(np.max(np.where((held > before) & (fills["purpose"] == Purpose.QUOTE), value, 0.0))) / float(
+        result.raw_samples["equity"][0]
+    )
+
+
+def peak_orders(result: BacktestResult, window_ns: int) -> int:
+    """Return the most new orders sent within any stretch of so many nanoseconds."""
+    sent = np.sort(result.raw_orders["submitted_ns"][result.raw_orders["order_id"] > 0])
+    if len(sent) == 0:
+        return 0
+    return int((np.arange(1, len(sent) + 1) - np.searchsorted(sent, sent - window_ns, side="right")).max())
 
 
 def liquidation_cost(result: BacktestResult) -> float:
     """Return what closing positions by force cost: fees, and what was paid beyond the mid; settlement currency."""
     fills = result.raw_fills
-    if "purpose" in (fills.dtype.names or ()):
-        fills = fills[np.isin(fills["purpose"], _LIQUIDATIONS)]
-    else:  # quotes are passive: what took was a liquidation
-        fills = fills[fills["maker"] == 0]
+    fills = fills[np.isin(fills["purpose"], (Purpose.LIQUIDATION, Purpose.VENUE))]
     if len(fills) == 0:
         return 0.0
     tick = result.instrument.tick_size
@@ -86,6 +99,7 @@ def run_checks(figures: Row, limits: RiskLimits) -> list[Row]:
         ("failure", worst, FAILURE_DRAWDOWN_PCT, 0.0),
         ("drawdown", figures["max_drawdown_pct"], limits.hard_drawdown_pct, 0.0),
         ("inventory", figures["inventory_pct"], limits.hard_inventory_pct, _SLACK),
+        ("orders", figures["peak_orders"], limits.max_orders, 0.0),
     )
 
 
