@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from marketmakerl import Fees, RiskLimits
+from marketmakerl import Fees
 from marketmakerl.backtesting.session import Session
 from marketmakerl.core.errors import ConfigError, DataNotFoundError
 from marketmakerl.core.instruments import lookup
@@ -21,7 +21,7 @@ SESSION = Session(fees=Fees(-1, 5), warmup_bars=60)
 
 def played(tmp_path, overrides, iterations=60, poll_s=0.0):
     """Run a session; `overrides` says what is asked for before which poll."""
-    config = PaperConfig("sim", "BTC/USDT", "1m", iterations, poll_s, SESSION, RiskLimits(), tier="T2")
+    config = PaperConfig("sim", "BTC/USDT", "1m", iterations, poll_s, SESSION, tier="T2")
     path = tmp_path / "realtime" / "s.jsonl"
     with (
         ExchangeSim.embedded(3, history_bars=64) as sim,
@@ -88,7 +88,7 @@ def test_what_is_no_override_is_refused_and_the_session_goes_on(tmp_path):
     path = tmp_path / "realtime" / "s.override.json"
 
     journal_path = tmp_path / "realtime" / "s.jsonl"
-    config = PaperConfig("sim", "BTC/USDT", "1m", 6, 0.0, SESSION, RiskLimits(), tier="T2")
+    config = PaperConfig("sim", "BTC/USDT", "1m", 6, 0.0, SESSION, tier="T2")
     with (
         ExchangeSim.embedded(3, history_bars=64) as sim,
         PublicClient("sim", base_url=sim.base_url, clock=sim.clock) as client,

@@ -32,6 +32,7 @@ from marketmakerl.cli import (
     realtime_paper,
     research_budgets,
     simulate,
+    stress,
     walk_forward,
 )
 from marketmakerl.core.errors import MarketMakerLError
@@ -56,6 +57,7 @@ app.command("queue-truth")(queue_truth.queue_truth)
 app.command("walk-forward")(walk_forward.walk_forward)
 app.command("economics")(economics.economics)
 app.command("fidelity")(fidelity.fidelity)
+app.command("stress")(stress.stress)
 app.command("explain")(explain.explain)
 app.command("simulate")(simulate.simulate)
 app.command("compare")(compare.compare)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +28,6 @@ from marketmakerl.data.tape import EventTape, Kind
 from marketmakerl.realtime.journal import Journal
 from marketmakerl.realtime.override import HALT, LOOK_S, take
 from marketmakerl.reporting.paper_view import View
-from marketmakerl.risk.limits import RiskLimits
 from marketmakerl.risk.reasons import Reason
 
 if TYPE_CHECKING:
@@ -56,8 +55,7 @@ class PaperConfig:
         timeframe: bars that decisions are taken on.
         iterations: polls; >= 1.
         poll_s: seconds between polls; 0 does not wait.
-        session: model, budget, fees and sizes (see `Session`).
-        risk: limits.
+        session: model, budget, fees, sizes and limits (see `Session`).
         tier: of the data: T3 for a live stream, T2 for the simulator.
     """
 
@@ -67,7 +65,6 @@ class PaperConfig:
     iterations: int
     poll_s: float
     session: Session
-    risk: RiskLimits = field(default_factory=RiskLimits)
     tier: str = "T3"
 
     def check(self) -> None:
@@ -207,7 +204,7 @@ class PaperSession:
             order_qty=setup.order_qty,
             cash=setup.cash,
             first_price=float(bars["close"].iloc[-1]),
-            risk=self.config.risk,
+            risk=self.config.session.risk(),
             bar_volume_share=session.bar_volume_share,
         )
         journal.write(
@@ -219,7 +216,7 @@ class PaperSession:
             tier=self.config.tier,
             instrument=self.instrument.as_dict(),
             fees={"maker_bps": session.fees.maker_bps, "taker_bps": session.fees.taker_bps},
-            risk=self.config.risk.as_dict(),
+            risk=self.config.session.risk().as_dict(),
             parameters=setup.parameters,
             warm_up_bars=len(bars),
             bar_volume_share=session.bar_volume_share,
