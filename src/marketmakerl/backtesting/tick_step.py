@@ -159,6 +159,12 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
                 state.crossed += 1
             if state.start_mark == 0.0:
                 open_session(state, params, (bid - ask) * 0.5 * params.tick_size, ts_ns)
+                if params.risk_on != 0:
+                    # What the run opens with may be beyond a limit already.
+                    top.marks |= _LOOK
+                    state.look_ns = min(state.look_ns, local_ns)
+                    state.rest_ns = min(state.rest_ns, local_ns)
+                    state.stop_ns = min(state.stop_ns, local_ns)
     if params.leverage > 0.0 and state.position_lots != 0 and (bid == -NEVER or ask == -NEVER):
         # The mark is the last mid there was, which no trigger was compared with.
         look_at_margin(state, params, ts_ns)
