@@ -6,17 +6,20 @@ import math
 import os
 import random
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from hypothesis import settings
+from hypothesis import Phase, settings
 from numba import njit
 
 import marketmakerl as mml
 from marketmakerl.backtesting.records import Status
 from marketmakerl.backtesting.tick_engine import TickEngine
+from marketmakerl.backtesting.tick_records import REQUEST
 from marketmakerl.data.tape import MORE, Kind
 from marketmakerl.models.custom import CustomModel
+from marketmakerl.risk.reasons import Reason
 
 MS, S = 10**6, 10**9
 MIDNIGHT = 19_676 * 86_400 * S  # 2023-11-15 00:00 UTC, a Wednesday
@@ -38,7 +41,8 @@ FEW = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
 
 def examples(n: int) -> Any:
-    return settings(max_examples=max(n // 8, 10) if FEW else n, deadline=None)
+    # A seed does not shrink into anything simpler.
+    return settings(max_examples=max(n // 8, 10) if FEW else n, deadline=None, phases=(Phase.explicit, Phase.generate))
 
 
 @dataclass(frozen=True)
@@ -132,24 +136,37 @@ def tape_of(rows: list[tuple[int, int, int, int, int]], kind: str = "linear") ->
 def quote_leaning(context, params):  # type: ignore[no-untyped-def]
     """So far from the mid on both sides, leaning against the inventory, and now and then an order that takes."""
     half, lean, take = params[0], params[1], params[2]
+    context.bid_qty *= params[3]
+    context.ask_qty *= params[3]
     if take != 0.0 and (context.ts_ns // 700_000_000) % 3 == 0:
         context.take_qty = take * (1.0 if (context.ts_ns // 2_100_000_000) % 2 == 0 else -1.0)
     return half + lean * context.q, half - lean * context.q
 
 
-def leaning(half: float = 0.6, lean: float = 0.0, take: float = 0.0, **options: Any) -> CustomModel:
-    return CustomModel(quote_leaning, (half, lean, take), **options)
+def leaning(half: float = 0.6, lean: float = 0.0, take: float = 0.0, size: float = 1.0, **options: Any) -> CustomModel:
+    return CustomModel(quote_leaning, (half, lean, take, size), **options)
 
 
 class Sent(NamedTuple):
     ts_ns: int
     action: int
     order_id: int
+    price_ticks: int
+    qty_lots: int
+    side: int
+    order_type: int
+    purpose: int
+
+
+class Own(NamedTuple):
+    """An own order that is out there as far as we know, at a moment."""
+
     side: int
     price_ticks: int
     qty_lots: int
-    order_type: int
-    purpose: int
+    open_lots: int
+    is_leaving: bool  # a cancel is on its way
+    takes: bool
 
 
 class Heard(NamedTuple):
@@ -164,34 +181,32 @@ class Heard(NamedTuple):
 
 
 class Played:
-    """A run that was fed row by row, so that nothing it sent went by unseen."""
+    """A run that was fed one message after another, so that nothing it sent went by unseen."""
 
     def __init__(self, engine: TickEngine, rows: list[tuple], entry_ns: int) -> None:
         self.engine, self.state, self.rows, self.entry_ns = engine, engine.state, rows, entry_ns
-        self.sent: list[Sent] = []
-        self.kept: dict[int, Sent] = {}
+        self._requests: list[tuple[int, int, int, int, int]] = []  # ts, action, order id, price, lots
+        self._holds: dict[int, int] = {}  # slot -> order id
+        self._submits = 0
 
     def note(self, first: int) -> int:
         """Write down the requests from the `first`-th on."""
-        state, ring, own = self.state, self.engine._arrays["requests"], self.engine._arrays["own"]
-        end = int(state.request_end)
+        ring, end = self.engine._arrays["requests"], int(self.state.request_end)
         assert end - first <= len(ring), "feed it in smaller pieces"
         for i in range(first, end):
-            row = ring[i & (len(ring) - 1)]
-            order = own[int(row["slot"])]
-            ts_ns = int(row["arrive_ns"]) - self.entry_ns
-            if row["action"] == SUBMIT and int(order["submitted_ns"]) == ts_ns:
-                it = Sent(ts_ns, SUBMIT, *(int(order[n]) for n in ("order_id", "side")), int(row["price_ticks"]),
-                          int(row["qty_lots"]), int(order["order_type"]), int(order["purpose"]))  # fmt: skip
-                self.kept[int(row["slot"])] = it
-            elif row["action"] == SUBMIT:  # its slot has gone to another since: the log knows it
-                it = Sent(ts_ns, SUBMIT, -1, 0, int(row["price_ticks"]), int(row["qty_lots"]), -1, -1)
-            else:
-                old = self.kept.get(int(row["slot"]))
-                it = Sent(ts_ns, int(row["action"]), old.order_id if old else -1, int(order["side"]),
-                          int(row["price_ticks"]), int(row["qty_lots"]), -1, -1)  # fmt: skip
-            self.sent.append(it)
+            arrive, slot, action, _, price, lots = (int(x) for x in ring[i & (len(ring) - 1)].tolist())
+            if action == SUBMIT:  # ids are given in the order of sending
+                self._submits += 1
+                self._holds[slot] = self._submits
+            self._requests.append((arrive - self.entry_ns, action, self._holds[slot], price, lots))
         return end
+
+    @cached_property
+    def sent(self) -> list[Sent]:
+        orders = self.orders
+        return [
+            Sent(*it, *(orders[it[2]][name] for name in ("side", "order_type", "purpose"))) for it in self._requests
+        ]
 
     @property
     def log(self) -> list[Heard]:
@@ -210,7 +225,7 @@ class Played:
     def halted_ns(self) -> int | None:
         return next((event.ts_ns for event in self.log if event.after == 2), None)
 
-    @property
+    @cached_property
     def fills(self) -> list[tuple]:
         """(ts, side, price, lots, fee, order id, position after, purpose, maker)"""
         return [
@@ -219,14 +234,54 @@ class Played:
             for f in self.engine.fills()
         ]  # fmt: skip
 
-    @property
+    @cached_property
     def orders(self) -> dict[int, dict[str, Any]]:
         rows = self.engine.orders()
         return {int(o["order_id"]): {name: o[name].item() for name in rows.dtype.names} for o in rows}
 
+    def known(self) -> Known:
+        return Known(self)
+
     @property
     def rejected(self) -> list[dict[str, Any]]:
         return [o for o in self.orders.values() if o["status"] == int(Status.REJECTED)]
+
+
+class Known:
+    """What we knew at any moment of a run: from its logs, the tape and constant latencies alone."""
+
+    def __init__(self, it: Played) -> None:
+        self.orders, self.response = it.orders, it.engine.latency.response_ns
+        self.fills = [(ts + self.response, side, price, lots, number) for ts, side, price, lots, _, number, *_ in it.fills]
+        self.cancels = {sent.order_id: sent.ts_ns for sent in reversed(it.sent) if sent.action == CANCEL}
+        self.trims = [(sent.ts_ns, sent.order_id, sent.qty_lots) for sent in it.sent if sent.action == REPLACE]
+        self.first = {sent.order_id: sent.qty_lots for sent in it.sent if sent.action == SUBMIT}
+
+    def filled(self, ts_ns: int, number: int) -> int:
+        return sum(lots for at, _, _, lots, n in self.fills if n == number and at <= ts_ns)
+
+    def moved(self, ts_ns: int) -> int:
+        """Lots bought less lots sold."""
+        return sum(side * lots for at, side, _, lots, _ in self.fills if at <= ts_ns)
+
+    def out_there(self, ts_ns: int, before: int) -> list[Own]:
+        """Orders with a number below `before` whose end we do not know of yet."""
+        found = []
+        for number, order in self.orders.items():
+            if not 0 < number < before or order["submitted_ns"] > ts_ns:
+                continue
+            if order["reason"] not in (int(Reason.END), int(Reason.IN_FLIGHT)):
+                if order["closed_ns"] + self.response <= ts_ns:
+                    continue
+            lots = self.first[number]
+            for at, which, changed in self.trims:
+                if which == number and at <= ts_ns:
+                    lots = changed
+            found.append(Own(
+                order["side"], order["price_ticks"], lots, lots - self.filled(ts_ns, number),
+                self.cancels.get(number, 1 << 62) <= ts_ns, order["order_type"] >= 2,
+            ))  # fmt: skip
+        return found
 
 
 def open_engine(kind: str, model: Any, **options: Any) -> TickEngine:
@@ -243,10 +298,14 @@ def play(rows: list[tuple], model: Any, kind: str = "linear", *, spied: bool = T
     tape = tape_of(rows, kind)
     it = Played(engine, rows, engine.latency.entry_ns)
     if spied:
-        seen = 0
-        for i in range(len(rows)):
-            engine.feed(tape.slice_rows(i, i + 1))
-            seen = it.note(seen)
+        engine._arrays["requests"] = np.zeros(1 << 15, REQUEST)
+        engine.state.request_mask = (1 << 15) - 1
+        engine._place()
+        seen, first = 0, 0
+        for i, row in enumerate(rows):
+            if not row[4] & MORE:
+                engine.feed(tape.slice_rows(first, i + 1))
+                seen, first = it.note(seen), i + 1
         engine.finish()
         it.note(seen)
     else:

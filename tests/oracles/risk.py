@@ -60,7 +60,7 @@ class Case:
     feed_offset: int = 0
     response: int = 0
     funding: list[tuple[int, float]] = field(default_factory=list)
-    verdicts: list[tuple[int, int, bool]] = field(default_factory=list)  # at the exchange: ts, order, whether accepted
+    verdicts: list[tuple[int, int, bool, int]] = field(default_factory=list)  # ts, order, accepted, when it was sent
     unanswered: list[tuple[int, int]] = field(default_factory=list)  # a request: sent, answered
     soft: float = NO
     hard: float = NO
@@ -85,6 +85,7 @@ class Referee:
         self.due: list[Event] = []  # those of them that have to be noticed: of holding times, not before a whole second
         self.held_at: list[tuple[int, int]] = []  # when what we know we hold changed, and to what
         self.state, self.rejects = ACTIVE, 0
+        self.unclear = False  # no mid was known at midnight: where the day opened depends on who looked
         self.top = Top(None, None, False)
         self.day_looked = -1
         self.known_fills: list[int] = []
@@ -134,8 +135,8 @@ class Referee:
         answers: dict[int, list[tuple]] = {}
         for order, (ts, *fill) in enumerate(c.fills):
             answers.setdefault(ts + c.response, []).append((ts, 0, order, fill))
-        for ts, order, accepted in c.verdicts:
-            answers.setdefault(ts + c.response, []).append((ts, 1, order, accepted))
+        for ts, order, *verdict in c.verdicts:
+            answers.setdefault(ts + c.response, []).append((ts, 1, order, verdict))
         paid = dict(c.funding)
         seconds = range((self.start // S + 1) * S, self.end + 1, S)
         times = sorted({*self.tops, *answers, *paid, *seconds})
@@ -162,7 +163,7 @@ class Referee:
 
     @staticmethod
     def _was_sent(what: tuple, now: int) -> bool:
-        return what[1] == 0 and what[3][4] == now
+        return bool(what[3][-1] == now)
 
     def equity(self) -> float | None:
         mid = self.top.mid
@@ -183,7 +184,7 @@ class Referee:
     def _answer(self, now: int, what: tuple) -> None:
         _, is_verdict, _, told = what
         if is_verdict:
-            self.rejects = 0 if told else self.rejects + 1
+            self.rejects = 0 if told[0] else self.rejects + 1
             if self.rejects >= self.c.max_rejects:
                 self._trip(now, REJECTS, HALTED, float(self.rejects))
             return
@@ -230,6 +231,7 @@ class Referee:
         """`second`: times are looked at too, not only money."""
         c, equity, mid = self.c, self.equity(), self.top.mid
         if equity is None or mid is None:
+            self.unclear |= now % DAY == 0
             return
         if second and now // DAY != self.day:
             self.day, self.opening = now // DAY, equity

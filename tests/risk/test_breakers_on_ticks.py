@@ -6,17 +6,21 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import event, given
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 import marketmakerl as mml
+from marketmakerl.backtesting.records import Status
+from marketmakerl.risk.reasons import Reason
 from oracles.risk import EXECUTIONS, REJECTS, STOP, TARGET, TIME, ZOMBIE, Case, Referee
 from risky_markets import (
+    CANCEL,
     INSTRUMENTS,
     KINDS,
     LOT_WORTH,
     MS,
     OFF,
+    SOLD,
     S,
     Played,
     examples,
@@ -118,7 +122,7 @@ shapes = st.fixed_dictionaries({
 })  # fmt: skip
 
 
-@examples(600)
+@examples(200)
 @given(seed=st.integers(0, 2**32), shape=shapes, kind=st.sampled_from(KINDS))
 def test_it_fires_at_the_first_event(seed, shape, kind):
     rng = random.Random(seed)
@@ -129,7 +133,75 @@ def test_it_fires_at_the_first_event(seed, shape, kind):
         times = sorted(rng.sample(range(rows[0][0] - S, rows[-1][0] + S), 3))
         options["funding"] = [(ts, rng.uniform(-0.02, 0.03)) for ts in times]
     it, referee = judged(rows, model, kind, limits, options)
+    assume(not referee.unclear or limits.daily_loss_pct is None)
     event(f"breakers: {[e.control for e in referee.breakers]}")
     event(f"exits: {sorted({e.control for e in it.named(STOP, TARGET, TIME)})}")
     breakers_agree(it, referee)
     exits_agree(it, referee)
+
+
+# --- Counts and waiting ----------------------------------------------------------------------------------------------
+
+
+def verdicts_of(it: Played) -> list[tuple[int, int, bool, int]]:
+    """What the exchange said to each order, if it said anything: accepted where it came to rest, or rejected."""
+    told = []
+    for number, order in it.orders.items():
+        if order["live_ns"] > 0:
+            told.append((order["live_ns"], number, True, order["submitted_ns"]))
+        elif order["status"] == Status.REJECTED:
+            told.append((order["closed_ns"], number, False, order["submitted_ns"]))
+    return told
+
+
+def waits_of(it: Played) -> list[tuple[int, int]]:
+    """When each order and each cancel was sent, and when we knew what came of it."""
+    response, never = it.engine.latency.response_ns, 1 << 62
+    ended = {number: never if o["reason"] in (Reason.END, Reason.IN_FLIGHT) else o["closed_ns"] + response
+             for number, o in it.orders.items()}  # fmt: skip
+    waits = []
+    for number, o in it.orders.items():
+        waits.append((o["submitted_ns"], o["live_ns"] + response if o["live_ns"] > 0 else ended[number]))
+    return waits + [(sent.ts_ns, ended[sent.order_id]) for sent in it.sent if sent.action == CANCEL]
+
+
+@examples(100)
+@given(seed=st.integers(0, 2**32), shape=shapes, kind=st.sampled_from(KINDS))
+def test_executions_rejects_and_zombies_halt_at_once(seed, shape, kind):
+    rng = random.Random(seed)
+    options = draw_options(rng, kind)
+    limits = OFF
+    if rng.random() < 0.6:
+        limits = replace(limits, max_executions=rng.randint(1, 12), rate_window_s=rng.choice((0.5, 4.0, 30.0)))
+    if rng.random() < 0.6:
+        limits = replace(limits, max_rejects=rng.randint(1, 5))
+        band = rng.choice((1.0, 1.0005, 1.002))
+        options["venue"] = mml.VenueRules(price_band_up=band, price_band_down=1 / band)
+    if rng.random() < 0.5:
+        limits = replace(limits, zombie_order_s=rng.choice((0.4, 1.3, 2.0)))
+        options["latency"] = mml.Latency(0, rng.choice((100, 800, 1500)) * MS, rng.choice((100, 700, 60_000)) * MS)
+    if limits == OFF:
+        limits = replace(OFF, max_executions=1)
+    rows = market(seed, **shape)
+    model = leaning(rng.choice((0.3, 1.2)), levels=rng.choice((1, 2)))
+    it = play(rows, model, kind, risk=limits, **options)
+    fresh = play(rows[:1], model, kind, risk=limits, **options)
+    case = case_of(it, kind, limits, options, float(fresh.state.cash), int(fresh.state.position_lots),
+                   int(fresh.engine._params.target_lots))  # fmt: skip
+    referee = Referee(replace(case, verdicts=verdicts_of(it), unanswered=waits_of(it)))
+    event(f"breakers: {[e.control for e in referee.breakers]}")
+    breakers_agree(it, referee)
+
+
+def test_each_of_them_does_halt():
+    rows = market(3, messages=150)
+    for limits, control, options in (
+        (replace(OFF, max_executions=3), EXECUTIONS, {}),
+        (replace(OFF, max_rejects=3), REJECTS, {"venue": mml.VenueRules(price_band_up=1.0, price_band_down=1.0)}),
+        (replace(OFF, zombie_order_s=300.0), ZOMBIE, {"latency": mml.Latency(0, 0, 400 * S)}),
+    ):
+        long = [*rows, *[(rows[-1][0] + i * S, rows[-1][0] + i * S, 5, 1, int(SOLD)) for i in range(1, 320)]]
+        it = play(long, leaning(), risk=limits, spied=False, **options)
+        assert [event_.control for event_ in it.log] == [control]
+        assert it.state.breaker == 2
+        assert not play(long, leaning(), risk=replace(OFF, soft_drawdown_pct=0.99), spied=False, **options).log

@@ -38,8 +38,7 @@ from marketmakerl.risk.overlays import why_silent
 from marketmakerl.risk.reasons import Purpose, Reason
 from marketmakerl.risk.state import ACTIVE, HALTED
 
-_FREE, _SENT, _CANCELLING = int(Local.FREE), int(Local.SENT), int(Local.CANCELLING)
-_WORKING = int(Local.WORKING)
+_FREE, _SENT, _WORKING, _CANCELLING, _CLOSED = (int(local) for local in Local)
 _IOC, _MARKET = int(OrderType.IOC), int(OrderType.MARKET)
 _NONE, _STP, _DUPLICATE = int(Reason.NONE), int(Reason.STP), int(Reason.DUPLICATE)
 _INVENTORY_LIMIT = int(Reason.INVENTORY_LIMIT)
@@ -318,6 +317,17 @@ def _is_dust(state: Any, params: Any, context: Any) -> bool:
 
 
 @njit()
+def _lots_being_taken(state: Any, memory: Any, sign: int) -> int:
+    """Return how many lots of a side are asked for by orders that take, and whose end we do not know yet."""
+    own, lots = at_own(memory.own), 0
+    for slot in range(state.own_cap):
+        order = own[np.uint64(slot)]
+        if order.taker != 0 and order.side == sign and order.local != _FREE and order.local != _CLOSED:
+            lots += order.local_qty_lots - order.local_filled_lots
+    return lots
+
+
+@njit()
 def send_new(
     state: Any, memory: Any, params: Any, risk: Any, context: Any, sign: int, tick: int, lots: int, kind: int
 ) -> int:
@@ -339,6 +349,8 @@ def send_new(
             and order.local != _CANCELLING
         ):
             return _DUPLICATE
+    if state.takers != 0:
+        outstanding += _lots_being_taken(state, memory, sign)
     other = (1 - side) * state.own_cap
     if risk.check_self_match != 0 and state.n_work[1 - side] > 0:
         # A market order goes as far as the touch, and beyond it if it is larger than what is shown there.
