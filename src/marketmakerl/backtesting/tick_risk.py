@@ -276,7 +276,10 @@ def _take_off(state: Any, memory: Any, params: Any, risk: Any, context: Any, lot
     shown = state.view_bid_lots if sign < 0 else state.view_ask_lots
     lot_value = params.lot_size * abs(unit_value(state, context.mid))
     most = largest_order(risk, lot_value, account_budget(state), params.order_lots)
-    piece = min(abs(lots), max(min(shown, most), _least_lots(params, context)))
+    # Own orders of this side whose cancels are on their way may still be filled: no more than the rest is ours to take.
+    piece = min(abs(lots) - _lots_out_there(state, memory, sign), max(min(shown, most), _least_lots(params, context)))
+    if piece < 1:
+        return
     kind, tick = _MARKET, 0
     price = context.mid
     if risk.price_collar_pct > 0.0:
@@ -295,6 +298,18 @@ def _take_off(state: Any, memory: Any, params: Any, risk: Any, context: Any, lot
     )  # fmt: skip
     if why == _NONE:
         submit(state, memory, params, sign, tick, piece, kind, purpose)
+
+
+@njit()
+def _lots_out_there(state: Any, memory: Any, sign: int) -> int:
+    """Return how many lots the own orders of a side that rest, or are about to, may still be filled for."""
+    own, work = at_own(memory.own), at_int(memory.work)
+    side, lots = 0 if sign > 0 else 1, 0
+    base = side * state.own_cap
+    for i in range(base, base + state.n_work[side]):
+        order = own[np.uint64(work[i])]
+        lots += order.local_qty_lots - order.local_filled_lots
+    return lots
 
 
 @njit()
