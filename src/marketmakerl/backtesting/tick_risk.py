@@ -96,6 +96,21 @@ def act_now(state: Any, params: Any) -> None:
 
 
 @njit()
+def _has_to_go(state: Any) -> bool:
+    """Return whether there is inventory to take off, or a quote to cancel, because of a limit."""
+    if state.breaker == HALTED:
+        return bool(state.local_lots != 0 or state.n_work[0] + state.n_work[1] != 0)
+    return bool(state.exiting != 0)
+
+
+@njit()
+def act_on_answer(state: Any, params: Any) -> None:
+    """Decide at once where an answer lets a liquidation, an exit or a pull of quotes go on; once a time is enough."""
+    if (_has_to_go(state) or state.pause != 0) and state.decided_ns != state.now_ns:
+        act_now(state, params)
+
+
+@njit()
 def watch_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_ns: int) -> None:
     """Watch the market: once a second, on the second.
 
@@ -121,7 +136,7 @@ def watch_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_n
         check_unanswered(state, risk, state.now_ns, _oldest_unanswered(state, memory))
     state.settled = 0
     look_at_limits(state, memory, params, risk)
-    if state.pause != pause or state.breaker != before:
+    if state.pause != pause or state.breaker != before or _has_to_go(state):
         act_now(state, params)
 
 

@@ -63,6 +63,7 @@ from marketmakerl.backtesting.tick_records import (
 )
 from marketmakerl.backtesting.tick_risk import (
     act_now,
+    act_on_answer,
     catch_up,
     look_at_limits,
     may_quote_at_all,
@@ -405,6 +406,7 @@ def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
         if state.breaker != breaker:
             act_now(state, params)
         _set_rest(state, memory, params)
+    act_on_answer(state, params)
 
 
 @njit()
