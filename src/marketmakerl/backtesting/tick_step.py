@@ -63,6 +63,7 @@ from marketmakerl.backtesting.tick_records import (
 )
 from marketmakerl.backtesting.tick_risk import (
     act_now,
+    act_on_answer,
     catch_up,
     look_at_limits,
     may_quote_at_all,
@@ -159,6 +160,12 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
                 state.crossed += 1
             if state.start_mark == 0.0:
                 open_session(state, params, (bid - ask) * 0.5 * params.tick_size, ts_ns)
+                if params.risk_on != 0:
+                    # What the run opens with may be beyond a limit already.
+                    top.marks |= _LOOK
+                    state.look_ns = min(state.look_ns, local_ns)
+                    state.rest_ns = min(state.rest_ns, local_ns)
+                    state.stop_ns = min(state.stop_ns, local_ns)
     if params.leverage > 0.0 and state.position_lots != 0 and (bid == -NEVER or ask == -NEVER):
         # The mark is the last mid there was, which no trigger was compared with.
         look_at_margin(state, params, ts_ns)
@@ -399,6 +406,7 @@ def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
         if state.breaker != breaker:
             act_now(state, params)
         _set_rest(state, memory, params)
+    act_on_answer(state, params)
 
 
 @njit()
