@@ -45,7 +45,7 @@ def test_a_person_reads_where_it_stops(capsys):
 def test_a_few_fills_are_no_verdict_and_fit_a_terminal_too(capsys):
     assert run([*TICKS, "--risk", "off", "--quote-interval-ms", "15000"]) == 0
     out, _ = capsys.readouterr()
-    assert "not distinguishable from zero" in out
+    assert "zero not excluded" in out
     assert "cannot be told from zero" in out
     assert "…" not in out
 
@@ -77,9 +77,10 @@ def test_json_is_alone_on_stdout(capsys):
 
 
 def test_without_data_the_synthetic_market_is_a_smoke_test(capsys):
-    assert run(["economics", "--processes", "1", "--json"]) == 0
-    document = orjson.loads(capsys.readouterr().out)
-    assert (document["market"]["exchange"], document["market"]["tier"]) == ("sim", "T2")
+    assert run(["economics", "--processes", "1", "--json", "--timeframe", "5m", "--days", "3"]) == 0
+    market = orjson.loads(capsys.readouterr().out)["market"]
+    assert (market["exchange"], market["tier"], market["timeframe"]) == ("sim", "T2", "5m")
+    assert market["bars"] == 3 * 288 - 240
 
 
 @pytest.mark.parametrize(

@@ -194,13 +194,16 @@ def test_levels_by_hand():
     assert (bare["loses"], bare["break_even_median_bps"]) == (1, -0.25)
     assert "at base" in bare["sentence"]
     assert unfiltered(lines[:-1], levels) is None
+    chance = [line_of(0, "loses"), *[line_of(0, "not distinguishable from zero")] * 2]
+    assert summarise(chance, levels)[0]["verdict"] == "not distinguishable from zero"
 
 
 # -- intervals
 
 
 def test_changes_of_equity_add_up_to_what_was_earned():
-    for seconds, step_s in ((45, 1.0), (130, 1.0), (400, 5.0)):
+    # The longest step that leaves fifteen blocks: 70 of 5 s would be blocks of five, and only fourteen of them.
+    for seconds, step_s in ((45, 1.0), (130, 1.0), (350, 1.0), (400, 5.0)):
         tape = make_tape(seconds)
         spot = replace(tape, instrument=mml.Instrument("BTC/USDT", 0.1, 0.001))
         result = mml.backtest(

@@ -10,6 +10,7 @@ runs.jsonl and summary.csv hold one line a cell. The same study gives the same b
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.fees import Fees
 from marketmakerl.core.pool import default_processes, run_tasks
 from marketmakerl.core.rng import check_seed
+from marketmakerl.data.catalog import SIMULATED_EXCHANGE, timeframe_ms
 from marketmakerl.data.market import Market, MarketRequest, check_synthetic, load_market, synthetic_market
 from marketmakerl.data.synthetic import SyntheticMarket
 from marketmakerl.reporting.economics_report import write_economics_report
@@ -195,8 +197,12 @@ def economics(
 def _market(config: EconomicsConfig) -> Market:
     if not config.market.is_synthetic:
         return load_market(config.market)
-    made = {"exchange": "sim", "kind": "klines", "tier": "T2", "generator": asdict(SyntheticMarket())}
-    return replace(synthetic_market(SYNTHETIC_BARS, config.seed), provenance=[made | {"seed": config.seed}])
+    request = config.market
+    made = SyntheticMarket(interval_s=(timeframe_ms(request.timeframe) or 60_000) // 1000)
+    bars = SYNTHETIC_BARS if request.days is None else math.ceil(request.days * 86_400 / made.interval_s)
+    entry = {"exchange": SIMULATED_EXCHANGE, "kind": "klines", "timeframe": request.timeframe, "tier": "T2"}
+    provenance = [entry | {"generator": asdict(made), "seed": config.seed}]
+    return replace(synthetic_market(bars, config.seed, made), provenance=provenance)
 
 
 def _places(config: EconomicsConfig, tape: EventTape) -> tuple[Place, ...]:
