@@ -42,7 +42,7 @@ doctor: $$(MML_READY) ## what works here and what does not
 	@$(MML) doctor
 
 ##@ Research
-.PHONY: campaign research-budgets walk-forward economics gate calibrate fetch-data simulate compare optimum
+.PHONY: campaign research-budgets walk-forward economics stress gate calibrate fetch-data simulate compare optimum
 MARKET = $(call option,--exchange,EXCHANGE) $(call option,--symbol,SYMBOL) $(call option,--data,DATA) \
   $(call option,--timeframe,TIMEFRAME) $(call option,--days,DAYS)
 campaign: $$(MML_READY) ## N backtests with their summary and report, under artifacts/
@@ -71,6 +71,13 @@ economics: $$(MML_READY) ## fee tier x latency x queue model: where a model stop
 gate: $$(MML_READY) ## every check of a run, with its value and threshold; Error 3 when one fails
 ##  RUN=latest, a run id or a folder
 	@$(MML) gate $(call quoted,$(or $(RUN),latest)) $(call option,--artifacts,ARTIFACTS)
+
+stress: $$(MML_READY) ## one model under gaps, crashes, lost feeds, slow orders and recorded crises, against its limits
+##  EXCHANGE= SYMBOL= DATA= CRISES=folder SCENARIO=one of them  MODEL= SEED= PROCS= ARTIFACTS=
+##  ARGS=any option of mml stress, such as ARGS="--gate"
+	@$(MML) stress $(strip $(MARKET) $(call option,--crises,CRISES) $(call option,--scenario,SCENARIO) \
+	  $(call option,--model,MODEL) $(call option,--seed,SEED) $(call option,--processes,PROCS) \
+	  $(call option,--artifacts,ARTIFACTS) $(ARGS))
 
 calibrate: $$(MML_READY) ## volatility, arrival curve, Hawkes, depth and adverse selection of recorded data
 ##  EXCHANGE= SYMBOL= DATA=file or folder  [CLOCK=ticks] DAYS= SHARE= OUT=file  ARTIFACTS=folder

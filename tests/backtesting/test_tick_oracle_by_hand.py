@@ -140,6 +140,7 @@ def venue_of(params: VenueParams) -> dict:
         maintenance_brackets=tuple((math.inf if cap is None else float(cap), float(rate), float(less))
                                    for cap, rate, less in params.brackets),
         liquidation_fee_bps=float(params.liquidation_fee * 10**4),
+        reject_windows=tuple(params.rejects),
     )  # fmt: skip
     funding = np.array([(ts, float(rate)) for ts, rate in params.funding], [("ts_ns", "i8"), ("rate", "f8")])
     return {"venue": rules, "funding": funding if len(funding) else None}

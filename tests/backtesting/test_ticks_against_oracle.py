@@ -196,7 +196,7 @@ def test_they_agree(seed, shape, kind, queue, latency):
     same(by_engine(rows, script, params, book_window_ticks=WINDOW), wanted)
 
 
-def draw_rules(rng: random.Random, params: Params, last_ns: int) -> VenueParams:
+def draw_rules(rng: random.Random, params: Params, last_ns: int) -> VenueParams:  # noqa: C901  (a chance a rule)
     """Return the same parameters under a venue's rules, any of them; money so scarce that they matter."""
     perpetual, rules = params.kind != "spot", {}
     if params.kind == "inverse":
@@ -225,6 +225,9 @@ def draw_rules(rng: random.Random, params: Params, last_ns: int) -> VenueParams:
         if rng.random() < 0.4:
             rules["brackets"] = [(Fraction(60), first, Fraction(0)), (None, second, 60 * (second - first))]
         rules["liquidation_fee"] = Fraction(rng.choice((0, 50)), 10**4)
+    if rng.random() < 0.3:
+        times = sorted(rng.sample(range(T0 - 3, max(last_ns, T0 + 20) + 5), 2 * rng.randint(1, 2)))
+        rules["rejects"] = list(zip(times[::2], times[1::2], strict=True))
     return VenueParams(**(vars(params) | rules))
 
 

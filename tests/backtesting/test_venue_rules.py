@@ -6,9 +6,11 @@ Every example is played by the slow engine and by the fast one, and both have to
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import marketmakerl as mml
@@ -81,6 +83,87 @@ def books_close(state, *, spread, inventory, funding, fees, cash):
 def identity_holds(state):
     parts = state.gross_spread_pnl + state.inventory_pnl + state.funding_pnl - state.fees_paid
     assert equity(state) - state.start_equity == pytest.approx(parts, abs=1e-9 * max(1.0, float(state.turnover)))
+
+
+# -- minutes in which the venue takes nothing new
+
+
+DOWN = [(1005, 1010)]
+AROUND = [*OPEN, bid(1020, 80, 1)]
+
+
+def test_new_orders_are_rejected_from_the_first_instant_of_a_window_to_before_its_last(play):
+    script = [buy(ts, 90, 1, "limit") for ts in (1004, 1005, 1009, 1010)]
+    it = play(AROUND, [*script[:3], buy(1009, 1, 1, "market"), script[3]], rejects=DOWN)
+    assert it.ends() == {
+        1: ("EXPIRED", "END", 0),
+        2: ("REJECTED", "VENUE_DOWN", 0),
+        3: ("REJECTED", "VENUE_DOWN", 0),
+        4: ("REJECTED", "VENUE_DOWN", 0),
+        5: ("EXPIRED", "END", 0),
+    }
+
+
+def test_in_a_window_cancels_pass_replaces_do_not_and_what_rests_fills(play):
+    script = [
+        buy(1001, 99, 5, "limit"),
+        buy(1001, 95, 5, "limit"),
+        ("replace", 1006, 1, 97, 5),
+        ("replace", 1006, 1, 99, 2),  # less of it is a replace too
+        ("cancel", 1007, 2),
+    ]
+    it = play([*OPEN, sold(1008, 98, 9), bid(1020, 80, 1)], script, rejects=DOWN)
+    assert it.brief() == [(1008, 1, 99, 5)]
+    assert it.ends() == {1: ("FILLED", "NONE", 5), 2: ("CANCELLED", "REQUOTE", 0)}
+    assert it.counts["replace_rejected"] == 2
+
+
+def test_it_is_when_a_request_arrives_that_counts(play):
+    script = [buy(1001, 90, 1, "limit"), buy(1002, 90, 1, "limit")]
+    late = {"latency": [(0, 4, 0)]}
+    it = play(AROUND, script, rejects=[(1006, 1008)], **late)
+    assert it.ends() == {1: ("EXPIRED", "END", 0), 2: ("REJECTED", "VENUE_DOWN", 0)}
+
+
+def test_on_bars_a_quote_is_rejected_at_a_close_within_a_window():
+    tape = mml.EventTape.from_klines(pd.DataFrame({
+        "ts_ms": np.arange(6) * 60_000, "open": 100.0, "high": 103.0, "low": 97.0,
+        "close": [100.0, 100.0, 101.0, 101.0, 101.0, 101.0], "volume": 1e6,
+    }), mml.Instrument("X/USDT:USDT", 1.0, 1.0, "linear"), tier="T2")  # fmt: skip
+    minute = 60 * 10**9
+    options = {"fees": FREE, "order_qty": 1.0, "cash": 1e6, "risk": mml.RiskLimits.off()}
+    free, down = (
+        mml.backtest(tape, mml.Symmetric(4.0), **options, venue=mml.VenueRules(reject_windows=windows))
+        for windows in ((), ((2 * minute, 4 * minute),))
+    )
+    assert list(free.orders["status"]).count("rejected") == 0
+    orders = down.orders
+    # What was placed at 60 s rests on at 120 s (nothing changes); at 180 s the price moves: cancelled, and no new one.
+    rejected = orders[orders["status"] == "rejected"]
+    assert list(rejected["reason"]) == ["venue_down"] * 2
+    assert list(rejected["submitted_ns"]) == [3 * minute] * 2
+    gone = orders[orders["status"] == "cancelled"]
+    assert list(gone["submitted_ns"]) == [minute] * 2
+    assert list(gone["closed_ns"]) == [3 * minute] * 2
+    assert list(orders[orders["status"] == "expired"]["submitted_ns"]) == [4 * minute] * 2
+    assert down.metrics.quoted_uptime_pct < free.metrics.quoted_uptime_pct
+
+
+@pytest.mark.parametrize(
+    ("windows", "message"),
+    [
+        ([(5, 5)], "in order and apart"),
+        ([(1, 5), (5, 9)], "in order and apart"),
+        ([(1.0, 5)], "nanoseconds UTC"),
+        ([(True, 5)], "nanoseconds UTC"),
+        ([(-1, 5)], "nanoseconds UTC"),
+        ([(1, 2, 3)], "must be a list of"),
+        (7, "must be a list of"),
+    ],
+)
+def test_windows_that_are_none_are_refused(windows, message):
+    with pytest.raises(ConfigError, match=message):
+        mml.VenueRules(reject_windows=windows)
 
 
 # -- self-trades: the scenarios of Binance's "Self Trade Prevention (STP) FAQ", in tenths of its units
@@ -654,9 +737,7 @@ def falling(steps=400):
 def test_a_liquidated_model_quotes_no_more_once_it_knows(risk):
     rules = mml.VenueRules(leverage=10, maintenance_margin_rate=0.05, liquidation_fee_bps=50)
     tape = tape_of(falling(), VenueParams())
-    limits = risk or mml.RiskLimits(min_edge_bps=None, soft_inventory_pct=None, hard_inventory_pct=None,
-                                    soft_drawdown_pct=None, hard_drawdown_pct=None, adverse_move_sigma=None,
-                                    cooldown_sigma=None)  # fmt: skip
+    limits = risk or replace(mml.RiskLimits.off(), max_spread_bps=1_000.0, stale_data_s=60.0)
     result = mml.backtest(tape, mml.Symmetric(2.0), fees=mml.Fees(0, 5), order_qty=2.0, cash=20_000.0, risk=limits,
                           quote_interval_ns=20_000_000, latency=mml.Latency(0, 10**6, 50 * 10**6),
                           venue=rules)  # fmt: skip

@@ -27,6 +27,7 @@ class VenueParams(Params):
     leverage: Fraction = Fraction(0)
     brackets: list[tuple[Fraction | None, Fraction, Fraction]] = field(default_factory=list)  # (up to, rate, less)
     liquidation_fee: Fraction = Fraction(0)
+    rejects: list[tuple[int, int]] = field(default_factory=list)  # (from, until)
 
 
 class VenueOracle(TickOracle):
@@ -130,8 +131,20 @@ class VenueOracle(TickOracle):
     def submit(self, order: Order) -> None:
         if self.liquidated:
             self.end(order, "REJECTED", "LIQUIDATED")
+        elif self.rejecting():
+            self.end(order, "REJECTED", "VENUE_DOWN")
         else:
             super().submit(order)
+
+    def replace(self, order: Order, price: int, qty: int) -> None:
+        if self.rejecting():
+            self.count["replace_rejected"] += 1
+            self.answer(order)
+        else:
+            super().replace(order, price, qty)
+
+    def rejecting(self) -> bool:
+        return any(first <= self.now < last for first, last in self.p.rejects)
 
     def judged(self, order: Order) -> Fraction:
         if order.type != "market":

@@ -23,6 +23,18 @@ _MAX_MIDS = 1 << 53  # half ticks; beyond, prices have no whole ticks
 _EPS = 1e-9
 
 
+# -- what the venue takes at all
+
+
+@njit()
+def is_rejecting(params: Any, ts_ns: int) -> bool:
+    """Return whether the venue refuses new orders and replaces at a time."""
+    for i in range(params.n_reject_windows):  # noqa: SIM110  (numba knows no any() of a generator)
+        if params.reject_from_ns[i] <= ts_ns < params.reject_until_ns[i]:
+            return True
+    return False
+
+
 # -- fee tiers
 
 

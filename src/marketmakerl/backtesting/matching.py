@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from marketmakerl.backtesting.account import free_cash, initial_margin, margin_carries, unit_cost
+from marketmakerl.backtesting.account import free_cash, initial_margin, is_rejecting, margin_carries, unit_cost
 from marketmakerl.backtesting.book import keep_mid, level_lots, link, unlink, write_level
 from marketmakerl.backtesting.fills import best_own, fill, go_live, leave
 from marketmakerl.backtesting.orders import answer, end_order, move_to
@@ -42,6 +42,7 @@ _NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
 _WOULD_TAKE, _NO_LIQUIDITY = int(Reason.POST_ONLY), int(Reason.NO_LIQUIDITY)
 _MIN_NOTIONAL, _PRICE_BAND = int(Reason.MIN_NOTIONAL), int(Reason.PRICE_BAND)
 _MARGIN, _LIQUIDATED = int(Reason.MARGIN), int(Reason.LIQUIDATED)
+_VENUE_DOWN = int(Reason.VENUE_DOWN)
 _EPS = 1e-9
 
 
@@ -231,6 +232,8 @@ def handle_request(state: Any, memory: Any, params: Any) -> None:
     if order.status != _LIVE and order.status != _PARTIAL:
         state.too_late += 1
         answer(state, memory, params, slot, ts_ns, _REFUSED, 0, 0, 0.0)
+    elif row.action != _CANCEL and is_rejecting(params, ts_ns):
+        _refuse_replace(state, memory, params, slot, ts_ns)
     elif row.action == _CANCEL or row.qty_lots <= order.filled_lots:
         leave(state, memory, slot, ts_ns)
         end_order(state, memory, params, slot, ts_ns, _CANCELLED, row.reason if row.action == _CANCEL else _REQUOTE)
@@ -344,6 +347,8 @@ def _arrive(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None
     reason = _NONE
     if state.liquidated != 0:
         reason = _LIQUIDATED
+    elif is_rejecting(params, ts_ns):
+        reason = _VENUE_DOWN
     elif state.mode == _GAP_MODE:
         reason = _GAP
     elif order.qty_lots < 1 or (kind != _MARKET and order.price_ticks < 1):

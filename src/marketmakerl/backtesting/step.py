@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from marketmakerl.backtesting.account import add_volume, allowed_lots, move_tier, must_liquidate
+from marketmakerl.backtesting.account import add_volume, allowed_lots, is_rejecting, move_tier, must_liquidate
 from marketmakerl.backtesting.funding import at_funding
 from marketmakerl.backtesting.records import (
     FILL,
@@ -47,14 +47,14 @@ _BAR_OPEN, _BAR_LOW, _BAR_HIGH, _BAR_CLOSE, _GAP = (
     int(kind) for kind in (Kind.BAR_OPEN, Kind.BAR_LOW, Kind.BAR_HIGH, Kind.BAR_CLOSE, Kind.GAP)
 )
 _LIVE, _PARTIALLY_FILLED, _FILLED = int(Status.LIVE), int(Status.PARTIALLY_FILLED), int(Status.FILLED)
-_CANCELLED, _EXPIRED = int(Status.CANCELLED), int(Status.EXPIRED)
+_CANCELLED, _EXPIRED, _REJECTED = int(Status.CANCELLED), int(Status.EXPIRED), int(Status.REJECTED)
 _NONE, _REQUOTE, _WITHDRAWN = int(Reason.NONE), int(Reason.REQUOTE), int(Reason.WITHDRAWN)
 _NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
 _MIN_NOTIONAL, _PRICE = int(Reason.MIN_NOTIONAL), int(Reason.PRICE)
 _ON_GAP, _END = int(Reason.GAP), int(Reason.END)
 _HALTED, _EDGE, _EXIT = int(Reason.HALTED), int(Reason.EDGE), int(Reason.EXIT)
 _INVENTORY_LIMIT = int(Reason.INVENTORY_LIMIT)
-_MARGIN, _LIQUIDATED = int(Reason.MARGIN), int(Reason.LIQUIDATED)
+_MARGIN, _LIQUIDATED, _VENUE_DOWN = int(Reason.MARGIN), int(Reason.LIQUIDATED), int(Reason.VENUE_DOWN)
 _BY_VENUE = int(Control.LIQUIDATED)
 _FOR_EXIT, _FOR_BREAKER, _FOR_VENUE = int(Purpose.EXIT), int(Purpose.LIQUIDATION), int(Purpose.VENUE)
 _DAY_NS = int(NS_PER_DAY)
@@ -285,7 +285,7 @@ def _quote_side(state: Any, own: Any, params: Any, risk: Any, orders: Any, ts_ns
         if reason == _NONE and order.price_ticks == price_ticks and order.qty_lots >= lots:
             # Unchanged, or cut in size: it keeps its order and its place. Grown: it does not.
             cut = order.qty_lots - order.filled_lots - lots
-            if cut > 0:
+            if cut > 0 and not is_rejecting(params, ts_ns):
                 order.qty_lots -= cut
                 state.submitted_lots -= cut
             return
@@ -295,6 +295,8 @@ def _quote_side(state: Any, own: Any, params: Any, risk: Any, orders: Any, ts_ns
         state.suppressed[reason] += 1
         return
     _submit(state, order, ts_ns, side, price_ticks, lots, 0)
+    if is_rejecting(params, ts_ns):
+        _close_order(state, order, orders, ts_ns, _REJECTED, _VENUE_DOWN)
 
 
 @njit()
@@ -435,6 +437,25 @@ def step(
         _pull(state, own, orders, ts_ns, _ON_GAP)
     if params.leverage > 0.0 and (kind == _BAR_OPEN or kind == _BAR_LOW or kind == _BAR_HIGH):
         _look_at_margin(state, own, params, risk, fills, orders, ts_ns, price)
+
+
+HALT_SIGNATURE = types.void(
+    record_type(STATE),
+    array_type(ORDER),
+    record_type(PARAMS),
+    record_type(RISK),
+    array_type(FILL),
+    array_type(ORDER),
+    types.int64,
+)
+
+
+@njit(HALT_SIGNATURE)
+def act_on_halt(state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int) -> None:
+    """Cancel everything and liquidate now, at the last mark, not at the next close; needs `MAX_ROWS_PER_EVENT` rows."""
+    if state.breaker == HALTED and state.halted == 0 and state.start_mark > 0.0:
+        state.halted = 1
+        _take_off(state, own, params, risk, fills, orders, ts_ns, state.position_lots, _HALTED, _FOR_BREAKER)
 
 
 FINISH_SIGNATURE = types.void(record_type(STATE), array_type(ORDER), array_type(ORDER), types.int64)

@@ -341,8 +341,12 @@ def send_new(
             return _DUPLICATE
     other = (1 - side) * state.own_cap
     if risk.check_self_match != 0 and state.n_work[1 - side] > 0:
-        best = own[np.uint64(work[other])].local_price_ticks
-        if kind == _MARKET or sign * (tick - best) >= 0:
+        # A market order goes as far as the touch, and beyond it if it is larger than what is shown there.
+        best, limit = own[np.uint64(work[other])].local_price_ticks, tick
+        if kind == _MARKET:
+            touch, shown = (-state.view_ask, state.view_ask_lots) if sign > 0 else (state.view_bid, state.view_bid_lots)
+            limit = touch if lots <= shown else best
+        if sign * (limit - best) >= 0:
             return _STP
     lot_value = params.lot_size * abs(unit_value(state, context.mid))
     budget = account_budget(state)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from marketmakerl.backtesting.result import BacktestResult
     from marketmakerl.backtesting.session import Session
+    from marketmakerl.backtesting.venue import VenueRules
     from marketmakerl.models.contract import QuotingModel
+    from marketmakerl.risk.limits import RiskLimits
 
 # What a model can be woken on; the tick engine's own list (a test compares them) would take its kernel to load.
 WAKES: Final = ("all", "depth", "bbo", "trade", "response")
@@ -81,8 +83,22 @@ class TickRules:
         return None if self.quote_interval_ms is None else round(self.quote_interval_ms * NS_PER_MS)
 
 
-def trade_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[BacktestResult, dict[str, Any]]:
+def trade_ticks(
+    session: Session,
+    rules: TickRules,
+    tape: EventTape,
+    *,
+    risk: RiskLimits | None = None,
+    venue: VenueRules | None = None,
+) -> tuple[BacktestResult, dict[str, Any]]:
     """Calibrate on the first part of `tape` and trade the rest; all of it if every parameter of the model is fixed.
+
+    Args:
+        session: how to trade.
+        rules: what ticks need besides.
+        tape: of ticks.
+        risk: limits; None means the session's own.
+        venue: as in `backtest`.
 
     Returns:
         The result, and the parameters it came from: model, order_qty, estimate (None: nothing was estimated), warm_up,
@@ -104,6 +120,8 @@ def trade_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[Ba
         queue=rules.queue,
         quote_interval_ns=rules.quote_interval_ns,
         quote_on=rules.quote_on or None,
+        risk=risk or session.risk(setup.parameters.get("calibration")),
+        venue=venue,
     )
     return result, setup.parameters
 

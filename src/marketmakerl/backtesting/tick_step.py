@@ -47,9 +47,11 @@ from marketmakerl.backtesting.tick_records import (
     SLOT_MASK,
     STATE,
     Action,
+    Answer,
     Local,
     Mode,
     Stop,
+    at_answers,
     at_int,
     at_kind,
     at_markouts,
@@ -86,6 +88,7 @@ _NORMAL, _OPENING, _IN_SNAPSHOT, _IN_GAP = (int(mode) for mode in Mode)
 _DONE, _ROOM, _ASK, _LIMIT = (int(stop) for stop in Stop)
 _SUBMIT, _CANCEL, _REPLACE = (int(action) for action in Action)
 _FREE = int(Local.FREE)
+_FILL, _LAST_FILL = int(Answer.FILL), int(Answer.LAST_FILL)
 _NEW, _LIVE, _PARTIAL, _EXPIRED = (
     int(status) for status in (Status.NEW, Status.LIVE, Status.PARTIALLY_FILLED, Status.EXPIRED)
 )
@@ -228,7 +231,7 @@ def _set_rest(state: Any, memory: Any, params: Any) -> None:
     if state.script_next < params.script_rows:
         state.script_ns = at_script(memory.script)[state.script_next].ts_ns
     ours = min(min(state.script_ns, state.clock_ns), min(state.markout_ns, state.sample_ns))
-    ours = min(ours, min(state.watch_ns, state.look_ns))
+    ours = min(ours, min(min(state.watch_ns, state.look_ns), state.retry_ns))
     state.rest_ns = min(ours, min(state.funding_ns, state.margin_ns))
 
 
@@ -369,7 +372,10 @@ def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: 
 @njit()
 def _risk_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_ns: int) -> None:
     """Watch the market, or look at our limits because of what has reached us."""
-    if state.watch_ns == state.now_ns:
+    if state.retry_ns == state.now_ns:
+        state.retry_ns = NEVER
+        state.settled = 0
+    elif state.watch_ns == state.now_ns:
         watch_is_due(state, memory, params, risk, newest_local_ns)
     else:
         look_at_limits(state, memory, params, risk)
@@ -383,7 +389,9 @@ def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
     if params.risk_on == 0:
         take_answer(state, memory, params, risk)
         return
-    catch_up(state, memory, params)
+    what = at_answers(memory.answers)[np.uint64(state.answer_first & state.answer_mask)].what
+    if what == _FILL or what == _LAST_FILL:
+        catch_up(state, memory, params)
     breaker, lots = state.breaker, state.local_lots
     take_answer(state, memory, params, risk)
     if state.local_lots != lots or state.breaker != breaker:
@@ -632,7 +640,7 @@ def advance(
                 state.wake_ns = stop
         elif state.script_ns == stop:
             result = _script_is_due(state, memory, params)
-        elif min(state.watch_ns, state.look_ns) == stop:
+        elif min(min(state.watch_ns, state.look_ns), state.retry_ns) == stop:
             # What has happened by now is what the exchange's rows say; what has reached us, their times of receipt.
             newest = state.newest_local_ns
             if i > 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from marketmakerl.core.errors import ConfigError
@@ -44,6 +44,9 @@ VENUE_PARAM_FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("bracket_rate", "f8", (MAX_STEPS,)),
     ("bracket_less", "f8", (MAX_STEPS,)),
     ("liquidation_rate", "f8"),
+    ("n_reject_windows", "i8"),
+    ("reject_from_ns", "i8", (MAX_STEPS,)),
+    ("reject_until_ns", "i8", (MAX_STEPS,)),
     ("funding_at", "i8"),  # address of FUNDING[funding_rows]
     ("funding_rows", "i8"),
 ]
@@ -89,6 +92,11 @@ class VenueRules:
             the last may be infinite: maintenance is value x rate - deduction. A deduction left out is what makes
             the steps join. Values are in the settlement currency.
         liquidation_fee_bps: on the value closed by a liquidation, beyond the taker fee; >= 0.
+        reject_windows: (from, until), exchange time in nanoseconds UTC, in order and apart: a request that arrives
+            from `from` on and before `until` is refused if it is a new order or a replace. Cancels pass, what rests
+            goes on resting and filling, and the venue's own liquidations happen. (Some venues refuse cancels too in
+            such minutes; that is not modelled.) Bars: a quote that would be placed or changed at a close within a
+            window is rejected, and the old one is gone, for its cancel passed; a liquidation by a breaker goes through.
 
     On ticks a quoting model is not held back by margin: its orders travel, and the exchange rejects them (bars: the
     quote is cut to what margin allows).
@@ -113,6 +121,7 @@ class VenueRules:
     maintenance_margin_rate: float = 0.0
     maintenance_brackets: tuple[tuple[float, ...], ...] = ()
     liquidation_fee_bps: float = 0.0
+    reject_windows: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.min_notional, bool):
@@ -131,6 +140,7 @@ class VenueRules:
             )
         if self.volume_start and not self.fee_tiers:
             raise ConfigError("venue volume_start does nothing without fee_tiers")
+        object.__setattr__(self, "reject_windows", _windows(self.reject_windows))
         self._check_margin()
 
     def _check_margin(self) -> None:
@@ -190,6 +200,9 @@ class VenueRules:
                 state.maker_rate, state.taker_rate = params.tier_maker[i], params.tier_taker[i]
         params.leverage = self.leverage or 0.0
         params.liquidation_rate = self.liquidation_fee_bps * 1e-4
+        params.n_reject_windows = len(self.reject_windows)
+        for i, (from_ns, until_ns) in enumerate(self.reject_windows):
+            params.reject_from_ns[i], params.reject_until_ns[i] = from_ns, until_ns
         brackets = self.maintenance_brackets or ((math.inf, self.maintenance_margin_rate, 0.0),)
         params.n_brackets = len(brackets)
         for i, (cap, rate, less) in enumerate(brackets):
@@ -232,6 +245,19 @@ def _tiers(rows: Any) -> tuple[tuple[float, float, float], ...]:
             _within(f"fee_tiers {name}", bps, -MAX_ABS_FEE_BPS, MAX_ABS_FEE_BPS, f"within ±{MAX_ABS_FEE_BPS:g}")
     _rising("fee_tiers", "volumes", [row[0] for row in table])
     return tuple((float(volume), float(maker), float(taker)) for volume, maker, taker in table)
+
+
+def _windows(rows: Any) -> tuple[tuple[int, int], ...]:
+    """Return (from, until) windows of time, in order and apart."""
+    table = _rows("reject_windows", rows, (2,), "(from_ns, until_ns)")
+    times = [ts_ns for row in table for ts_ns in row]
+    for ts_ns in times:
+        if isinstance(ts_ns, bool) or not isinstance(ts_ns, Integral) or not 0 <= int(ts_ns) < 1 << 63:
+            raise ConfigError(f"venue reject_windows times must be nanoseconds UTC, whole numbers, got {ts_ns!r}")
+    for before, after in pairwise(times):
+        if not int(after) > int(before):
+            raise ConfigError(f"venue reject_windows must be in order and apart, got {after} after {before}")
+    return tuple((int(from_ns), int(until_ns)) for from_ns, until_ns in table)
 
 
 def _brackets(rows: Any) -> tuple[tuple[float, float, float], ...]:

@@ -25,12 +25,14 @@ from marketmakerl.cli import (
     fetch,
     fidelity,
     gate,
+    halt,
     live,
     optimum,
     queue_truth,
     realtime_paper,
     research_budgets,
     simulate,
+    stress,
     walk_forward,
 )
 from marketmakerl.core.errors import MarketMakerLError
@@ -55,6 +57,7 @@ app.command("queue-truth")(queue_truth.queue_truth)
 app.command("walk-forward")(walk_forward.walk_forward)
 app.command("economics")(economics.economics)
 app.command("fidelity")(fidelity.fidelity)
+app.command("stress")(stress.stress)
 app.command("explain")(explain.explain)
 app.command("simulate")(simulate.simulate)
 app.command("compare")(compare.compare)
@@ -62,6 +65,7 @@ app.command("optimum")(optimum.optimum)
 app.command("gate")(gate.gate)
 app.add_typer(data.app, name="data")
 app.command("realtime-paper")(realtime_paper.realtime_paper)
+app.command("halt")(halt.halt)
 app.command("fetch-data")(fetch.fetch_data)
 app.command("exchange-sim")(exchange_sim.exchange_sim)
 app.command("live")(live.live)

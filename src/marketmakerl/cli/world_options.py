@@ -77,7 +77,7 @@ class WorldOptions:
         str | None,
         typer.Option(
             help="How the mid moves: gaussian (the default), binomial, geometric, ornstein_uhlenbeck, jump_diffusion, "
-            "regime_switching, heston."
+            "regime_switching, heston, scripted."
         ),
     ] = None
     mid_param: Annotated[

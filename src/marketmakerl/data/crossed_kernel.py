@@ -25,8 +25,17 @@ _KINDS = types.Array(types.int8, 1, "C", readonly=True)
 
 
 @njit(types.void(types.int64, types.int64, types.int64, types.int64, types.int64[:, ::1], types.int64[::1]))
-def _set_level(kind: Any, rank: Any, qty: Any, clears: Any, stamp: Any, best: Any) -> None:
-    """Apply one depth or best-quote row: `stamp` and `best` are those of `_replay`."""
+def set_level(kind: Any, rank: Any, qty: Any, clears: Any, stamp: Any, best: Any) -> None:
+    """Apply one depth or best-quote row.
+
+    Args:
+        kind: `Kind` of the row, without `MORE`.
+        rank: of its price among all prices.
+        qty: lots.
+        clears: how often the book has been cleared so far.
+        stamp: int64[2, prices], changed: the number of clears when a level was last set; -1: it is gone.
+        best: int64[2], changed: ranks of the best bid (-1: none) and ask (the number of prices: none).
+    """
     side = 0 if kind in (_DEPTH_BID, _BBO_BID) else 1
     step = -1 if side == 0 else 1
     levels = stamp.shape[1]
@@ -61,7 +70,7 @@ def _replay(rank: Any, qty: Any, kind: Any, levels: Any, out: Any) -> Any:
             touched = touched or not unknown
         elif _DEPTH_BID <= k <= _BBO_ASK and not unknown:
             touched = True
-            _set_level(k, rank[i], qty[i], clears, stamp, best)
+            set_level(k, rank[i], qty[i], clears, stamp, best)
         if kind[i] < _MORE:
             if touched and best[0] >= best[1]:
                 out[found, 0], out[found, 1], out[found, 2] = i, best[0], best[1]

@@ -30,7 +30,7 @@ class Reason(enum.IntEnum):
     PRICE_BAND = 19  # too far from the market for the venue
     MARGIN = 20  # equity does not carry it
     LIQUIDATED = 21  # the venue closed the account
-    VENUE_DOWN = 22  # the venue accepts no orders
+    VENUE_DOWN = 22  # the venue took no new orders and no changes
     STALE = 23  # nothing has been heard from the market
     WIDE_SPREAD = 24  # the market's spread is too wide to know where the mid is
     FLAT_WINDOW = 25  # the schedule says flat

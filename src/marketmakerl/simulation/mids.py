@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -80,6 +81,14 @@ class HestonStep(NamedTuple):
     correlation: float
     other: float
     dt: float
+
+
+class ScriptedStep(NamedTuple):
+    """ds = drift + sd z + move[step]; the hidden state counts the steps."""
+
+    drift: float
+    sd: float
+    move: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -296,6 +305,41 @@ class Heston(Mid):
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Scripted(Mid):
+    """Normal steps on top of a path that is given: the same on every path, and known to nobody who quotes.
+
+    Args:
+        time_s: seconds from the start of a run, rising; two or more.
+        offset: what the path adds to the mid by then, price units, 0 at first; in between it goes straight, before the
+            first time and behind the last it stands still. Two times less than a step apart are a jump.
+    """
+
+    time_s: tuple[float, ...]
+    offset: tuple[float, ...]
+    id: ClassVar[str] = "scripted"
+
+    def __post_init__(self) -> None:
+        for name in ("time_s", "offset"):
+            object.__setattr__(self, name, require_numbers(f"mid.{name}", getattr(self, name)))
+
+    def check(self, dt_s: float) -> None:  # noqa: D102
+        del dt_s
+        if len(self.time_s) < 2 or len(self.time_s) != len(self.offset):
+            raise ConfigError(
+                "mid.time_s and mid.offset must name the same points, two or more, "
+                f"got {self.time_s!r} and {self.offset!r}"
+            )
+        if any(after <= before for before, after in pairwise(self.time_s)) or self.time_s[0] < 0.0:
+            raise ConfigError(f"mid.time_s must rise from 0 or later, got {self.time_s!r}")
+        if self.offset[0] != 0.0:
+            raise ConfigError(f"mid.offset must begin with 0, got {self.offset!r}")
+
+    def step(self, world: Any, drift: float, sigma: float, dt_s: float) -> ScriptedStep:  # noqa: D102
+        path = np.interp(np.arange(world.steps + 1) * dt_s, self.time_s, self.offset)
+        return ScriptedStep(drift * dt_s, sigma * math.sqrt(dt_s), np.diff(path))
+
+
 MIDS: Final[dict[str, Mid]] = {"gaussian": Gaussian(), "binomial": Binomial(), "geometric": Geometric()}
 
 
@@ -349,6 +393,12 @@ def _heston(step: Any, s: float, hidden: float, key: Any, place: Any) -> tuple[f
     return step.drift + root * z, hidden + step.pull * (step.level - v) + step.vol_of_vol * root * w
 
 
+def _scripted(step: Any, s: float, hidden: float, key: Any, place: Any) -> tuple[float, float]:
+    passed = int(hidden)
+    ds = step.drift + step.sd * normal(draw(key, place + uint64(1)))
+    return ds + step.move[min(passed, len(step.move) - 1)], hidden + 1.0
+
+
 _STEPS: Final = {
     GaussianStep: _gaussian,
     BinomialStep: _binomial,
@@ -357,6 +407,7 @@ _STEPS: Final = {
     JumpStep: _jumping,
     RegimeStep: _switching,
     HestonStep: _heston,
+    ScriptedStep: _scripted,
 }
 
 

@@ -17,6 +17,7 @@ from marketmakerl.simulation.mids import (
     Mid,
     OrnsteinUhlenbeck,
     RegimeSwitching,
+    Scripted,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _MIDS: Final[dict[str, type[Mid]]] = {
     mid.id: mid
-    for mid in (Gaussian, Binomial, Geometric, OrnsteinUhlenbeck, JumpDiffusion, RegimeSwitching, Heston)
+    for mid in (Gaussian, Binomial, Geometric, OrnsteinUhlenbeck, JumpDiffusion, RegimeSwitching, Heston, Scripted)
 }  # fmt: skip
 _CURVES: Final[dict[str, type[FillCurve]]] = {curve.id: curve for curve in (Exponential, Power, Empirical)}
 MID_IDS: Final = tuple(_MIDS)

@@ -38,7 +38,7 @@ DEFAULT_WARMUP_BARS = 240
 MIN_TRADED_BARS = 30  # in a window, besides the warm-up
 
 # What a single run may end in without being the whole study's failure.
-_RUN_ERRORS = (MarketMakerLError, ArithmeticError, ValueError, LookupError, MemoryError)
+RUN_ERRORS = (MarketMakerLError, ArithmeticError, ValueError, LookupError, MemoryError)
 
 Progress = Callable[[int, int, str], None]
 
@@ -197,7 +197,7 @@ def run_session(session: Session, warm_up: EventTape, tape: EventTape) -> dict[s
     """Trade once and return status, tier, metrics and parameters; an error of this run alone is a result too."""
     try:
         result, parameters = trade(session, warm_up, tape)
-    except _RUN_ERRORS as error:
+    except RUN_ERRORS as error:
         return failure(error)
     status = "failed_risk" if result.metrics.failed else "completed"
     metrics = result.metrics.model_dump()
