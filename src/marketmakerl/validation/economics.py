@@ -64,6 +64,7 @@ class EconomicsConfig:
         queues: ticks: by name; None: every queue model there is for the data.
         bar_volume_shares: bars: of a bar's volume, what our orders can get; None: `BAR_VOLUME_SHARES`.
         risk: False switches every risk limit off, the edge filter with them.
+        limits: arguments of `RiskLimits` that differ from its defaults; none with `risk` off.
         calibration: file that sets the parameters instead of a warm-up; "" for none.
         warmup_bars: bars that set the parameters and are not traded.
         ticks: ticks: quoting clock and warm-up share; queue and latency are those of the cells. None: the defaults.
@@ -79,6 +80,7 @@ class EconomicsConfig:
     queues: tuple[str, ...] | None = None
     bar_volume_shares: tuple[float, ...] | None = None
     risk: bool = True
+    limits: dict[str, Any] = field(default_factory=dict)
     calibration: str = ""
     warmup_bars: int = 240
     ticks: TickRules | None = None
@@ -89,6 +91,8 @@ class EconomicsConfig:
         check_seed(self.seed)
         self.session.check()
         (check_synthetic if self.market.is_synthetic else MarketRequest.check)(self.market)
+        if self.limits and not self.risk:
+            raise ConfigError("risk limits are off (--risk off), so none can be set; leave out one of the two")
         if self.calibration and self.market.is_synthetic:
             raise ConfigError("a calibration is for recorded data: what came after its own")
         for name, low, high in (("latencies_ms", 0.0, 60_000.0), ("bar_volume_shares", 0.0, 1.0)):
@@ -111,12 +115,12 @@ class EconomicsConfig:
             budget=self.budget,
             warmup_bars=self.warmup_bars,
             calibration=self.calibration,
+            limits=self.limits,
         )
 
-    @property
-    def limits(self) -> RiskLimits:
-        """Return the risk limits."""
-        return RiskLimits() if self.risk else RiskLimits.off()
+    def risk_limits(self, setup: Prepared) -> RiskLimits:
+        """Return the risk limits; adverse selection as a calibration measured it, as every session does."""
+        return self.session.risk(setup.parameters.get("calibration")) if self.risk else RiskLimits.off()
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,8 @@ def economics(
     traded, setup = _prepared(config, market.tape)
     base = {"fee": _base_level(levels), **asdict(_base_place(places))}
     cells = [Cell(fee, place) for place in places for fee in range(len(levels))]
-    if config.limits.min_edge_bps is not None:
+    limits = config.risk_limits(setup)
+    if limits.min_edge_bps is not None:
         cells += [Cell(base["fee"], place, edge_filter=False) for place in places]
     searches = _searches(places, levels, base)
     data = [*market.provenance, *([calibration_entry(config.calibration)] if config.calibration else [])]
@@ -179,7 +184,7 @@ def economics(
         tempfile.TemporaryDirectory(prefix="mml-economics-") as scratch,
     ):
         work = Work(
-            str(traded.save(Path(scratch) / "market.tape")), setup, levels, config.limits,
+            str(traded.save(Path(scratch) / "market.tape")), setup, levels, limits,
             config.ticks.quote_interval_ns if config.ticks else None,
             config.ticks.quote_on if config.ticks else None, config.seed,
         )  # fmt: skip
