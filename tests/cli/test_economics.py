@@ -45,7 +45,7 @@ def test_a_person_reads_where_it_stops(capsys):
 def test_a_few_fills_are_no_verdict_and_fit_a_terminal_too(capsys):
     assert run([*TICKS, "--risk", "off", "--quote-interval-ms", "15000"]) == 0
     out, _ = capsys.readouterr()
-    assert "not distinguishable from zero" in out
+    assert "zero not excluded" in out
     assert "cannot be told from zero" in out
     assert "…" not in out
 
@@ -76,10 +76,21 @@ def test_json_is_alone_on_stdout(capsys):
     assert not Path("artifacts").exists()
 
 
-def test_without_data_the_synthetic_market_is_a_smoke_test(capsys):
-    assert run(["economics", "--processes", "1", "--json"]) == 0
+def test_a_limit_by_name(capsys):
+    argv = [*TICKS, "--latency-ms", "5", "--queue", "log", "--fees", "base", "--json"]
+    assert run([*argv, "--limit", "min_edge_bps=none", "--limit", "stop_loss_pct=0.01"]) == 0
     document = orjson.loads(capsys.readouterr().out)
-    assert (document["market"]["exchange"], document["market"]["tier"]) == ("sim", "T2")
+    (cell,) = document["cells"]  # no filter, so no cell without it
+    assert cell["fills"] > 50
+    page = (Path(document["folder"]) / "report.html").read_text()
+    assert "--limit min_edge_bps=none --limit stop_loss_pct=0.01" in page
+
+
+def test_without_data_the_synthetic_market_is_a_smoke_test(capsys):
+    assert run(["economics", "--processes", "1", "--json", "--timeframe", "5m", "--days", "3"]) == 0
+    market = orjson.loads(capsys.readouterr().out)["market"]
+    assert (market["exchange"], market["tier"], market["timeframe"]) == ("sim", "T2", "5m")
+    assert market["bars"] == 3 * 288 - 240
 
 
 @pytest.mark.parametrize(
@@ -93,6 +104,8 @@ def test_without_data_the_synthetic_market_is_a_smoke_test(capsys):
         ((*TICKS, "--queue", "lifo"), 2, "no queue model"),
         ((*TICKS, "--fees", "VIP9"), 2, "VIP9"),
         ((*TICKS, "--risk", "maybe"), 2, "--risk is on or off"),
+        ((*TICKS, "--limit", "speed=9"), 2, "speed"),
+        ((*TICKS, "--risk", "off", "--limit", "stop_loss_pct=0.01"), 2, "leave out one of the two"),
         ((*TICKS, "--bar-volume-share", "0.1"), 2, "these are ticks"),
         ((*BARS, "--queue", "log"), 2, "no queue and no latency"),
         ((*BARS, "--bar-volume-share", "2"), 2, "bar_volume_shares"),

@@ -194,13 +194,16 @@ def test_levels_by_hand():
     assert (bare["loses"], bare["break_even_median_bps"]) == (1, -0.25)
     assert "at base" in bare["sentence"]
     assert unfiltered(lines[:-1], levels) is None
+    chance = [line_of(0, "loses"), *[line_of(0, "not distinguishable from zero")] * 2]
+    assert summarise(chance, levels)[0]["verdict"] == "not distinguishable from zero"
 
 
 # -- intervals
 
 
 def test_changes_of_equity_add_up_to_what_was_earned():
-    for seconds, step_s in ((45, 1.0), (130, 1.0), (400, 5.0)):
+    # The longest step that leaves fifteen blocks: 70 of 5 s would be blocks of five, and only fourteen of them.
+    for seconds, step_s in ((45, 1.0), (130, 1.0), (350, 1.0), (400, 5.0)):
         tape = make_tape(seconds)
         spot = replace(tape, instrument=mml.Instrument("BTC/USDT", 0.1, 0.001))
         result = mml.backtest(
@@ -293,9 +296,22 @@ def test_the_files_say_what_the_cells_came_to(config, tmp_path):
     assert done.exit_code == 0
 
 
-def test_the_fee_searched_for_is_that_of_the_fills_where_quotes_do_not_heed_it(config, tmp_path):
-    bold = replace(config, risk=False, fees=("9:9", "-9:9"), queues=("log",), latencies_ms=(0.0,))
+def test_the_fee_searched_for_is_that_of_the_fills_where_quotes_do_not_heed_it(config, tmp_path, monkeypatch):
+    from marketmakerl.validation import economics_cells
+
+    paid, whole = [], economics_cells.backtest
+
+    def backtest(*args, **options):
+        paid.append((options["fees"].maker_bps, options["fees"].taker_bps))
+        return whole(*args, **options)
+
+    monkeypatch.setattr(economics_cells, "backtest", backtest)
+    bold = replace(config, risk=False, fees=("9:8", "-9:7"), queues=("log",), latencies_ms=(0.0,))
     done = economics(bold, tmp_path / "art", processes=1)
+    # The two cells, then makers' fees between them, at what takers pay at the base level.
+    assert paid[:2] == [(9, 8), (-9, 7)]
+    assert {taker for _, taker in paid[2:]} == {8}
+    assert all(-9 <= maker <= 9 for maker, _ in paid)
     (found,) = done.analysis["fee_break_evens"]
     assert found["kind"] == "crosses"
     exact = {line["attribution"]["break_even_maker_bps"] for line in done.lines}

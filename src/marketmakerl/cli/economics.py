@@ -51,6 +51,7 @@ def economics(
     ] = None,
     budget: options.Budget = 10_000.0,
     risk: Annotated[str, typer.Option(help="on, or off: no limits, and quotes that do not heed the fee.")] = "on",
+    limit: options.Limits = None,
     warmup_bars: Annotated[int, typer.Option(help="Bars that set the model's parameters and are not traded.")] = 240,
     clock: options.Clock = "",
     trades: options.Trades = "",
@@ -80,6 +81,7 @@ def economics(
         queues=_listed(queue),
         bar_volume_shares=_numbers("--bar-volume-share", bar_volume_share),
         risk=risk == "on",
+        limits=options.risk_limits(limit),
         calibration=str(calibration) if calibration else "",
         warmup_bars=warmup_bars,
         ticks=options.tick_rules(

@@ -109,6 +109,9 @@ def _command(options: dict[str, Any]) -> str:
             words += [f"--{name.replace('_', '-')}", _text(value)]
     for name, value in options["model_params"].items():
         words += ["--param", f"{name}={_text(value)}"]
+    for name, value in options["limits"].items():
+        text = ",".join(value) if isinstance(value, list) else _text(value)
+        words += ["--limit", f"{name}={text.lower() if value in (None, True, False) else text or 'none'}"]
     for name, flag in (_LISTS | {"quote_on": "quote-on"}).items():
         values = ticks.get(name) if name == "quote_on" else options[name]
         if values:

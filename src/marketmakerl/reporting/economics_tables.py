@@ -14,6 +14,7 @@ Document = dict[str, Any]
 
 SURE: Final = ("earns", "loses")  # verdicts of an interval that holds no zero
 FEWEST_INTERVALS: Final = 30  # a Sharpe ratio of fewer changes is noise with a unit
+_SHORT: Final = {"not distinguishable from zero": "zero not excluded"}  # a terminal has 80 columns
 _STYLES: Final = {"earns": "green", "earns in some cells": "green", "loses": "red", "does not trade": "dim"}
 
 
@@ -92,7 +93,7 @@ def levels_table(analysis: Document) -> Table:
             str(line["earns"]),
             str(line["loses"]),
             bps(line["break_even_median_bps"]),
-            Text(line["verdict"], style=_STYLES.get(line["verdict"], "")),
+            Text(_SHORT.get(line["verdict"], line["verdict"]), style=_STYLES.get(line["verdict"], "")),
         )
     return table
 

@@ -10,6 +10,7 @@ runs.jsonl and summary.csv hold one line a cell. The same study gives the same b
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.fees import Fees
 from marketmakerl.core.pool import default_processes, run_tasks
 from marketmakerl.core.rng import check_seed
+from marketmakerl.data.catalog import SIMULATED_EXCHANGE, timeframe_ms
 from marketmakerl.data.market import Market, MarketRequest, check_synthetic, load_market, synthetic_market
 from marketmakerl.data.synthetic import SyntheticMarket
 from marketmakerl.reporting.economics_report import write_economics_report
@@ -62,6 +64,7 @@ class EconomicsConfig:
         queues: ticks: by name; None: every queue model there is for the data.
         bar_volume_shares: bars: of a bar's volume, what our orders can get; None: `BAR_VOLUME_SHARES`.
         risk: False switches every risk limit off, the edge filter with them.
+        limits: arguments of `RiskLimits` that differ from its defaults; none with `risk` off.
         calibration: file that sets the parameters instead of a warm-up; "" for none.
         warmup_bars: bars that set the parameters and are not traded.
         ticks: ticks: quoting clock and warm-up share; queue and latency are those of the cells. None: the defaults.
@@ -77,6 +80,7 @@ class EconomicsConfig:
     queues: tuple[str, ...] | None = None
     bar_volume_shares: tuple[float, ...] | None = None
     risk: bool = True
+    limits: dict[str, Any] = field(default_factory=dict)
     calibration: str = ""
     warmup_bars: int = 240
     ticks: TickRules | None = None
@@ -87,6 +91,8 @@ class EconomicsConfig:
         check_seed(self.seed)
         self.session.check()
         (check_synthetic if self.market.is_synthetic else MarketRequest.check)(self.market)
+        if self.limits and not self.risk:
+            raise ConfigError("risk limits are off (--risk off), so none can be set; leave out one of the two")
         if self.calibration and self.market.is_synthetic:
             raise ConfigError("a calibration is for recorded data: what came after its own")
         for name, low, high in (("latencies_ms", 0.0, 60_000.0), ("bar_volume_shares", 0.0, 1.0)):
@@ -109,12 +115,12 @@ class EconomicsConfig:
             budget=self.budget,
             warmup_bars=self.warmup_bars,
             calibration=self.calibration,
+            limits=self.limits,
         )
 
-    @property
-    def limits(self) -> RiskLimits:
-        """Return the risk limits."""
-        return RiskLimits() if self.risk else RiskLimits.off()
+    def risk_limits(self, setup: Prepared) -> RiskLimits:
+        """Return the risk limits; adverse selection as a calibration measured it, as every session does."""
+        return self.session.risk(setup.parameters.get("calibration")) if self.risk else RiskLimits.off()
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,8 @@ def economics(
     traded, setup = _prepared(config, market.tape)
     base = {"fee": _base_level(levels), **asdict(_base_place(places))}
     cells = [Cell(fee, place) for place in places for fee in range(len(levels))]
-    if config.limits.min_edge_bps is not None:
+    limits = config.risk_limits(setup)
+    if limits.min_edge_bps is not None:
         cells += [Cell(base["fee"], place, edge_filter=False) for place in places]
     searches = _searches(places, levels, base)
     data = [*market.provenance, *([calibration_entry(config.calibration)] if config.calibration else [])]
@@ -177,7 +184,7 @@ def economics(
         tempfile.TemporaryDirectory(prefix="mml-economics-") as scratch,
     ):
         work = Work(
-            str(traded.save(Path(scratch) / "market.tape")), setup, levels, config.limits,
+            str(traded.save(Path(scratch) / "market.tape")), setup, levels, limits,
             config.ticks.quote_interval_ns if config.ticks else None,
             config.ticks.quote_on if config.ticks else None, config.seed,
         )  # fmt: skip
@@ -195,8 +202,12 @@ def economics(
 def _market(config: EconomicsConfig) -> Market:
     if not config.market.is_synthetic:
         return load_market(config.market)
-    made = {"exchange": "sim", "kind": "klines", "tier": "T2", "generator": asdict(SyntheticMarket())}
-    return replace(synthetic_market(SYNTHETIC_BARS, config.seed), provenance=[made | {"seed": config.seed}])
+    request = config.market
+    made = SyntheticMarket(interval_s=(timeframe_ms(request.timeframe) or 60_000) // 1000)
+    bars = SYNTHETIC_BARS if request.days is None else math.ceil(request.days * 86_400 / made.interval_s)
+    entry = {"exchange": SIMULATED_EXCHANGE, "kind": "klines", "timeframe": request.timeframe, "tier": "T2"}
+    provenance = [entry | {"generator": asdict(made), "seed": config.seed}]
+    return replace(synthetic_market(bars, config.seed, made), provenance=provenance)
 
 
 def _places(config: EconomicsConfig, tape: EventTape) -> tuple[Place, ...]:

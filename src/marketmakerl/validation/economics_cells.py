@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from marketmakerl.validation.fee_levels import FeeLevel
 
 STEPS_S: Final = (60, 30, 10, 5, 1)  # of the changes of equity: the longest that leaves enough of them
-MIN_CHANGES: Final = 60
 MIN_FILLS: Final = 20  # fewer say nothing about how far a profit may be off
 SEARCH_STEP_BPS: Final = 0.01
 LEVEL: Final = 0.95
@@ -165,11 +164,11 @@ def verdict(fills: int, low: float | None, high: float | None) -> str:
 def interval(result: BacktestResult, seed: int) -> dict[str, Any]:
     """Return the 95 % interval of what was earned, by the circular block bootstrap over changes of equity."""
     changes, step_s = earned_changes(result)
-    length = block_length(len(changes)) if len(changes) else 1
+    length = block_length(len(changes))
     found = {"interval_s": step_s, "changes": len(changes), "earned_low": None, "earned_high": None}
     if result.metrics.fills < MIN_FILLS:
         return found | {"no_interval": f"too few fills: {result.metrics.fills}"}
-    if len(changes) // length < MIN_BLOCKS:
+    if not _has_blocks(len(changes)):
         return found | {"no_interval": f"too short: {len(changes)} changes of {step_s:g} s"}
     # The same blocks for every cell: two cells differ by their runs, not by their draws. Whole blocks are drawn.
     drawn = block_sums(changes[:, None], length, RESAMPLES, seed)[:, 0]
@@ -177,6 +176,11 @@ def interval(result: BacktestResult, seed: int) -> dict[str, Any]:
     tail = 50.0 * (1.0 - LEVEL)
     low, high = np.percentile(drawn, (tail, 100.0 - tail))
     return found | {"earned_low": float(low), "earned_high": float(high), "no_interval": ""}
+
+
+def _has_blocks(changes: int) -> bool:
+    """Return whether so many changes make blocks enough to say how far their sum may be off."""
+    return changes // block_length(changes) >= MIN_BLOCKS
 
 
 def earned_changes(result: BacktestResult) -> tuple[npt.NDArray[np.float64], float]:
@@ -192,6 +196,6 @@ def earned_changes(result: BacktestResult) -> tuple[npt.NDArray[np.float64], flo
         earned = earned * float(mids[-1])
     span_ns = int(ts[-1] - ts[0])
     steps_s = STEPS_S if result.raw_markouts is not None else (result.metrics.interval_s,)
-    step_s = next((step for step in steps_s if span_ns >= MIN_CHANGES * step * NS_PER_S), steps_s[-1])
+    step_s = next((step for step in steps_s if _has_blocks(-(-span_ns // round(step * NS_PER_S)))), steps_s[-1])
     grid = np.append(np.arange(ts[0], ts[-1], round(step_s * NS_PER_S)), ts[-1])
     return np.diff(earned[np.searchsorted(ts, grid, side="right") - 1]), float(step_s)

@@ -129,7 +129,7 @@ def settled(
         "setup": {"levels": [level.as_dict() for level in levels], "parameters": setup.parameters},
         "seeds": [config.seed],
         "instrument": market.tape.instrument.as_dict(),
-        "risk": config.limits.as_dict(),
+        "risk": config.risk_limits(setup).as_dict(),
     }
 
 
