@@ -42,7 +42,7 @@ doctor: $$(MML_READY) ## what works here and what does not
 	@$(MML) doctor
 
 ##@ Research
-.PHONY: campaign research-budgets walk-forward gate stress calibrate fetch-data simulate compare optimum
+.PHONY: campaign research-budgets walk-forward economics stress gate calibrate fetch-data simulate compare optimum
 MARKET = $(call option,--exchange,EXCHANGE) $(call option,--symbol,SYMBOL) $(call option,--data,DATA) \
   $(call option,--timeframe,TIMEFRAME) $(call option,--days,DAYS)
 campaign: $$(MML_READY) ## N backtests with their summary and report, under artifacts/
@@ -61,6 +61,12 @@ walk-forward: $$(MML_READY) ## choose on train, run test once, fold by fold; Err
 ##  EXCHANGE=binance SYMBOL=BTC/USDT DAYS=30 [DATA=] FOLDS= TIMEFRAME= PROCS= ARTIFACTS=
 	@$(MML) walk-forward $(strip $(MARKET) $(call option,--folds,FOLDS) $(call option,--processes,PROCS) \
 	  $(call option,--artifacts,ARTIFACTS))
+
+economics: $$(MML_READY) ## fee tier x latency x queue model: where a model stops earning
+##  EXCHANGE= SYMBOL= DATA=file or folder  [CLOCK=ticks] DAYS= MODEL= FEES=base,VIP2,0:3  PROCS= ARTIFACTS=folder
+##  ARGS=any option of mml economics, such as ARGS="--queue log,front --latency-ms 0,10 --risk off"
+	@$(MML) economics $(strip $(MARKET) $(call option,--clock,CLOCK) $(call option,--model,MODEL) \
+	  $(call option,--fees,FEES) $(call option,--processes,PROCS) $(call option,--artifacts,ARTIFACTS) $(ARGS))
 
 gate: $$(MML_READY) ## every check of a run, with its value and threshold; Error 3 when one fails
 ##  RUN=latest, a run id or a folder

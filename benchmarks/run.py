@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import capture
+import controls
 import others
 import parity
 import rules
@@ -38,6 +39,7 @@ from work import WORKS
 SECTIONS = (
     *WORKS,
     "risk",
+    "controls",
     "rules",
     "together",
     "parity",
@@ -89,7 +91,7 @@ def peer_python(options: argparse.Namespace, processes: Processes) -> Path | Non
     if not (SHARED / "bench_hftbacktest.py").exists():
         processes.screen.print("no ../shared/bench here: only our own numbers", style="yellow")
         return None
-    if set(options.only) <= {"floor", "nautilus", "world"}:
+    if set(options.only) <= {"controls", "floor", "nautilus", "world"}:
         return None
     try:
         return python_of(HFTBACKTEST, options.peer_python, RESULTS / "peer-venv", processes)
@@ -118,6 +120,7 @@ def measure(options: argparse.Namespace, bench: Bench, results: dict[str, Any]) 
     mbt = (options.mbt_python, options.mbt_gym) if options.mbt_python and options.mbt_gym else None
     sections = {
         "speed": (bool(modes) or risk, lambda: speed.measure(bench, modes, risk=risk), speed.show),
+        "controls": ("controls" in options.only, lambda: controls.measure(bench), controls.show),
         "rules": ("rules" in options.only, lambda: rules.measure(bench), rules.show),
         "together": ("together" in options.only, lambda: together.measure(bench), together.show),
         "parity": ("parity" in options.only, lambda: parity.measure(bench), parity.show),

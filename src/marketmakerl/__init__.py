@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from marketmakerl.backtesting.attribution import Attribution, attribute, break_even_maker_bps
     from marketmakerl.backtesting.backtest_engine import backtest
     from marketmakerl.backtesting.latency import Latency
     from marketmakerl.backtesting.metrics import Metrics
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Attribution": "backtesting.attribution",
     "AvellanedaStoikov": "models.avellaneda_stoikov",
     "BacktestResult": "backtesting.result",
     "CARA": "simulation.optimum",
@@ -77,13 +79,16 @@ _HOME = {
     "TablePolicy": "models.table_policy",
     "VenueRules": "backtesting.venue",
     "World": "simulation.world",
+    "attribute": "backtesting.attribution",
     "backtest": "backtesting.backtest_engine",
+    "break_even_maker_bps": "backtesting.attribution",
     "evaluate_exact": "simulation.exact",
     "optimal_policy": "simulation.optimum",
     "simulate": "simulation.simulate",
 }
 
 __all__ = [  # noqa: RUF022  (as sorted() sorts, which knows no acronyms)
+    "Attribution",
     "AvellanedaStoikov",
     "BacktestResult",
     "CARA",
@@ -114,7 +119,9 @@ __all__ = [  # noqa: RUF022  (as sorted() sorts, which knows no acronyms)
     "VenueRules",
     "World",
     "__version__",
+    "attribute",
     "backtest",
+    "break_even_maker_bps",
     "evaluate_exact",
     "optimal_policy",
     "simulate",

@@ -29,7 +29,7 @@ from marketmakerl.core.instruments import lookup
 from marketmakerl.data.book_import import import_book
 from marketmakerl.data.tape import MORE, Kind
 from marketmakerl.models.custom import CustomModel
-from marketmakerl.risk.reasons import Reason
+from marketmakerl.risk.reasons import Purpose, Reason
 from oracles.book import replay_tape
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -555,15 +555,17 @@ def test_halted_adds_nothing_and_goes_home_in_slices(side):
     result = mml.backtest(
         tape, mml.Symmetric(1.0), fees=mml.Fees(1.0, 5.0), order_qty=1.0, cash=100_000.0 / 5, latency=DELAY,
         initial_inventory=side * lots * 0.25, target_inventory=0.0, quote_interval_ns=10 * MS,
+        risk=mml.RiskLimits(stop_loss_pct=None),
     )  # fmt: skip
     m, orders, fills = result.metrics, result.raw_orders, result.raw_fills
     assert (m.liquidations, m.final_inventory) == (1, 0.0)
     assert m.breaker_events >= 1
-    sweeps = orders[orders["order_type"] == OrderType.MARKET]
+    sweeps = orders[orders["purpose"] == Purpose.LIQUIDATION]
     assert len(sweeps) >= 3  # no depth for it at once
     halted = sweeps["submitted_ns"].min()
     later = orders[orders["submitted_ns"] >= halted]
-    assert (later["order_type"] == OrderType.MARKET).all()
+    assert (later["purpose"] == Purpose.LIQUIDATION).all()
+    assert (later["order_type"] == OrderType.IOC).all()  # taking, but not at any price
     assert (later["side"] == -side).all()
     # What rested is cancelled at once, and its late fills may add no more than they could before.
     working = orders[(orders["submitted_ns"] < halted) & (orders["closed_ns"] >= halted)]
@@ -571,6 +573,8 @@ def test_halted_adds_nothing_and_goes_home_in_slices(side):
     assert set(working["status"].tolist()) <= {Status.CANCELLED, Status.FILLED}
     takers = fills[fills["maker"] == 0]
     assert (takers["side"] == -side).all()
+    assert (takers["purpose"] == Purpose.LIQUIDATION).all()
+    assert m.liquidation_cost > 0
     assert (np.diff(np.abs(takers["position_lots"])) < 0).all()
     assert m.suppressed_pct["halted"] > 0
 

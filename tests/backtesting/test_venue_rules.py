@@ -6,6 +6,7 @@ Every example is played by the slow engine and by the fast one, and both have to
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -736,9 +737,7 @@ def falling(steps=400):
 def test_a_liquidated_model_quotes_no_more_once_it_knows(risk):
     rules = mml.VenueRules(leverage=10, maintenance_margin_rate=0.05, liquidation_fee_bps=50)
     tape = tape_of(falling(), VenueParams())
-    limits = risk or mml.RiskLimits(min_edge_bps=None, soft_inventory_pct=None, hard_inventory_pct=None,
-                                    soft_drawdown_pct=None, hard_drawdown_pct=None, adverse_move_sigma=None,
-                                    cooldown_sigma=None)  # fmt: skip
+    limits = risk or replace(mml.RiskLimits.off(), max_spread_bps=1_000.0, stale_data_s=60.0)
     result = mml.backtest(tape, mml.Symmetric(2.0), fees=mml.Fees(0, 5), order_qty=2.0, cash=20_000.0, risk=limits,
                           quote_interval_ns=20_000_000, latency=mml.Latency(0, 10**6, 50 * 10**6),
                           venue=rules)  # fmt: skip

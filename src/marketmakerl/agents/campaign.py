@@ -41,7 +41,6 @@ from marketmakerl.data.tick_windows import equal_windows
 from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE
 from marketmakerl.reporting.campaign_report import write_report
 from marketmakerl.reporting.summary import write_summary_csv
-from marketmakerl.risk.limits import RiskLimits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +76,7 @@ class CampaignConfig:
         bar_volume_share: how much of a bar's volume our orders can get.
         synthetic_bars: length of a synthetic run, unless the market request says how many days.
         calibration: file of a calibration that sets the parameters instead of a warm-up; "" for none. One run only.
+        limits: arguments of `RiskLimits` that differ from its defaults.
         ticks: how ticks are traded; None takes the defaults if the market is one of ticks. Refused on bars.
     """
 
@@ -96,6 +96,7 @@ class CampaignConfig:
     bar_volume_share: float = 0.10
     synthetic_bars: int = 4320
     calibration: str = ""
+    limits: dict[str, Any] = field(default_factory=dict)
     ticks: TickRules | None = None
 
     def check(self) -> None:
@@ -123,7 +124,7 @@ class CampaignConfig:
         """Return how each run trades: the arguments of `Session`."""
         names = (
             *("model", "model_params", "budget", "order_share", "horizon_s", "inventory_range"),
-            *("warmup_bars", "bar_volume_share", "calibration"),
+            *("warmup_bars", "bar_volume_share", "calibration", "limits"),
         )
         return {"fees": fees, **{name: getattr(self, name) for name in names}}
 
@@ -306,7 +307,7 @@ def _manifest_config(config: CampaignConfig, setup: RunSetup, instrument: Instru
         "setup": as_config(setup),
         "seeds": [config.seed + i for i in range(config.n)],
         "instrument": instrument.as_dict(),
-        "risk": RiskLimits().as_dict(),
+        "risk": setup.risk().as_dict(),
     }
 
 

@@ -93,6 +93,7 @@ def execute(setup: RunSetup, task: RunTask) -> dict[str, Any]:
             "last_ns": int(tape.ts_ns[-1]),
             "parameters": parameters,
             "metrics": result.metrics.model_dump(),
+            "risk_events": result.risk_events,
         }
         if setup.ticks:
             line["ticks"] = tick_summary(result, tape)
@@ -107,7 +108,7 @@ def _trade_bars(setup: RunSetup, tape: EventTape) -> tuple[BacktestResult, dict[
         return trade(setup, *split_warm_up(tape, setup.warmup_bars))
     given, row, record = given_estimate(setup.calibration, tape)
     traded = tape.slice_rows(row, len(tape))
-    result, parameters = trade(setup, traded, traded, given)
+    result, parameters = trade(setup, traded, traded, given, risk=setup.risk(record))
     return result, parameters | {"calibration": record}
 
 

@@ -188,6 +188,7 @@ def _on_bars(
         raw_fills=fills,
         raw_orders=orders,
         raw_samples=samples,
+        risk_events=engine.risk_events(),
     )
 
 
@@ -240,6 +241,7 @@ def tick_result(engine: TickEngine, tape: EventTape, budget: float | None = None
         raw_samples=samples,
         raw_markouts=mids,
         run_log=engine.run_log(),
+        risk_events=engine.risk_events(),
     )
 
 

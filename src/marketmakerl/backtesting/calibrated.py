@@ -28,7 +28,7 @@ def given_estimate(path: str, tape: EventTape) -> tuple[BarEstimate, int, dict[s
 
     Returns:
         The estimate; the row from which on the tape may be traded (a whole bar, or a whole message); and a JSON-ready
-        record: file, data_hash, last.
+        record: file, data_hash, last, and adverse_move_bps where it was measured.
 
     Raises:
         ConfigError: of another symbol, sigma or k refused, or data that reach up to the end of the tape or beyond.
@@ -48,7 +48,10 @@ def given_estimate(path: str, tape: EventTape) -> tuple[BarEstimate, int, dict[s
             f"{path} was made of data up to {iso_utc(made.last_ns)}, and the run ends {iso_utc(int(tape.ts_ns[-1]))}: "
             "that would look ahead; calibrate on earlier data (mml calibrate --share 0.5 takes the first half)"
         )
-    record = {"file": Path(path).name, "data_hash": made.data_hash, "last": iso_utc(made.last_ns)}
+    record: dict[str, Any] = {"file": Path(path).name, "data_hash": made.data_hash, "last": iso_utc(made.last_ns)}
+    if made.estimates.get("adverse_move") is not None:
+        # What the mid moves against fills; where it moved in their favour, nothing is expected of it.
+        record["adverse_move_bps"] = 1e4 * max(made.adverse_move, 0.0) / made.mid
     return made.estimate(), row, record
 
 

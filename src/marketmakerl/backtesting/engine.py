@@ -10,11 +10,12 @@ import numpy as np
 
 from marketmakerl.backtesting.funding import FUNDING, funding_rows
 from marketmakerl.backtesting.records import FILL, ORDER, PARAMS, SAMPLE, STATE, new_record
-from marketmakerl.backtesting.step import advance, finish
+from marketmakerl.backtesting.risk_log import halt_by_hand, reset_by_hand, risk_events
+from marketmakerl.backtesting.step import act_on_halt, advance, finish
 from marketmakerl.backtesting.venue import VenueRules
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.fees import Fees
-from marketmakerl.core.ledger import open_ledger
+from marketmakerl.core.ledger import equity, open_ledger
 from marketmakerl.core.memory import address_of
 from marketmakerl.models.contract import new_context
 from marketmakerl.risk.limits import RiskLimits
@@ -93,6 +94,7 @@ class Engine:
         params.funding_at = address_of(self._funding)
         limits = (risk or RiskLimits()).record(learns=False)
         open_risk(self.state, limits)
+        self._overrides: dict[int, str] = {}
         self._inputs = (
             self.own,
             params,
@@ -137,6 +139,35 @@ class Engine:
             if used:
                 chunks.append(np.array(buffer[:used]))
                 setattr(self.state, counter, 0)
+
+    def halt(self, who: str, why: str) -> None:
+        """Halt from outside: everything is cancelled and liquidated, at the last mark.
+
+        Raises:
+            ConfigError: nobody, or no reason, is named.
+        """
+        number = int(self.state.n_events)
+        note = halt_by_hand(self.state, int(self.state.last_ns), who, why)
+        if int(self.state.n_events) > number:
+            self._overrides[number] = note
+        own, params, risk = self._inputs[:3]
+        fills, orders = self._buffers[:2]
+        act_on_halt(self.state, own, params, risk, fills, orders, int(self.state.last_ns))
+        self._empty()
+
+    def reset(self, who: str, why: str) -> None:
+        """Set the breakers back to ACTIVE; drawdown and daily loss count from now.
+
+        Raises:
+            ConfigError: nobody, or no reason, is named; the venue itself has closed the account.
+        """
+        number = int(self.state.n_events)
+        now = equity(self.state)
+        self._overrides[number] = reset_by_hand(self.state, int(self.state.last_ns), now, who, why)
+
+    def risk_events(self) -> list[dict[str, Any]]:
+        """Return what the controls did, in order (see `risk_log.risk_events`)."""
+        return risk_events(self.state, self._overrides)
 
     def fills(self, first: int = 0) -> Any:
         """Return FILL[n]: the fills from the `first`-th on."""

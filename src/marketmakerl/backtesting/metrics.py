@@ -56,6 +56,8 @@ class Metrics(BaseModel):
     markout_bps: dict[str, float | None]
     breaker_events: int
     liquidations: int
+    exits: int  # inventory taken off by a stop, a target, the end of a holding time, or a window to be flat in
+    liquidation_cost: float  # fees and spread given up by liquidations and exits
     interval_s: float
     intervals: int
     settlement_currency: str
@@ -144,12 +146,24 @@ def compute_metrics(
         markout_bps=_markouts(instrument, fills, samples, interval_ns) if markout_bps is None else markout_bps,
         breaker_events=int(state.breaker_events),
         liquidations=int(state.liquidations),
+        exits=int(state.exits),
+        liquidation_cost=_forced_cost(instrument, fills) * to_quote,
         interval_s=interval_ns / NS_PER_S,
         intervals=len(changes),
         settlement_currency=instrument.base if instrument.kind == "inverse" else instrument.quote,
         pnl_settled=pnl,
         no_fills_because=_why_no_fills(state) if state.fills == 0 else None,
     )
+
+
+def _forced_cost(instrument: Instrument, fills: Any) -> float:
+    """Return what the fills that a control or the venue forced have cost: fees, and the spread they gave up."""
+    forced = fills[fills["purpose"] != 0]
+    qty = forced["side"] * forced["qty_lots"] * instrument.lot_size
+    given_up = qty * (
+        _values(instrument, forced["price_ticks"] * instrument.tick_size) - _values(instrument, forced["mid"])
+    )
+    return float(given_up.sum() + forced["fee"].sum())
 
 
 def interval_changes(ts_ns: npt.NDArray[np.int64], equity: Array, interval_ns: int) -> Array:

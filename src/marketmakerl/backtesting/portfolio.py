@@ -255,6 +255,8 @@ def _metrics(parts: list[BacktestResult], samples: Any, budget: float) -> Metric
         markout_bps=_markouts(parts),
         breaker_events=sum(one.breaker_events for one in each),
         liquidations=sum(one.liquidations for one in each),
+        exits=sum(one.exits for one in each),
+        liquidation_cost=sum(one.liquidation_cost for one in each),
         interval_s=each[0].interval_s,
         intervals=len(changes),
         settlement_currency=instrument.base if instrument.kind == "inverse" else instrument.quote,

@@ -94,18 +94,9 @@ def stay(state: Any) -> None:
 def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None:
     """Bring the orders out there in line with what the model wants, within the limits."""
     state.decisions += 1
-    if (
-        params.plain != 0
-        and params.levels == 1
-        and context.bid_qty == params.order_qty
-        and context.ask_qty == params.order_qty
-        and context.take_qty == 0.0
-        and _stays(state, memory, params, context, 0)
-        and _stays(state, memory, params, context, 1)
-    ):
-        state.quote_reason[0] = _NONE
-        state.quote_reason[1] = _NONE
-        state.settled = 1
+    standard = context.bid_qty == params.order_qty and context.ask_qty == params.order_qty and context.take_qty == 0.0
+    may_stay = standard and params.simple != 0 and params.levels == 1
+    if may_stay and params.risk_on == 0 and _both_stay(state, memory, params, risk, context, state.quote_offset):
         return
     for side in range(2):
         qty = context.bid_qty if side == 0 else context.ask_qty
@@ -118,24 +109,39 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
     if params.risk_on != 0:
         lot_value = params.lot_size * abs(unit_value(state, context.mid))
         apply_overlays(state, risk, state.now_ns, context.mid, state.held_lots, lot_value, account_budget(state))
+        whole = state.want_lots[0] == params.order_lots and state.want_lots[1] == params.order_lots
+        whole = whole and state.want_reason[0] == _NONE and state.want_reason[1] == _NONE
+        if may_stay and whole and _both_stay(state, memory, params, risk, context, state.want_offset):
+            return
     sent = state.request_end
     new_bids = _reconcile(state, memory, params, risk, context, 0)
     new_asks = _reconcile(state, memory, params, risk, context, 1)
     refused = _NONE
     if new_bids > 0:
-        refused |= _send_new(state, memory, params, risk, context, 0, new_bids)
+        refused = _send_new(state, memory, params, risk, context, 0, new_bids)
     if new_asks > 0:
-        refused |= _send_new(state, memory, params, risk, context, 1, new_asks)
+        refused = max(refused, _send_new(state, memory, params, risk, context, 1, new_asks))
     if context.take_qty != 0.0 and state.takers == 0:
         lots = int(np.floor(abs(context.take_qty) / params.lot_size + _EPS))
         if lots > 0:
             sign = 1 if context.take_qty > 0.0 else -1
-            refused |= send_new(state, memory, params, risk, context, sign, 0, lots, _MARKET)
-    standard = context.bid_qty == params.order_qty and context.ask_qty == params.order_qty and context.take_qty == 0.0
-    # Time alone ends a cooldown.
-    waits = state.want_reason[0] == _COOLDOWN or state.want_reason[1] == _COOLDOWN
-    calm = standard and not waits and refused == _NONE and (params.plain != 0 or params.shared == 0)
-    state.settled = int(calm and state.request_end == sent)
+            refused = max(refused, send_new(state, memory, params, risk, context, sign, 0, lots, _MARKET))
+    still = standard and state.request_end == sent and refused in (_NONE, _RATE)
+    state.settled = int(still and (params.plain != 0 or params.shared == 0))
+    if params.risk_on != 0:
+        _set_retry(state, refused)
+
+
+@njit()
+def _set_retry(state: Any, refused: int) -> None:
+    """Note when time alone changes what may be quoted: a cooldown ends, or there is room for messages again."""
+    retry_ns = state.rate_until_ns if refused == _RATE else NEVER
+    for side in range(2):
+        if state.want_reason[side] == _COOLDOWN:
+            retry_ns = min(retry_ns, state.cooldown_until_ns[side])
+    if retry_ns != state.retry_ns:
+        state.retry_ns = retry_ns
+        state.rest_ns = min(state.rest_ns, retry_ns)
 
 
 @njit()
@@ -158,15 +164,32 @@ def _send_new(state: Any, memory: Any, params: Any, risk: Any, context: Any, sid
 
 
 @njit()
-def _stays(state: Any, memory: Any, params: Any, context: Any, side: int) -> bool:
-    """Return whether the side has one order out there, and it is what is wanted: by far the commonest case."""
-    if state.n_work[side] != 1:
-        return False
-    order = at_own(memory.own)[np.uint64(at_int(memory.work)[side * state.own_cap])]
-    open_lots = order.local_qty_lots - order.local_filled_lots
-    return (
-        order.local_price_ticks == _first_price(params, context, side, state.quote_offset[side])
-        and open_lots <= params.order_lots <= order.local_qty_lots
+def _both_stay(state: Any, memory: Any, params: Any, risk: Any, context: Any, offsets: Any) -> bool:
+    """Return whether each side has one order out there, and it is what is wanted: by far the commonest case."""
+    for side in range(2):
+        if state.n_work[side] != 1:
+            return False
+        order = at_own(memory.own)[np.uint64(at_int(memory.work)[side * state.own_cap])]
+        tick = _first_price(params, context, side, offsets[side])
+        if order.local_price_ticks != tick:
+            return False
+        if not order.local_qty_lots - order.local_filled_lots <= params.order_lots <= order.local_qty_lots:
+            return False
+        if params.risk_on != 0 and not _pays(state, params, risk, context, 1 - 2 * side, tick):
+            return False
+    state.quote_reason[0] = _NONE
+    state.quote_reason[1] = _NONE
+    state.settled = int(params.plain != 0 or params.shared == 0)
+    return True
+
+
+@njit()
+def _pays(state: Any, params: Any, risk: Any, context: Any, sign: int, tick: int) -> bool:
+    """Return whether a quote is worth its risk. Where it will stand decides that; getting rid of risk may cost."""
+    if sign * state.held_lots < 0:
+        return True
+    return bool(
+        earns_its_fee(state, risk, sign * (context.mid - tick * params.tick_size), context.maker_fee, context.mid)
     )
 
 
@@ -208,11 +231,8 @@ def _may_quote(
     """Return how many lots a level may have, or why none; `used` is what levels before it take of the balance."""
     if tick < 1:
         return 0, _PRICE
-    sign = 1 - 2 * side
     price = tick * params.tick_size
-    # Where it will stand decides what it can earn; getting rid of risk may cost.
-    adds = params.risk_on != 0 and sign * state.held_lots >= 0
-    if adds and not earns_its_fee(state, risk, sign * (context.mid - price), context.maker_fee, context.mid):
+    if params.risk_on != 0 and not _pays(state, params, risk, context, 1 - 2 * side, tick):
         return 0, _EDGE
     wanted = lots
     if params.spot != 0:

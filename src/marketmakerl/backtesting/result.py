@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from marketmakerl.backtesting.records import OrderType, Status
+from marketmakerl.backtesting.risk_log import risk_frame
 from marketmakerl.backtesting.tick_statistics import known_lots as _known
 from marketmakerl.backtesting.tick_statistics import markout_frame, order_statistics
-from marketmakerl.risk.reasons import Reason
+from marketmakerl.risk.reasons import Purpose, Reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _STATUS_NAMES = np.array([status.name.lower() for status in Status], dtype=object)
 _TYPE_NAMES = np.array([kind.name.lower() for kind in OrderType], dtype=object)
+_PURPOSE_NAMES = np.array([purpose.name.lower() for purpose in Purpose], dtype=object)
 _REASON_NAMES = np.array([reason.name.lower() if reason else "" for reason in Reason], dtype=object)
 
 
@@ -46,10 +48,11 @@ class BacktestResult:
     raw_samples: Any
     raw_markouts: Any = None  # ticks: float64[fills, horizons], the mid at each horizon after each fill
     run_log: dict[str, int] = field(default_factory=dict)  # what the run met: rows, gaps, snapshots, late cancels ...
+    risk_events: list[dict[str, Any]] = field(default_factory=list)  # what the controls did
 
     @cached_property
     def fills(self) -> pd.DataFrame:
-        """One row a fill: when, order_id, side (+1 buy), price, qty, fee, mid (before it), liquidity, inventory.
+        """One row a fill: when, order_id, side (+1 buy), price, qty, fee, mid before it, liquidity, inventory, purpose.
 
         On ticks also how long the order had rested, and the quantity it had joined behind (NaN: not known).
         """
@@ -64,6 +67,7 @@ class BacktestResult:
             "mid": raw["mid"],
             "liquidity": np.where(raw["maker"] == 1, "maker", "taker"),
             "inventory": self._quantities(raw["position_lots"]),
+            "purpose": _PURPOSE_NAMES[raw["purpose"]],
             "rested_s": raw["rested_ns"] / 1e9,
             "joined_behind": self._quantities(_known(raw["joined_behind_lots"])),
         })  # fmt: skip
@@ -87,6 +91,7 @@ class BacktestResult:
             "status": _STATUS_NAMES[raw["status"]],
             "reason": _REASON_NAMES[raw["reason"]],
             "type": _TYPE_NAMES[raw["order_type"]],
+            "purpose": _PURPOSE_NAMES[raw["purpose"]],
             "joined_behind": self._quantities(_known(raw["joined_behind_lots"])),
         })  # fmt: skip
 
@@ -97,6 +102,11 @@ class BacktestResult:
         Ticks only; `standard_error_bps` treats fills as independent, which they are not quite.
         """
         return markout_frame(self.instrument, self.raw_fills, self.raw_markouts)
+
+    @cached_property
+    def risk_log(self) -> pd.DataFrame:
+        """One row an action of the controls: ts_ns, event, breaker before and after, value found, limit, note."""
+        return risk_frame(self.risk_events)
 
     @cached_property
     def statistics(self) -> dict[str, dict[str, float | None]]:

@@ -11,13 +11,17 @@ from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.data.tape import EventTape, Kind
 from marketmakerl.models.bar_calibration import MIN_BARS, BarEstimate, estimate_from_bars
 from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE, calibrated_model
+from marketmakerl.risk.limits import limits_from
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from marketmakerl.backtesting.result import BacktestResult
     from marketmakerl.backtesting.venue import VenueRules
     from marketmakerl.core.fees import Fees
     from marketmakerl.core.instrument import Instrument
     from marketmakerl.models.contract import QuotingModel
+    from marketmakerl.risk.limits import RiskLimits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,7 @@ class Session:
         bar_volume_share: how much of a bar's volume our orders can get.
         spread_scale: factor on the distance 1/k that the bars suggest; every model's distances grow with it.
         calibration: file of a calibration that sets the parameters instead of a warm-up; "" for none.
+        limits: arguments of `RiskLimits` that differ from its defaults.
     """
 
     fees: Fees
@@ -49,11 +54,25 @@ class Session:
     bar_volume_share: float = BAR_VOLUME_SHARE
     spread_scale: float = 1.0
     calibration: str = ""
+    limits: dict[str, Any] = field(default_factory=dict)
+
+    def risk(self, calibration: Mapping[str, Any] | None = None) -> RiskLimits:
+        """Return the limits; adverse selection as a calibration measured it (see `given_estimate`), unless it is set.
+
+        Raises:
+            ConfigError: a limit that there is none of, or one out of range.
+        """
+        limits = limits_from(self.limits)
+        measured = (calibration or {}).get("adverse_move_bps")
+        if measured is None or "adverse_selection_bps" in self.limits or not limits.learn_adverse_selection:
+            return limits
+        return replace(limits, adverse_selection_bps=measured)
 
     def check(self) -> None:
         """Raise `ConfigError` for a setting out of range, `UnknownNameError` for an unknown model or parameter."""
         # Any estimate will do: what is asked is whether the fixed parameters are known and in range.
         calibrated_model(self.model, BarEstimate(sigma=1.0, k=1.0, arrival_rate=1.0, bars=0), fixed=self.model_params)
+        self.risk()
         for name in ("budget", "horizon_s", "inventory_range", "spread_scale"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be a finite number > 0, got {getattr(self, name)!r}")
@@ -70,6 +89,7 @@ def trade(
     tape: EventTape,
     given: BarEstimate | None = None,
     *,
+    risk: RiskLimits | None = None,
     venue: VenueRules | None = None,
     funding: Any = None,
 ) -> tuple[BacktestResult, dict[str, Any]]:
@@ -80,6 +100,7 @@ def trade(
         warm_up: bars that lie before the first of `tape`; nothing else is known when the parameters are set.
         tape: the bars that are traded.
         given: what is known instead of what `warm_up` says.
+        risk: limits; None means the session's own.
         venue: as in `backtest`.
         funding: likewise.
 
@@ -99,6 +120,7 @@ def trade(
         order_qty=setup.order_qty,
         cash=setup.cash,
         bar_volume_share=session.bar_volume_share,
+        risk=risk or session.risk(),
         venue=venue,
         funding=funding,
     )

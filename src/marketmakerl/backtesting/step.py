@@ -439,6 +439,25 @@ def step(
         _look_at_margin(state, own, params, risk, fills, orders, ts_ns, price)
 
 
+HALT_SIGNATURE = types.void(
+    record_type(STATE),
+    array_type(ORDER),
+    record_type(PARAMS),
+    record_type(RISK),
+    array_type(FILL),
+    array_type(ORDER),
+    types.int64,
+)
+
+
+@njit(HALT_SIGNATURE)
+def act_on_halt(state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int) -> None:
+    """Cancel everything and liquidate now, at the last mark, not at the next close; needs `MAX_ROWS_PER_EVENT` rows."""
+    if state.breaker == HALTED and state.halted == 0 and state.start_mark > 0.0:
+        state.halted = 1
+        _take_off(state, own, params, risk, fills, orders, ts_ns, state.position_lots, _HALTED, _FOR_BREAKER)
+
+
 FINISH_SIGNATURE = types.void(record_type(STATE), array_type(ORDER), array_type(ORDER), types.int64)
 
 

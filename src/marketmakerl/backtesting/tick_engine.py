@@ -13,6 +13,7 @@ from marketmakerl.backtesting.latency import LATENCY, Latency
 from marketmakerl.backtesting.order_script import OrderScript
 from marketmakerl.backtesting.queue import FIFO, Queue
 from marketmakerl.backtesting.records import FILL, ORDER, SAMPLE, new_record
+from marketmakerl.backtesting.risk_log import halt_by_hand, reset_by_hand, risk_events
 from marketmakerl.backtesting.tick_records import (
     ANSWER,
     HORIZONS_NS,
@@ -32,6 +33,7 @@ from marketmakerl.backtesting.tick_records import (
 )
 from marketmakerl.backtesting.tick_step import advance, finish
 from marketmakerl.backtesting.venue import VenueRules
+from marketmakerl.backtesting.view import local_equity, seen_mid
 from marketmakerl.core.errors import ConfigError, DataFormatError
 from marketmakerl.core.ledger import open_ledger
 from marketmakerl.core.memory import address_of
@@ -59,7 +61,8 @@ _OUTPUTS = (("fills", FILL), ("orders", ORDER), ("samples", SAMPLE), ("markouts"
 _RINGS = (("requests", REQUEST, "request", 256), ("answers", ANSWER, "answer", 256), ("tops", TOP, "top", 4096),
           ("pending", PENDING, "pending", 4096))  # fmt: skip
 _TIMES = ("limit_ns", "next_request_ns", "next_answer_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns",
-          "sample_ns", "funding_ns", "margin_ns", "watch_ns", "look_ns", "unheard_ns")  # fmt: skip
+          "sample_ns", "funding_ns", "margin_ns", "watch_ns", "look_ns", "retry_ns",
+          "unheard_ns")  # fmt: skip
 _WAKES = {
     "depth": (Kind.DEPTH_BID, Kind.DEPTH_ASK, Kind.SNAPSHOT),
     "bbo": (Kind.BBO_BID, Kind.BBO_ASK),
@@ -136,7 +139,8 @@ class TickEngine:
         params.post_only = int(post_only)
         params.requote_threshold_ticks = _whole("requote_threshold_ticks", requote_threshold_ticks, 0)
         params.risk_on = int(quotes is not None and limits != RiskLimits.off())
-        params.plain = int(not params.risk_on and not params.spot and params.min_notional == 0.0)
+        params.simple = int(not params.spot and params.min_notional == 0.0)
+        params.plain = int(params.simple and not params.risk_on)
         params.equity_interval_ns = _whole("equity_interval_ns", equity_interval_ns, 1)
         params.feed_offset_ns = self.latency.feed_offset_ns
         params.entry_ns = self.latency.entry_ns
@@ -150,6 +154,7 @@ class TickEngine:
         self._model = quotes or Symmetric(half_spread=1.0)  # a script never asks it
         self._params = params
         self._risk = limits.record()
+        self._overrides: dict[int, str] = {}
         self._context = new_context()
         self._context.tick_size = instrument.tick_size
         self._model_params = self._model.params()
@@ -449,6 +454,33 @@ class TickEngine:
             self._arrays[key] = np.frombuffer(snapshot[cut : cut + size], self._arrays[key].dtype).copy()
             cut += size
         self._place()
+
+    def halt(self, who: str, why: str) -> None:
+        """Halt from outside: everything is cancelled and liquidated at once.
+
+        Raises:
+            ConfigError: nobody, or no reason, is named.
+        """
+        number = int(self.state.n_events)
+        note = halt_by_hand(self.state, int(self.state.last_ns), who, why)
+        if int(self.state.n_events) > number:
+            self._overrides[number] = note
+        self.state.wake_ns = min(int(self.state.wake_ns), int(self.state.last_ns))
+
+    def reset(self, who: str, why: str) -> None:
+        """Set the breakers back to ACTIVE; drawdown and daily loss count from now.
+
+        Raises:
+            ConfigError: nobody, or no reason, is named; the venue itself has closed the account.
+        """
+        number = int(self.state.n_events)
+        mid = seen_mid(self.state, self._params)
+        now = local_equity(self.state, mid) if mid > 0.0 else float(self.state.start_equity)
+        self._overrides[number] = reset_by_hand(self.state, int(self.state.last_ns), now, who, why)
+
+    def risk_events(self) -> list[dict[str, Any]]:
+        """Return what the controls did, in order (see `risk_log.risk_events`)."""
+        return risk_events(self.state, self._overrides)
 
     def fills(self, first: int = 0) -> Any:
         """Return FILL[n]: the fills from the `first`-th on."""

@@ -216,7 +216,7 @@ STATE = np.dtype(
         ("limit_ns", "i8"),  # rows up to it, and what is due before it; NEVER: nobody shares the account
         ("may_act", "i8"),  # 1: also what is due at it
         ("wake_ns", "i8"),  # the feed or an answer wakes the model
-        ("rest_ns", "i8"),  # the earliest of the eight below
+        ("rest_ns", "i8"),  # the earliest of the nine below
         ("script_ns", "i8"),
         ("clock_ns", "i8"),
         ("markout_ns", "i8"),
@@ -230,6 +230,7 @@ STATE = np.dtype(
         ("look_low", "i8"),  # likewise: there and beyond we look at our own limits
         ("look_high", "i8"),
         ("armed", "i8"),  # they have moved
+        ("retry_ns", "i8"),  # time alone changes what may be quoted
         ("last_request_ns", "i8"),
         ("last_answer_ns", "i8"),
         # local view
@@ -301,7 +302,8 @@ PARAMS = np.dtype(
         ("order_qty", "f8"),
         ("target_lots", "i8"),
         ("session_s", "f8"),
-        ("plain", "i8"),  # nothing but the model decides what is quoted: no risk, no balance, no minimum
+        ("simple", "i8"),  # neither a balance nor a minimum decides what is quoted
+        ("plain", "i8"),  # nor do the limits: nothing but the model does
         ("levels", "i8"),
         ("level_step_ticks", "i8"),
         ("grid_ticks", "i8"),

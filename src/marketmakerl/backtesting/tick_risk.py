@@ -38,8 +38,7 @@ from marketmakerl.risk.overlays import why_silent
 from marketmakerl.risk.reasons import Purpose, Reason
 from marketmakerl.risk.state import ACTIVE, HALTED
 
-_FREE, _SENT, _CANCELLING = int(Local.FREE), int(Local.SENT), int(Local.CANCELLING)
-_WORKING = int(Local.WORKING)
+_FREE, _SENT, _WORKING, _CANCELLING, _CLOSED = (int(local) for local in Local)
 _IOC, _MARKET = int(OrderType.IOC), int(OrderType.MARKET)
 _NONE, _STP, _DUPLICATE = int(Reason.NONE), int(Reason.STP), int(Reason.DUPLICATE)
 _INVENTORY_LIMIT = int(Reason.INVENTORY_LIMIT)
@@ -97,6 +96,21 @@ def act_now(state: Any, params: Any) -> None:
 
 
 @njit()
+def _has_to_go(state: Any) -> bool:
+    """Return whether there is inventory to take off, or a quote to cancel, because of a limit."""
+    if state.breaker == HALTED:
+        return bool(state.local_lots != 0 or state.n_work[0] + state.n_work[1] != 0)
+    return bool(state.exiting != 0)
+
+
+@njit()
+def act_on_answer(state: Any, params: Any) -> None:
+    """Decide at once where an answer lets a liquidation, an exit or a pull of quotes go on; once a time is enough."""
+    if (_has_to_go(state) or state.pause != 0) and state.decided_ns != state.now_ns:
+        act_now(state, params)
+
+
+@njit()
 def watch_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_ns: int) -> None:
     """Watch the market: once a second, on the second.
 
@@ -122,7 +136,7 @@ def watch_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_n
         check_unanswered(state, risk, state.now_ns, _oldest_unanswered(state, memory))
     state.settled = 0
     look_at_limits(state, memory, params, risk)
-    if state.pause != pause or state.breaker != before:
+    if state.pause != pause or state.breaker != before or _has_to_go(state):
         act_now(state, params)
 
 
@@ -277,7 +291,10 @@ def _take_off(state: Any, memory: Any, params: Any, risk: Any, context: Any, lot
     shown = state.view_bid_lots if sign < 0 else state.view_ask_lots
     lot_value = params.lot_size * abs(unit_value(state, context.mid))
     most = largest_order(risk, lot_value, account_budget(state), params.order_lots)
-    piece = min(abs(lots), max(min(shown, most), _least_lots(params, context)))
+    # Own orders of this side whose cancels are on their way may still be filled: no more than the rest is ours to take.
+    piece = min(abs(lots) - _lots_out_there(state, memory, sign), max(min(shown, most), _least_lots(params, context)))
+    if piece < 1:
+        return
     kind, tick = _MARKET, 0
     price = context.mid
     if risk.price_collar_pct > 0.0:
@@ -299,6 +316,18 @@ def _take_off(state: Any, memory: Any, params: Any, risk: Any, context: Any, lot
 
 
 @njit()
+def _lots_out_there(state: Any, memory: Any, sign: int) -> int:
+    """Return how many lots the own orders of a side that rest, or are about to, may still be filled for."""
+    own, work = at_own(memory.own), at_int(memory.work)
+    side, lots = 0 if sign > 0 else 1, 0
+    base = side * state.own_cap
+    for i in range(base, base + state.n_work[side]):
+        order = own[np.uint64(work[i])]
+        lots += order.local_qty_lots - order.local_filled_lots
+    return lots
+
+
+@njit()
 def _least_lots(params: Any, context: Any) -> int:
     """Return the fewest lots that the venue takes on spot."""
     if params.spot == 0 or params.min_notional == 0.0:
@@ -315,6 +344,17 @@ def _is_dust(state: Any, params: Any, context: Any) -> bool:
     lots = state.local_lots if state.breaker == HALTED else state.held_lots
     value = abs(lots) * params.lot_size * params.contract_size * context.best_bid
     return bool(value < params.min_notional * (1.0 - 1e-9))
+
+
+@njit()
+def _lots_being_taken(state: Any, memory: Any, sign: int) -> int:
+    """Return how many lots of a side are asked for by orders that take, and whose end we do not know yet."""
+    own, lots = at_own(memory.own), 0
+    for slot in range(state.own_cap):
+        order = own[np.uint64(slot)]
+        if order.taker != 0 and order.side == sign and order.local != _FREE and order.local != _CLOSED:
+            lots += order.local_qty_lots - order.local_filled_lots
+    return lots
 
 
 @njit()
@@ -339,10 +379,16 @@ def send_new(
             and order.local != _CANCELLING
         ):
             return _DUPLICATE
+    if state.takers != 0:
+        outstanding += _lots_being_taken(state, memory, sign)
     other = (1 - side) * state.own_cap
     if risk.check_self_match != 0 and state.n_work[1 - side] > 0:
-        best = own[np.uint64(work[other])].local_price_ticks
-        if kind == _MARKET or sign * (tick - best) >= 0:
+        # A market order goes as far as the touch, and beyond it if it is larger than what is shown there.
+        best, limit = own[np.uint64(work[other])].local_price_ticks, tick
+        if kind == _MARKET:
+            touch, shown = (-state.view_ask, state.view_ask_lots) if sign > 0 else (state.view_bid, state.view_bid_lots)
+            limit = touch if lots <= shown else best
+        if sign * (limit - best) >= 0:
             return _STP
     lot_value = params.lot_size * abs(unit_value(state, context.mid))
     budget = account_budget(state)

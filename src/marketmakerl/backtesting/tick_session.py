@@ -12,7 +12,7 @@ from marketmakerl.backtesting.backtest_engine import backtest
 from marketmakerl.backtesting.calibrated import given_estimate
 from marketmakerl.backtesting.latency import Latency
 from marketmakerl.backtesting.queue import Queue
-from marketmakerl.backtesting.session import sized
+from marketmakerl.backtesting.session import Prepared, sized
 from marketmakerl.core.clock import NS_PER_MS, NS_PER_S
 from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.data.tape import MORE, EventTape, Kind
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from marketmakerl.backtesting.session import Session
     from marketmakerl.backtesting.venue import VenueRules
     from marketmakerl.models.contract import QuotingModel
+    from marketmakerl.risk.limits import RiskLimits
 
 # What a model can be woken on; the tick engine's own list (a test compares them) would take its kernel to load.
 WAKES: Final = ("all", "depth", "bbo", "trade", "response")
@@ -83,7 +84,12 @@ class TickRules:
 
 
 def trade_ticks(
-    session: Session, rules: TickRules, tape: EventTape, *, venue: VenueRules | None = None
+    session: Session,
+    rules: TickRules,
+    tape: EventTape,
+    *,
+    risk: RiskLimits | None = None,
+    venue: VenueRules | None = None,
 ) -> tuple[BacktestResult, dict[str, Any]]:
     """Calibrate on the first part of `tape` and trade the rest; all of it if every parameter of the model is fixed.
 
@@ -91,6 +97,7 @@ def trade_ticks(
         session: how to trade.
         rules: what ticks need besides.
         tape: of ticks.
+        risk: limits; None means the session's own.
         venue: as in `backtest`.
 
     Returns:
@@ -102,6 +109,25 @@ def trade_ticks(
         DataFormatError: the tape never shows a two-sided book.
         ConfigError: a setting that does not fit the instrument.
     """
+    traded, setup = prepare_ticks(session, rules, tape)
+    result = backtest(
+        traded,
+        setup.model,
+        fees=session.fees,
+        order_qty=setup.order_qty,
+        cash=setup.cash,
+        latency=rules.latency,
+        queue=rules.queue,
+        quote_interval_ns=rules.quote_interval_ns,
+        quote_on=rules.quote_on or None,
+        risk=risk or session.risk(setup.parameters.get("calibration")),
+        venue=venue,
+    )
+    return result, setup.parameters
+
+
+def prepare_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[EventTape, Prepared]:
+    """Return the part of a tape that is traded, and what the session starts with; raises as `trade_ticks`."""
     from marketmakerl.backtesting.tick_probe import first_mid  # noqa: PLC0415  (the engine's kernel takes time to load)
 
     rules.check()
@@ -116,25 +142,13 @@ def trade_ticks(
     model = _model(session, estimate or BarEstimate(sigma=1.0, k=1.0, arrival_rate=1.0, bars=0))
     traded = cut(tape, row, len(tape))
     order_qty, cash = sized(session, tape.instrument, first_mid(traded))
-    result = backtest(
-        traded,
-        model,
-        fees=session.fees,
-        order_qty=order_qty,
-        cash=cash,
-        latency=rules.latency,
-        queue=rules.queue,
-        quote_interval_ns=rules.quote_interval_ns,
-        quote_on=rules.quote_on or None,
-        venue=venue,
-    )
-    return result, {
+    return traded, Prepared(model, order_qty, cash, {
         "model": model.as_dict(),
         "order_qty": order_qty,
         "estimate": estimate.as_dict() if estimate else None,
         "warm_up": {"rows": row, "seconds": (int(traded.ts_ns[0]) - first_ns) / NS_PER_S},
         **extra,
-    }
+    })  # fmt: skip
 
 
 def tick_summary(result: BacktestResult, tape: EventTape) -> dict[str, Any]:

@@ -47,9 +47,11 @@ from marketmakerl.backtesting.tick_records import (
     SLOT_MASK,
     STATE,
     Action,
+    Answer,
     Local,
     Mode,
     Stop,
+    at_answers,
     at_int,
     at_kind,
     at_markouts,
@@ -61,6 +63,7 @@ from marketmakerl.backtesting.tick_records import (
 )
 from marketmakerl.backtesting.tick_risk import (
     act_now,
+    act_on_answer,
     catch_up,
     look_at_limits,
     may_quote_at_all,
@@ -86,6 +89,7 @@ _NORMAL, _OPENING, _IN_SNAPSHOT, _IN_GAP = (int(mode) for mode in Mode)
 _DONE, _ROOM, _ASK, _LIMIT = (int(stop) for stop in Stop)
 _SUBMIT, _CANCEL, _REPLACE = (int(action) for action in Action)
 _FREE = int(Local.FREE)
+_FILL, _LAST_FILL = int(Answer.FILL), int(Answer.LAST_FILL)
 _NEW, _LIVE, _PARTIAL, _EXPIRED = (
     int(status) for status in (Status.NEW, Status.LIVE, Status.PARTIALLY_FILLED, Status.EXPIRED)
 )
@@ -156,6 +160,12 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
                 state.crossed += 1
             if state.start_mark == 0.0:
                 open_session(state, params, (bid - ask) * 0.5 * params.tick_size, ts_ns)
+                if params.risk_on != 0:
+                    # What the run opens with may be beyond a limit already.
+                    top.marks |= _LOOK
+                    state.look_ns = min(state.look_ns, local_ns)
+                    state.rest_ns = min(state.rest_ns, local_ns)
+                    state.stop_ns = min(state.stop_ns, local_ns)
     if params.leverage > 0.0 and state.position_lots != 0 and (bid == -NEVER or ask == -NEVER):
         # The mark is the last mid there was, which no trigger was compared with.
         look_at_margin(state, params, ts_ns)
@@ -228,7 +238,7 @@ def _set_rest(state: Any, memory: Any, params: Any) -> None:
     if state.script_next < params.script_rows:
         state.script_ns = at_script(memory.script)[state.script_next].ts_ns
     ours = min(min(state.script_ns, state.clock_ns), min(state.markout_ns, state.sample_ns))
-    ours = min(ours, min(state.watch_ns, state.look_ns))
+    ours = min(ours, min(min(state.watch_ns, state.look_ns), state.retry_ns))
     state.rest_ns = min(ours, min(state.funding_ns, state.margin_ns))
 
 
@@ -369,7 +379,10 @@ def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: 
 @njit()
 def _risk_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_ns: int) -> None:
     """Watch the market, or look at our limits because of what has reached us."""
-    if state.watch_ns == state.now_ns:
+    if state.retry_ns == state.now_ns:
+        state.retry_ns = NEVER
+        state.settled = 0
+    elif state.watch_ns == state.now_ns:
         watch_is_due(state, memory, params, risk, newest_local_ns)
     else:
         look_at_limits(state, memory, params, risk)
@@ -383,7 +396,9 @@ def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
     if params.risk_on == 0:
         take_answer(state, memory, params, risk)
         return
-    catch_up(state, memory, params)
+    what = at_answers(memory.answers)[np.uint64(state.answer_first & state.answer_mask)].what
+    if what == _FILL or what == _LAST_FILL:
+        catch_up(state, memory, params)
     breaker, lots = state.breaker, state.local_lots
     take_answer(state, memory, params, risk)
     if state.local_lots != lots or state.breaker != breaker:
@@ -391,6 +406,7 @@ def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
         if state.breaker != breaker:
             act_now(state, params)
         _set_rest(state, memory, params)
+    act_on_answer(state, params)
 
 
 @njit()
@@ -632,7 +648,7 @@ def advance(
                 state.wake_ns = stop
         elif state.script_ns == stop:
             result = _script_is_due(state, memory, params)
-        elif min(state.watch_ns, state.look_ns) == stop:
+        elif min(min(state.watch_ns, state.look_ns), state.retry_ns) == stop:
             # What has happened by now is what the exchange's rows say; what has reached us, their times of receipt.
             newest = state.newest_local_ns
             if i > 0:

@@ -30,6 +30,7 @@ def backtest(
     budget: options.Budget = 10_000.0,
     maker_bps: options.MakerBps = None,
     taker_bps: options.TakerBps = None,
+    limit: options.Limits = None,
     warmup_bars: Annotated[int, typer.Option(help="Bars that set the model's parameters and are not traded.")] = 240,
     clock: options.Clock = "",
     trades: options.Trades = "",
@@ -66,6 +67,7 @@ def backtest(
             maker_bps=maker_bps,
             taker_bps=taker_bps,
             warmup_bars=warmup_bars,
+            limits=options.risk_limits(limit),
             calibration=str(calibration) if calibration else "",
             ticks=options.tick_rules(
                 latency_ms=latency_ms,

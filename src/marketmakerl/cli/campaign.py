@@ -33,6 +33,7 @@ def campaign(
     budget: options.Budget = 10_000.0,
     maker_bps: options.MakerBps = None,
     taker_bps: options.TakerBps = None,
+    limit: options.Limits = None,
     warmup_bars: Annotated[int, typer.Option(help="Bars that set the model's parameters and are not traded.")] = 240,
     clock: options.Clock = "",
     trades: options.Trades = "",
@@ -71,6 +72,7 @@ def campaign(
             maker_bps=maker_bps,
             taker_bps=taker_bps,
             warmup_bars=warmup_bars,
+            limits=options.risk_limits(limit),
             ticks=options.tick_rules(
                 latency_ms=latency_ms,
                 entry_latency_ms=entry_latency_ms,

@@ -19,11 +19,13 @@ from marketmakerl.cli import (
     compare,
     data,
     doctor,
+    economics,
     exchange_sim,
     explain,
     fetch,
     fidelity,
     gate,
+    halt,
     live,
     optimum,
     queue_truth,
@@ -53,6 +55,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("research-budgets")(research_budgets.research_budgets)
 app.command("queue-truth")(queue_truth.queue_truth)
 app.command("walk-forward")(walk_forward.walk_forward)
+app.command("economics")(economics.economics)
 app.command("fidelity")(fidelity.fidelity)
 app.command("stress")(stress.stress)
 app.command("explain")(explain.explain)
@@ -62,6 +65,7 @@ app.command("optimum")(optimum.optimum)
 app.command("gate")(gate.gate)
 app.add_typer(data.app, name="data")
 app.command("realtime-paper")(realtime_paper.realtime_paper)
+app.command("halt")(halt.halt)
 app.command("fetch-data")(fetch.fetch_data)
 app.command("exchange-sim")(exchange_sim.exchange_sim)
 app.command("live")(live.live)

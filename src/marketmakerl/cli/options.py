@@ -40,6 +40,15 @@ Params = Annotated[
     list[str] | None,
     typer.Option("--param", metavar="name=value", help="Fix a model parameter, e.g. --param half_spread=20."),
 ]
+Limits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="name=value",
+        help="Change a risk limit (docs/risk.md): --limit hard_drawdown_pct=0.1, --limit take_profit_pct=none (off), "
+        "--limit all=none (everything off but what is set behind it).",
+    ),
+]
 Clock = Annotated[
     str,
     typer.Option(
@@ -157,6 +166,7 @@ def trading_session(
     maker_bps: float | None,
     taker_bps: float | None,
     warmup_bars: int,
+    limits: list[str] | None = None,
 ) -> Session:
     """Return a session with the exchange's fees, or those given."""
     from marketmakerl.backtesting.session import Session
@@ -168,6 +178,7 @@ def trading_session(
         model_params=model_params(params),
         budget=budget,
         warmup_bars=warmup_bars,
+        limits=risk_limits(limits),
     )
     session.check()
     return session
@@ -191,6 +202,38 @@ def model_params(texts: list[str] | None) -> dict[str, float | str]:
         except ValueError:
             params[name] = value
     return params
+
+
+def risk_limits(texts: list[str] | None) -> dict[str, Any]:
+    """Parse name=value texts into arguments of `RiskLimits`: numbers, true, false, none, or windows parted by commas.
+
+    Raises:
+        ConfigError: not of that form.
+    """
+    from marketmakerl.core.errors import ConfigError
+    from marketmakerl.risk.limits import OFF
+
+    limits: dict[str, Any] = {}
+    for text in texts or []:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise ConfigError(f"--limit {text!r} is not name=value, e.g. hard_drawdown_pct=0.1")
+        if (name, value) == ("all", "none"):
+            limits |= OFF
+        else:
+            limits[name] = _limit_value(name, value)
+    return limits
+
+
+def _limit_value(name: str, value: str) -> Any:
+    if name == "flat_windows":
+        return () if value == "none" else tuple(part.strip() for part in value.split(","))
+    if value in ("none", "true", "false"):
+        return {"none": None, "true": True, "false": False}[value]
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return value
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ def realtime_paper(
     budget: options.Budget = 10_000.0,
     maker_bps: options.MakerBps = None,
     taker_bps: options.TakerBps = None,
+    limit: options.Limits = None,
     warmup_bars: Annotated[int, typer.Option(help="Bars that set the model's parameters and are not traded.")] = 240,
     base_url: Annotated[str, typer.Option(help="Send requests here instead, e.g. to a running mml exchange-sim.")] = "",
     artifacts: options.Artifacts = None,
@@ -61,6 +62,7 @@ def realtime_paper(
             maker_bps=maker_bps,
             taker_bps=taker_bps,
             warmup_bars=warmup_bars,
+            limits=limit,
         ),
         tier="T2" if exchange == "sim" or base_url else "T3",  # another host is no exchange, whatever it is called
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +26,8 @@ from marketmakerl.data.bars import compile_bars
 from marketmakerl.data.catalog import timeframe_ms
 from marketmakerl.data.tape import EventTape, Kind
 from marketmakerl.realtime.journal import Journal
+from marketmakerl.realtime.override import HALT, LOOK_S, take
 from marketmakerl.reporting.paper_view import View
-from marketmakerl.risk.limits import RiskLimits
 from marketmakerl.risk.reasons import Reason
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ class PaperConfig:
         timeframe: bars that decisions are taken on.
         iterations: polls; >= 1.
         poll_s: seconds between polls; 0 does not wait.
-        session: model, budget, fees and sizes (see `Session`).
-        risk: limits.
+        session: model, budget, fees, sizes and limits (see `Session`).
         tier: of the data: T3 for a live stream, T2 for the simulator.
     """
 
@@ -66,7 +65,6 @@ class PaperConfig:
     iterations: int
     poll_s: float
     session: Session
-    risk: RiskLimits = field(default_factory=RiskLimits)
     tier: str = "T3"
 
     def check(self) -> None:
@@ -138,6 +136,7 @@ class PaperSession:
         self._engine: Engine
         self._last_bar: pd.DataFrame
         self._fills_told = 0
+        self._events_told = 0
         self._bars = 0
         self._last = ""
 
@@ -205,7 +204,7 @@ class PaperSession:
             order_qty=setup.order_qty,
             cash=setup.cash,
             first_price=float(bars["close"].iloc[-1]),
-            risk=self.config.risk,
+            risk=self.config.session.risk(),
             bar_volume_share=session.bar_volume_share,
         )
         journal.write(
@@ -217,7 +216,7 @@ class PaperSession:
             tier=self.config.tier,
             instrument=self.instrument.as_dict(),
             fees={"maker_bps": session.fees.maker_bps, "taker_bps": session.fees.taker_bps},
-            risk=self.config.risk.as_dict(),
+            risk=self.config.session.risk().as_dict(),
             parameters=setup.parameters,
             warm_up_bars=len(bars),
             bar_volume_share=session.bar_volume_share,
@@ -233,8 +232,9 @@ class PaperSession:
             if iteration > 1:
                 if self._step_venue:
                     self._step_venue()
-                if self._stop.wait(self.config.poll_s):
+                if self._wait(journal):
                     return
+            self._obey(journal)
             try:
                 book = self._poll(journal)
                 failed = 0
@@ -250,6 +250,34 @@ class PaperSession:
                 self._show(self._view(iteration, book))
             if self._stop.is_set():
                 return
+
+    def _wait(self, journal: Journal) -> bool:
+        """Wait for the next poll, with an ear to the outside; return whether the session is to end."""
+        left_s = self.config.poll_s
+        while left_s > LOOK_S:
+            if self._stop.wait(LOOK_S):
+                return True
+            self._obey(journal)
+            left_s -= LOOK_S
+        return self._stop.wait(left_s)
+
+    def _obey(self, journal: Journal) -> None:
+        """Do what somebody outside asks for (see `realtime.override`)."""
+        try:
+            asked = take(self.journal_path)
+        except DataError as error:
+            journal.write("error", self._clock.now_ns(), error=f"{type(error).__name__}: {error}")
+            log.warning("override_refused", error=str(error))
+            return
+        if asked is None:
+            return
+        journal.write("override", self._clock.now_ns(), action=asked.action, who=asked.who, why=asked.why)
+        if asked.action == HALT:
+            self._engine.halt(asked.who, asked.why)
+        else:
+            self._engine.reset(asked.who, asked.why)
+        self._tell(journal)
+        self._last = f"{asked.action} by {asked.who}"
 
     def _poll(self, journal: Journal) -> OrderBook:
         """Ask for the book and for bars that have closed since, and take what there is."""
@@ -288,6 +316,25 @@ class PaperSession:
         )
         self._engine.feed(events)
         self._bars += 1
+        now_ns = self._tell(journal)
+        sample = self._engine.samples()[-1]
+        state = self._engine.state
+        journal.write(
+            "quote",
+            now_ns,
+            decided_ns=int(sample["ts_ns"]),
+            mid=float(sample["mid"]),
+            bid=self._resting(0),
+            ask=self._resting(1),
+            bid_reason=self._reason(0),
+            ask_reason=self._reason(1),
+            inventory=self.instrument.qty(int(sample["position_lots"])),
+            equity=float(sample["equity"]),
+            breaker=_BREAKERS[int(state.breaker)],
+        )
+
+    def _tell(self, journal: Journal) -> int:
+        """Write down fills and what the controls did since the last time; return the time of writing."""
         now_ns = self._clock.now_ns()
         for fill in self._engine.fills(self._fills_told):
             self._fills_told += 1
@@ -307,21 +354,12 @@ class PaperSession:
                 liquidity="maker" if fill["maker"] else "taker",
                 inventory=self.instrument.qty(int(fill["position_lots"])),
             )
-        sample = self._engine.samples()[-1]
-        state = self._engine.state
-        journal.write(
-            "quote",
-            now_ns,
-            decided_ns=int(sample["ts_ns"]),
-            mid=float(sample["mid"]),
-            bid=self._resting(0),
-            ask=self._resting(1),
-            bid_reason=self._reason(0),
-            ask_reason=self._reason(1),
-            inventory=self.instrument.qty(int(sample["position_lots"])),
-            equity=float(sample["equity"]),
-            breaker=_BREAKERS[int(state.breaker)],
-        )
+        for event in self._engine.risk_events()[self._events_told :]:
+            self._events_told += 1
+            self._last = f"{event['event']}: {event['after']}"
+            journal.write("risk", now_ns, decided_ns=event.pop("ts_ns"), **event)
+            log.warning("control_acted", control=event.pop("event"), **event)
+        return now_ns
 
     def _resting(self, side: int) -> dict[str, Any] | None:
         order = self._engine.own[side]

@@ -1,1 +1,1 @@
-"""Floor 4: limits, overlays and breakers: the same compiled code wherever quotes are made."""
+"""Floor 4: limits, overlays, order checks and breakers: the same compiled code wherever quotes are made."""

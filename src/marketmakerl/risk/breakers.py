@@ -104,6 +104,7 @@ def reset(state: Any, ts_ns: int, equity: float) -> None:
     """Go back to ACTIVE, by hand: drawdown and daily loss are counted from here. It is logged."""
     log_event(state, ts_ns, _RESET, state.breaker, ACTIVE, equity, np.nan)
     state.breaker = ACTIVE
+    state.halted = 0
     state.peak_equity = equity
     state.day_equity = equity
     state.rejects_in_row = 0

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from marketmakerl.core.errors import ConfigError
+from marketmakerl.core.errors import ConfigError, UnknownNameError
 from marketmakerl.risk.schedule import SCHEDULE_FIELDS, check_windows, write_schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # A run that loses this share of its budget has failed (DESIGN); the hard breaker must act before.
 FAILURE_DRAWDOWN_PCT: Final = 0.40
@@ -261,3 +264,17 @@ OFF: Final[dict[str, Any]] = {
     "check_duplicates": False, "check_self_match": False, "price_collar_pct": None, "max_order_notional_pct": None,
     "max_order_multiple": None,
 }  # fmt: skip
+
+
+def limits_from(changes: Mapping[str, Any]) -> RiskLimits:
+    """Return the default limits with some changed by name.
+
+    Raises:
+        UnknownNameError: there is no such limit.
+        ConfigError: one out of range.
+    """
+    names = [item.name for item in fields(RiskLimits)]
+    for name in changes:
+        if name not in names:
+            raise UnknownNameError("risk limit", name, names)
+    return RiskLimits(**changes)

@@ -74,13 +74,16 @@ def why_not_sent(
         out_there: orders that may still have to be cancelled.
         rests: 1 if the order may rest, else 0.
     """
-    if (state.breaker == HALTED or state.exiting != 0) and not (sign * held_lots < 0 and lots <= abs(held_lots)):
+    takes_off = state.breaker == HALTED or state.exiting != 0
+    if takes_off and not (sign * held_lots < 0 and lots <= abs(held_lots)):
         return _HALTED if state.breaker == HALTED else _EXIT
     if abs(price - mid) > risk.price_collar_pct * mid * (1.0 + _EPS):
         return _COLLAR
-    if lots > risk.max_order_multiple * order_lots:
-        return _ORDER_SIZE
-    if lots * lot_value > risk.max_order_notional_pct * budget * (1.0 + _EPS):
+    # What takes inventory off is cut to size already (`largest_order`), and a single lot of it may always go.
+    if not takes_off and (
+        lots > risk.max_order_multiple * order_lots
+        or lots * lot_value > risk.max_order_notional_pct * budget * (1.0 + _EPS)
+    ):
         return _ORDER_SIZE
     if not may_send_order(state, risk, ts_ns, out_there, rests):
         return _RATE

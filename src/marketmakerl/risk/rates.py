@@ -17,6 +17,8 @@ _N = RATE_BUCKETS + 1
 @njit()
 def roll_rates(state: Any, ts_ns: int) -> int:
     """Forget what is behind the window that ends at `ts_ns`, and return the place of the present bucket."""
+    if ts_ns < state.rate_until_ns:
+        return int(state.rate_place)
     bucket = ts_ns // state.rate_bucket_ns
     at = state.rate_bucket
     if bucket > at:
@@ -32,7 +34,9 @@ def roll_rates(state: Any, ts_ns: int) -> int:
             state.order_counts[i] = 0
             state.execution_counts[i] = 0
         state.rate_bucket = bucket
-    return int(bucket % _N)
+        state.rate_place = bucket % _N
+        state.rate_until_ns = (bucket + 1) * state.rate_bucket_ns
+    return int(state.rate_place)
 
 
 @njit()

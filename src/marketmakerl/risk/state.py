@@ -58,6 +58,8 @@ RISK_STATE_FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     # rates: the last buckets by number, modulo their number, and their sums
     ("rate_bucket_ns", "i8"),  # 0: nothing is counted
     ("rate_bucket", "i8"),
+    ("rate_place", "i8"),  # where the present bucket lies
+    ("rate_until_ns", "i8"),  # and when it ends
     ("message_counts", "i8", (RATE_BUCKETS + 1,)),
     ("order_counts", "i8", (RATE_BUCKETS + 1,)),
     ("execution_counts", "i8", (RATE_BUCKETS + 1,)),

@@ -1,0 +1,89 @@
+"""The risk log of a run, and what only a person may do: halt it, or reset a breaker. Both are logged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from marketmakerl.core.errors import ConfigError
+from marketmakerl.risk.breakers import reset, trip
+from marketmakerl.risk.reasons import Control
+from marketmakerl.risk.state import HALTED, MAX_EVENTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATES = ("active", "reducing", "halted")
+
+
+def risk_events(state: Any, overrides: dict[int, str] | None = None) -> list[dict[str, Any]]:
+    """Return what the controls did, in order: at most the first `MAX_EVENTS` of a run.
+
+    Args:
+        state: record with `RISK_STATE_FIELDS`.
+        overrides: what a person said, by number of the event.
+
+    Returns:
+        ts_ns; event, the name of the control; before and after, states of the breaker; value, what it found, and
+        limit, None where there is none; note.
+    """
+    said = overrides or {}
+    return [
+        {
+            "ts_ns": int(state.event_ns[i]),
+            "event": Control(int(state.event_control[i])).name.lower(),
+            "before": STATES[int(state.event_before[i])],
+            "after": STATES[int(state.event_after[i])],
+            "value": _number(state.event_value[i]),
+            "limit": _number(state.event_limit[i]),
+            "note": said.get(i, ""),
+        }
+        for i in range(min(int(state.n_events), MAX_EVENTS))
+    ]
+
+
+def risk_frame(events: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the risk log as a data frame."""
+    import pandas as pd  # noqa: PLC0415
+
+    columns = ["ts_ns", "event", "before", "after", "value", "limit", "note"]
+    return pd.DataFrame(events, columns=columns)
+
+
+def halt_by_hand(state: Any, ts_ns: int, who: str, why: str) -> str:
+    """Halt a run from outside: everything is cancelled and liquidated at its next decision.
+
+    Returns:
+        The note for the log.
+
+    Raises:
+        ConfigError: nobody, or no reason, is named.
+    """
+    note = _signed(who, why)
+    trip(state, ts_ns, int(Control.KILL), HALTED, 0.0, float("nan"))
+    return note
+
+
+def reset_by_hand(state: Any, ts_ns: int, equity: float, who: str, why: str) -> str:
+    """Set the breakers back to ACTIVE: drawdown and daily loss count from the present equity.
+
+    Returns:
+        The note for the log.
+
+    Raises:
+        ConfigError: nobody, or no reason, is named; the venue itself has closed the account.
+    """
+    if int(state.liquidated):
+        raise ConfigError("the venue has closed this account: there is nothing to reset")
+    note = _signed(who, why)
+    reset(state, ts_ns, equity)
+    return note
+
+
+def _signed(who: str, why: str) -> str:
+    if not who.strip() or not why.strip():
+        raise ConfigError("an override names who asked for it and why")
+    return f"{who.strip()}: {why.strip()}"
+
+
+def _number(value: Any) -> float | None:
+    return None if value != value else float(value)  # noqa: PLR0124  (NaN)

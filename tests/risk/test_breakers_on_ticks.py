@@ -1,0 +1,207 @@
+"""A breaker fires at the first event at which its condition holds: against a referee who shares no code with it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, event, given
+from hypothesis import strategies as st
+
+import marketmakerl as mml
+from marketmakerl.backtesting.records import Status
+from marketmakerl.risk.reasons import Reason
+from oracles.risk import EXECUTIONS, REJECTS, STOP, TARGET, TIME, ZOMBIE, Case, Referee
+from risky_markets import (
+    CANCEL,
+    INSTRUMENTS,
+    KINDS,
+    LOT_WORTH,
+    MS,
+    OFF,
+    SOLD,
+    S,
+    Played,
+    examples,
+    leaning,
+    market,
+    play,
+)
+
+CLOCKS = ({"quote_on": "all"}, {"quote_interval_ns": 100 * MS}, {"quote_on": "trade", "quote_interval_ns": 700 * MS})
+MONEY = ("soft_drawdown_pct", "hard_drawdown_pct", "daily_loss_pct", "concentration_pct", "stop_loss_pct",
+         "take_profit_pct")  # fmt: skip
+
+
+def draw_limits(rng: random.Random) -> mml.RiskLimits:
+    """Some limits of money, so small that they fire; no round numbers, so that none is met exactly."""
+    hard = rng.uniform(0.004, 0.05)
+    chosen = {
+        "soft_drawdown_pct": hard * rng.uniform(0.2, 0.9),
+        "hard_drawdown_pct": hard,
+        "daily_loss_pct": rng.uniform(0.003, 0.04),
+        "concentration_pct": rng.uniform(0.02, 0.3),
+        "stop_loss_pct": rng.uniform(0.002, 0.03),
+        "take_profit_pct": rng.uniform(0.002, 0.03),
+        "max_holding_s": rng.uniform(1.0, 60.0),
+    }
+    left = {name: value for name, value in chosen.items() if rng.random() < 0.5}
+    return replace(OFF, cooldown_s=rng.choice((0.1, 3.0)), **left)
+
+
+def draw_options(rng: random.Random, kind: str) -> dict:
+    options = dict(rng.choice(CLOCKS))
+    options["latency"] = mml.Latency(rng.choice((-5, 0, 0, 40, 900)) * MS, rng.choice((0, 1, 7, 250)) * MS,
+                                     rng.choice((0, 1, 11, 400)) * MS)  # fmt: skip
+    options["fees"] = mml.Fees(rng.choice((-0.5, 0.0, 2.0)), 5.0)
+    options["cash"] = rng.choice((20, 60)) * LOT_WORTH[kind]
+    options["order_qty"] = rng.choice((1, 2, 3)) * INSTRUMENTS[kind].lot_size
+    if kind != "spot" and rng.random() < 0.4:
+        options["initial_inventory"] = rng.choice((-9, 5)) * INSTRUMENTS[kind].lot_size
+    return options
+
+
+def case_of(it: Played, kind: str, limits: mml.RiskLimits, options: dict, cash: float, lots: int, target: int) -> Case:
+    instrument, latency = INSTRUMENTS[kind], options.get("latency", mml.Latency())
+    sent = {number: order["submitted_ns"] for number, order in it.orders.items()}
+    return Case(
+        rows=it.rows, fills=[(*fill[:5], sent[fill[5]]) for fill in it.fills], kind=kind, tick=instrument.tick_size,
+        lot=instrument.lot_size, contract=instrument.contract_size, cash=cash, lots=lots, target=target,
+        feed_offset=latency.feed_offset_ns, response=latency.response_ns, funding=options.get("funding") or [],
+        **{ours: value for ours, theirs in (
+            ("soft", "soft_drawdown_pct"), ("hard", "hard_drawdown_pct"), ("daily", "daily_loss_pct"),
+            ("concentration", "concentration_pct"), ("stop", "stop_loss_pct"), ("target_profit", "take_profit_pct"),
+            ("holding_s", "max_holding_s"), ("max_executions", "max_executions"), ("zombie_s", "zombie_order_s"),
+            ("max_rejects", "max_rejects"),
+        ) if (value := getattr(limits, theirs)) is not None},
+        window_s=limits.rate_window_s,
+    )  # fmt: skip
+
+
+def judged(rows, model, kind, limits, options, **told) -> tuple[Played, Referee]:
+    it = play(rows, model, kind, spied=False, risk=limits, **options)
+    # Before it begins an engine says what it starts from.
+    fresh = play(rows[:1], model, kind, spied=False, risk=limits, **options)
+    params = fresh.engine._params
+    case = case_of(it, kind, limits, options, float(fresh.state.cash), int(fresh.state.position_lots),
+                   int(params.target_lots))  # fmt: skip
+    return it, Referee(replace(case, **told))
+
+
+def breakers_agree(it: Played, referee: Referee) -> None:
+    got = [event for event in it.log if event.after != event.before]
+    wanted = referee.breakers
+    assert [event[:4] for event in got] == [event[:4] for event in wanted]
+    for mine, theirs in zip(got, wanted, strict=True):
+        assert mine.value == pytest.approx(theirs.value, rel=1e-6, abs=1e-9)
+
+
+def exits_agree(it: Played, referee: Referee) -> None:
+    """The first exit exactly; a holding time at any look from its end on, the next whole second at the latest."""
+    got, due = it.named(STOP, TARGET, TIME), referee.due
+    assert bool(got) or not due
+    if not got:
+        return
+    held = {(event.ts_ns, event.control): event.value for event in referee.exits}
+    for mine in got:  # later ones hold where they were found; the first look of a time that finds one acts
+        assert (mine.ts_ns, mine.control) in held
+        assert mine.value >= mine.limit
+    assert got[0].value == pytest.approx(held[got[0].ts_ns, got[0].control], rel=0.5)
+    first = min([event.ts_ns for event in due], default=got[0].ts_ns)
+    if got[0].control == TIME:
+        assert got[0].ts_ns <= first
+    else:
+        assert (got[0].ts_ns, got[0].control) == due[0][:2]
+
+
+shapes = st.fixed_dictionaries({
+    "messages": st.integers(20, 200), "jump": st.integers(1, 25), "drift": st.sampled_from([-1.0, -0.5, 0.0, 1.0]),
+    "gaps": st.booleans(), "holes": st.booleans(), "ties": st.booleans(),
+    "delay": st.sampled_from(["constant", "random", "bursts", "early"]),
+})  # fmt: skip
+
+
+@examples(200)
+@given(seed=st.integers(0, 2**32), shape=shapes, kind=st.sampled_from(KINDS))
+def test_it_fires_at_the_first_event(seed, shape, kind):
+    rng = random.Random(seed)
+    limits, options = draw_limits(rng), draw_options(rng, kind)
+    model = leaning(rng.choice((0.3, 0.6, 1.2)), rng.choice((0.0, 0.05)), levels=rng.choice((1, 1, 3)))
+    rows = market(seed, **shape)
+    if kind != "spot" and rng.random() < 0.4:
+        times = sorted(rng.sample(range(rows[0][0] - S, rows[-1][0] + S), 3))
+        options["funding"] = [(ts, rng.uniform(-0.02, 0.03)) for ts in times]
+    it, referee = judged(rows, model, kind, limits, options)
+    assume(not referee.unclear or limits.daily_loss_pct is None)
+    event(f"breakers: {[e.control for e in referee.breakers]}")
+    event(f"exits: {sorted({e.control for e in it.named(STOP, TARGET, TIME)})}")
+    breakers_agree(it, referee)
+    exits_agree(it, referee)
+
+
+# --- Counts and waiting ----------------------------------------------------------------------------------------------
+
+
+def verdicts_of(it: Played) -> list[tuple[int, int, bool, int]]:
+    """What the exchange said to each order, if it said anything: accepted where it came to rest, or rejected."""
+    told = []
+    for number, order in it.orders.items():
+        if order["live_ns"] > 0:
+            told.append((order["live_ns"], number, True, order["submitted_ns"]))
+        elif order["status"] == Status.REJECTED:
+            told.append((order["closed_ns"], number, False, order["submitted_ns"]))
+    return told
+
+
+def waits_of(it: Played) -> list[tuple[int, int]]:
+    """When each order and each cancel was sent, and when we knew what came of it."""
+    response, never = it.engine.latency.response_ns, 1 << 62
+    ended = {number: never if o["reason"] in (Reason.END, Reason.IN_FLIGHT) else o["closed_ns"] + response
+             for number, o in it.orders.items()}  # fmt: skip
+    waits = []
+    for number, o in it.orders.items():
+        waits.append((o["submitted_ns"], o["live_ns"] + response if o["live_ns"] > 0 else ended[number]))
+    return waits + [(sent.ts_ns, ended[sent.order_id]) for sent in it.sent if sent.action == CANCEL]
+
+
+@examples(100)
+@given(seed=st.integers(0, 2**32), shape=shapes, kind=st.sampled_from(KINDS))
+def test_executions_rejects_and_zombies_halt_at_once(seed, shape, kind):
+    rng = random.Random(seed)
+    options = draw_options(rng, kind)
+    limits = OFF
+    if rng.random() < 0.6:
+        limits = replace(limits, max_executions=rng.randint(1, 12), rate_window_s=rng.choice((0.5, 4.0, 30.0)))
+    if rng.random() < 0.6:
+        limits = replace(limits, max_rejects=rng.randint(1, 5))
+        band = rng.choice((1.0, 1.0005, 1.002))
+        options["venue"] = mml.VenueRules(price_band_up=band, price_band_down=1 / band)
+    if rng.random() < 0.5:
+        limits = replace(limits, zombie_order_s=rng.choice((0.4, 1.3, 2.0)))
+        options["latency"] = mml.Latency(0, rng.choice((100, 800, 1500)) * MS, rng.choice((100, 700, 60_000)) * MS)
+    if limits == OFF:
+        limits = replace(OFF, max_executions=1)
+    rows = market(seed, **shape)
+    model = leaning(rng.choice((0.3, 1.2)), levels=rng.choice((1, 2)))
+    it = play(rows, model, kind, risk=limits, **options)
+    fresh = play(rows[:1], model, kind, risk=limits, **options)
+    case = case_of(it, kind, limits, options, float(fresh.state.cash), int(fresh.state.position_lots),
+                   int(fresh.engine._params.target_lots))  # fmt: skip
+    referee = Referee(replace(case, verdicts=verdicts_of(it), unanswered=waits_of(it)))
+    event(f"breakers: {[e.control for e in referee.breakers]}")
+    breakers_agree(it, referee)
+
+
+def test_each_of_them_does_halt():
+    rows = market(3, messages=150)
+    for limits, control, options in (
+        (replace(OFF, max_executions=3), EXECUTIONS, {}),
+        (replace(OFF, max_rejects=3), REJECTS, {"venue": mml.VenueRules(price_band_up=1.0, price_band_down=1.0)}),
+        (replace(OFF, zombie_order_s=300.0), ZOMBIE, {"latency": mml.Latency(0, 0, 400 * S)}),
+    ):
+        long = [*rows, *[(rows[-1][0] + i * S, rows[-1][0] + i * S, 5, 1, int(SOLD)) for i in range(1, 320)]]
+        it = play(long, leaning(), risk=limits, spied=False, **options)
+        assert [event_.control for event_ in it.log] == [control]
+        assert it.state.breaker == 2
+        assert not play(long, leaning(), risk=replace(OFF, soft_drawdown_pct=0.99), spied=False, **options).log
