@@ -253,6 +253,25 @@ def test_what_is_known_of_the_book_is_what_was_known(seed, scenario):
             assert new.known[side] == old.known[side] + side * shift
 
 
+def test_a_worst_level_that_has_gone_still_says_how_far_the_book_is_known():
+    rows = [
+        (START, int(Kind.SNAPSHOT) | MORE, 0, 0),
+        *((START, int(Kind.DEPTH_BID) | MORE, price, 5) for price in (90, 100)),
+        *((START, int(Kind.DEPTH_ASK) | MORE, price, 5) for price in (112, 102)),
+        (START, int(Kind.DEPTH_ASK), 103, 5),
+        (START + S, int(Kind.DEPTH_BID) | MORE, 90, 0),
+        (START + S, int(Kind.DEPTH_BID) | MORE, 80, 7),  # beyond what is known
+        (START + S, int(Kind.DEPTH_ASK), 112, 0),
+        (START + 4 * S, int(Kind.TRADE), 100, 1),
+    ]
+    tape = tape_of(rows)
+    made = Gap(move=0.5, at=0.5).apply(tape)
+    new = run(list(zip(*(getattr(made, name).tolist() for name in COLUMNS), strict=True)), [], Params())
+    shift = round(0.5 * 101)
+    assert new.known == {1: 90 + shift, -1: -(112 + shift)}
+    assert new.book == {1: {100 + shift: 5, 80 + shift: 7}, -1: {102 + shift: 5, 103 + shift: 5}}
+
+
 def test_a_late_feed_changes_when_we_hear_and_nothing_else():
     tape = drawn_tape(3, 300)
     scenario = FeedOutage(outage_s=5.0, at=0.4)
@@ -293,6 +312,8 @@ def test_best_quotes_alone_are_moved_and_flooded_too():
         made = scenario.apply(tape)
         check(tape, made)
         assert not np.isin(made.kind & ~MORE, (Kind.SNAPSHOT, *DEPTH)).any()
+        switch = made.kind[made.ts_ns == scenario.start_ns(tape)] & ~MORE
+        assert switch.tolist() == [Kind.BBO_ASK, Kind.BBO_BID]  # the side that gives way goes first
         for t, old, new in zip(at, books(tape, at), books(made, at), strict=True):
             bid, ask = max(old[1]), min(old[-1])
             if t >= scenario.start_ns(tape) and shifts:

@@ -18,7 +18,7 @@ def test_parts_are_made_by_name():
     assert curve_of("power", {"scale": 1.0, "exponent": 3.0}) == Power(1.0, 3.0)
     assert curve_of("empirical", {"distance": (0.0, 1.0), "share": (1.0, 0.2)}) == Empirical((0.0, 1.0), (1.0, 0.2))
     assert hawkes_of({"excitation": 5.0, "decay_per_s": 20.0}) == Hawkes(5.0, 20.0)
-    assert len(MID_IDS) == 7
+    assert len(MID_IDS) == 8
     assert len(CURVE_IDS) == 3
 
 

@@ -26,10 +26,10 @@ def bars_of(closes, first_ms=0, step_ms=HOUR_MS // 2):
 
 
 def test_facts_by_hand():
-    facts = facts_of(bars_of([100.0, 110.0, 120.0, 90.0, 99.0, 108.0]))
+    facts = facts_of(bars_of([100.0, 110.0, 120.0, 90.0, 99.0, 130.0]))
     assert facts["peak_to_trough"] == pytest.approx(90 / 120 - 1)
     assert facts["worst_hour"] == pytest.approx(math.log(90 / 110))
-    returns = [math.log(90 / 110), math.log(108 / 90)]
+    returns = [math.log(90 / 110), math.log(130 / 90)]
     assert facts["hourly_volatility"] == pytest.approx(np.std(returns, ddof=1))
     assert facts["bars"] == 6
     assert facts_of(bars_of([100.0]))["worst_hour"] is None

@@ -211,6 +211,10 @@ def test_a_recorded_crisis_is_traded_and_so_are_the_days_before(tmp_path, shared
     assert row["metrics"]["funding_pnl"] != 0.0
     assert row["facts"]["peak_to_trough"] == pytest.approx(-0.225, abs=0.001)
     assert row["figures"]["fills"] > 0
+    assert (
+        len([event for event in row["events"] if event["before"] != event["after"]]) == row["figures"]["breaker_events"]
+    )
+    assert all(0 <= event["after_s"] <= 36 * 3600 for event in row["events"])
     document = orjson.loads((done.folder / "manifest.json").read_bytes())
     assert document["data"][0]["sha256"]
     assert "provenance" not in row

@@ -109,13 +109,9 @@ def moved_bars(bars: Bars, at_open: Ints, at_close: Ints, turn_ns: int, turn: in
     inside = (bars.open_ns <= turn_ns) & (turn_ns < bars.close_ns)
     least, most = np.minimum(at_open, at_close), np.maximum(at_open, at_close)
     least, most = np.where(inside, np.minimum(least, turn), least), np.where(inside, np.maximum(most, turn), most)
-    new_open, new_close = bars.open + at_open, bars.close + at_close
-    low, high = bars.low + least, bars.high + most
-    # Only one of the two can lie outside, where the move changes within the bar.
-    changes = most != least
-    low = np.where(changes, np.minimum(low, np.minimum(new_open, new_close)), low)
-    high = np.where(changes, np.maximum(high, np.maximum(new_open, new_close)), high)
-    return replace(bars, open=new_open, low=low, high=high, close=new_close)
+    return replace(
+        bars, open=bars.open + at_open, low=bars.low + least, high=bars.high + most, close=bars.close + at_close
+    )  # fmt: skip
 
 
 def wide_bars(bars: Bars, inside: npt.NDArray[np.bool_], out_ticks: int, divisor: int) -> Bars:

@@ -41,6 +41,7 @@ from marketmakerl.simulation.world_scenarios import NOT_IN_A_WORLD, WORLD_SCENAR
 from marketmakerl.validation.crises import CRISES, load_crisis
 from marketmakerl.validation.stress_measure import (
     curves_of,
+    events_of,
     run_checks,
     run_figures,
     world_checks,
@@ -206,7 +207,8 @@ class _Work:
         """Return the run's line and its curves."""
         line: Row = {
             "run_id": task.run_id, "seed": self.config.seed, "model": self.config.model, "target": task.target,
-            "scenario": task.scenario, "crisis": task.crisis, "why": None, "figures": None, "checks": [], "facts": None,
+            "scenario": task.scenario, "crisis": task.crisis, "why": None, "figures": None, "checks": [],
+            "events": [], "facts": None,
         }  # fmt: skip
         run = {TAPE: self._on_tape, WORLD: self._in_world, CRISIS: self._in_crisis}[task.target]
         try:
@@ -289,6 +291,7 @@ def _line_of(result: BacktestResult, parameters: Row) -> tuple[Row, Row]:
         "metrics": result.metrics.model_dump(),
         "figures": figures,
         "checks": run_checks(figures, RiskLimits()),
+        "events": events_of(result),
         "error": None,
     }
     return line, curves_of(result)

@@ -92,6 +92,12 @@ def _lot_values(result: BacktestResult, prices: Any) -> Any:
     return np.abs(_signed_values(result, prices))
 
 
+def events_of(result: BacktestResult) -> list[Row]:
+    """Return what the controls did, in order: the run's risk log with the seconds since its start (`after_s`)."""
+    first_ns = int(result.raw_samples["ts_ns"][0])
+    return [event | {"after_s": (event["ts_ns"] - first_ns) / NS_PER_S} for event in result.risk_events]
+
+
 def run_checks(figures: Row, limits: RiskLimits) -> list[Row]:
     """Return the checks of a run on a tape: name, value, limit, passed. A limit that is switched off is not checked."""
     worst = max(figures["max_drawdown_pct"], -figures["return_pct"])
