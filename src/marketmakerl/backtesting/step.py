@@ -30,7 +30,7 @@ from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import book_fill, equity, mark_to, pay_funding, position_qty, start, unit_value
 from marketmakerl.data.tape import Kind
 from marketmakerl.models.contract import CONTEXT_TYPE, QUOTE_TYPE
-from marketmakerl.risk.breakers import check_equity, check_executions, trip
+from marketmakerl.risk.breakers import check_equity, check_executions, note_answer, trip
 from marketmakerl.risk.exits import end_exit, enter, look_at_exits
 from marketmakerl.risk.limits import RISK
 from marketmakerl.risk.market_watch import note_fill, watch
@@ -163,15 +163,17 @@ def _take_off(
     held: int,
     reason: int,
     purpose: int,
-) -> None:
+) -> bool:
     """Cancel everything and close `held` lots as taker, at the mark less the declared slippage and the taker fee.
 
-    Bars show no depth to slice it by.
+    Bars show no depth to slice it by. Returns whether that went through: a venue that is down takes no order.
     """
     _pull(state, own, orders, ts_ns, reason)
     lots = abs(held)
     if lots == 0:
-        return
+        return True
+    if purpose != _FOR_VENUE and is_rejecting(params, ts_ns):
+        return False
     side = -1 if held > 0 else 1
     exact = state.mark * (1.0 + side * risk.liquidation_slippage_bps * 1e-4) / params.tick_size
     price_ticks = int(np.ceil(exact - _EPS)) if side > 0 else max(int(np.floor(exact + _EPS)), 1)
@@ -181,6 +183,7 @@ def _take_off(
     _fill(state, own[0], params, risk, fills, orders, ts_ns, lots, price_ticks, False)
     if purpose != _FOR_EXIT:
         state.liquidations += 1
+    return True
 
 
 @njit()
@@ -295,7 +298,9 @@ def _quote_side(state: Any, own: Any, params: Any, risk: Any, orders: Any, ts_ns
         state.suppressed[reason] += 1
         return
     _submit(state, order, ts_ns, side, price_ticks, lots, 0)
-    if is_rejecting(params, ts_ns):
+    rejected = is_rejecting(params, ts_ns)
+    note_answer(state, risk, ts_ns, rejected)
+    if rejected:
         _close_order(state, order, orders, ts_ns, _REJECTED, _VENUE_DOWN)
 
 
@@ -309,13 +314,16 @@ def _look_at_limits(
     check_equity(state, risk, ts_ns, equity(state), state.start_equity, worth)
     if state.breaker == HALTED:
         if state.halted == 0:
-            state.halted = 1
-            _take_off(state, own, params, risk, fills, orders, ts_ns, state.position_lots, _HALTED, _FOR_BREAKER)
-    elif look_at_exits(
-        state, risk, ts_ns, state.held_lots * params.lot_size * unit_value(state, mid), state.start_equity
-    ):
-        _take_off(state, own, params, risk, fills, orders, ts_ns, state.held_lots, _EXIT, _FOR_EXIT)
-        end_exit(state, risk, ts_ns)
+            lots = state.position_lots
+            gone = _take_off(state, own, params, risk, fills, orders, ts_ns, lots, _HALTED, _FOR_BREAKER)
+            state.halted = int(gone)
+    else:
+        held_value = state.held_lots * params.lot_size * unit_value(state, mid)
+        look_at_exits(state, risk, ts_ns, held_value, state.start_equity)
+        if state.exiting != 0 and _take_off(
+            state, own, params, risk, fills, orders, ts_ns, state.held_lots, _EXIT, _FOR_EXIT
+        ):
+            end_exit(state, risk, ts_ns)
     return int(why_silent(state, risk, ts_ns, mid, 0.0))
 
 
@@ -454,8 +462,9 @@ HALT_SIGNATURE = types.void(
 def act_on_halt(state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int) -> None:
     """Cancel everything and liquidate now, at the last mark, not at the next close; needs `MAX_ROWS_PER_EVENT` rows."""
     if state.breaker == HALTED and state.halted == 0 and state.start_mark > 0.0:
-        state.halted = 1
-        _take_off(state, own, params, risk, fills, orders, ts_ns, state.position_lots, _HALTED, _FOR_BREAKER)
+        lots = state.position_lots
+        gone = _take_off(state, own, params, risk, fills, orders, ts_ns, lots, _HALTED, _FOR_BREAKER)
+        state.halted = int(gone)
 
 
 FINISH_SIGNATURE = types.void(record_type(STATE), array_type(ORDER), array_type(ORDER), types.int64)

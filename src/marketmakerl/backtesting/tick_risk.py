@@ -352,9 +352,32 @@ def _lots_being_taken(state: Any, memory: Any, sign: int) -> int:
     own, lots = at_own(memory.own), 0
     for slot in range(state.own_cap):
         order = own[np.uint64(slot)]
-        if order.taker != 0 and order.side == sign and order.local != _FREE and order.local != _CLOSED:
+        if order.taker != 0 and order.side == sign and order.local not in (_FREE, _CLOSED):
             lots += order.local_qty_lots - order.local_filled_lots
     return lots
+
+
+@njit()
+def _why_it_clashes(state: Any, memory: Any, risk: Any, sign: int, tick: int, lots: int, kind: int) -> int:
+    """Return why an order does not go with the own orders out there, or 0."""
+    own, work = at_own(memory.own), at_int(memory.work)
+    side = 0 if sign > 0 else 1
+    if risk.check_duplicates != 0:
+        base = side * state.own_cap
+        for i in range(base, base + state.n_work[side]):
+            order = own[np.uint64(work[i])]
+            same = order.local_price_ticks == tick and order.local_qty_lots == lots
+            if same and order.local != _CANCELLING:
+                return _DUPLICATE
+    if risk.check_self_match != 0 and state.n_work[1 - side] > 0:
+        # A market order goes as far as the touch, and beyond it if it is larger than what is shown there.
+        best, limit = own[np.uint64(work[(1 - side) * state.own_cap])].local_price_ticks, tick
+        if kind == _MARKET:
+            touch, shown = (-state.view_ask, state.view_ask_lots) if sign > 0 else (state.view_bid, state.view_bid_lots)
+            limit = touch if lots <= shown else best
+        if sign * (limit - best) >= 0:
+            return _STP
+    return _NONE
 
 
 @njit()
@@ -365,31 +388,12 @@ def send_new(
     if params.risk_on == 0:
         submit(state, memory, params, sign, tick, lots, kind)
         return _NONE
-    own, work = at_own(memory.own), at_int(memory.work)
-    side = 0 if sign > 0 else 1
-    price = tick * params.tick_size if tick > 0 else context.mid
-    base, outstanding = side * state.own_cap, 0
-    for i in range(base, base + state.n_work[side]):
-        order = own[np.uint64(work[i])]
-        outstanding += order.local_qty_lots - order.local_filled_lots
-        if (
-            risk.check_duplicates != 0
-            and order.local_price_ticks == tick
-            and order.local_qty_lots == lots
-            and order.local != _CANCELLING
-        ):
-            return _DUPLICATE
+    why = _why_it_clashes(state, memory, risk, sign, tick, lots, kind)
+    if why != _NONE:
+        return why
+    outstanding = _lots_out_there(state, memory, sign)
     if state.takers != 0:
         outstanding += _lots_being_taken(state, memory, sign)
-    other = (1 - side) * state.own_cap
-    if risk.check_self_match != 0 and state.n_work[1 - side] > 0:
-        # A market order goes as far as the touch, and beyond it if it is larger than what is shown there.
-        best, limit = own[np.uint64(work[other])].local_price_ticks, tick
-        if kind == _MARKET:
-            touch, shown = (-state.view_ask, state.view_ask_lots) if sign > 0 else (state.view_bid, state.view_bid_lots)
-            limit = touch if lots <= shown else best
-        if sign * (limit - best) >= 0:
-            return _STP
     lot_value = params.lot_size * abs(unit_value(state, context.mid))
     budget = account_budget(state)
     room = lots_within_limit(state, risk, sign, state.held_lots, outstanding, lot_value, budget)
@@ -397,10 +401,10 @@ def send_new(
         lots = room
         if lots < 1 or (params.min_notional > 0.0 and lots * lot_value < params.min_notional):
             return _INVENTORY_LIMIT
-    rests = 0 if kind == _MARKET else 1
+    price = tick * params.tick_size if tick > 0 else context.mid
     why = why_not_sent(
         state, risk, state.now_ns, sign, price, lots, context.mid, lot_value, budget, params.order_lots,
-        state.held_lots, state.n_work[0] + state.n_work[1], rests,
+        state.held_lots, state.n_work[0] + state.n_work[1], 0 if kind == _MARKET else 1,
     )  # fmt: skip
     if why == _NONE:
         submit(state, memory, params, sign, tick, lots, kind)
