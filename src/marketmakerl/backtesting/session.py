@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from marketmakerl.core.fees import Fees
     from marketmakerl.core.instrument import Instrument
     from marketmakerl.models.contract import QuotingModel
+    from marketmakerl.risk.limits import RiskLimits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,12 @@ class Session:
 
 
 def trade(
-    session: Session, warm_up: EventTape, tape: EventTape, given: BarEstimate | None = None
+    session: Session,
+    warm_up: EventTape,
+    tape: EventTape,
+    given: BarEstimate | None = None,
+    *,
+    risk: RiskLimits | None = None,
 ) -> tuple[BacktestResult, dict[str, Any]]:
     """Calibrate on `warm_up`, trade `tape`.
 
@@ -73,6 +79,7 @@ def trade(
         warm_up: bars that lie before the first of `tape`; nothing else is known when the parameters are set.
         tape: the bars that are traded.
         given: what is known instead of what `warm_up` says.
+        risk: limits; None means the defaults, everything on.
 
     Returns:
         The result, and the parameters it came from: model, order_qty, estimate (as measured, before `spread_scale`).
@@ -89,6 +96,7 @@ def trade(
         fees=session.fees,
         order_qty=setup.order_qty,
         cash=setup.cash,
+        risk=risk,
         bar_volume_share=session.bar_volume_share,
     )
     return result, setup.parameters

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from marketmakerl.backtesting.result import BacktestResult
     from marketmakerl.backtesting.session import Session
     from marketmakerl.models.contract import QuotingModel
+    from marketmakerl.risk.limits import RiskLimits
 
 # What a model can be woken on; the tick engine's own list (a test compares them) would take its kernel to load.
 WAKES: Final = ("all", "depth", "bbo", "trade", "response")
@@ -81,8 +82,16 @@ class TickRules:
         return None if self.quote_interval_ms is None else round(self.quote_interval_ms * NS_PER_MS)
 
 
-def trade_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[BacktestResult, dict[str, Any]]:
+def trade_ticks(
+    session: Session, rules: TickRules, tape: EventTape, *, risk: RiskLimits | None = None
+) -> tuple[BacktestResult, dict[str, Any]]:
     """Calibrate on the first part of `tape` and trade the rest; all of it if every parameter of the model is fixed.
+
+    Args:
+        session: how to trade.
+        rules: and what is assumed on ticks.
+        tape: of ticks.
+        risk: limits; None means the defaults, everything on.
 
     Returns:
         The result, and the parameters it came from: model, order_qty, estimate (None: nothing was estimated), warm_up,
@@ -113,6 +122,7 @@ def trade_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[Ba
         fees=session.fees,
         order_qty=order_qty,
         cash=cash,
+        risk=risk,
         latency=rules.latency,
         queue=rules.queue,
         quote_interval_ns=rules.quote_interval_ns,
