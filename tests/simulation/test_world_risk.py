@@ -285,7 +285,7 @@ def test_the_number_of_threads_and_the_size_of_a_piece_do_not_matter(monkeypatch
         ({"risk": None}, "give risk too"),
         ({"risk": RiskLimits(flat_windows=("Fri 15:55-Sun 18:00",))}, "no days of the week"),
         ({"model": mml.Ladder(QUOTES, 3, 1), "world": WORLD.replace(tick_size=0.1)}, "leave out the ladder"),
-        ({"model": mml.CustomModel(lambda context: (0.3, 0.3))}, "must be compiled"),
+        ({"model": mml.CustomModel(lambda _context: (0.3, 0.3))}, "must be compiled"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(changes, text):
