@@ -42,7 +42,7 @@ doctor: $$(MML_READY) ## what works here and what does not
 	@$(MML) doctor
 
 ##@ Research
-.PHONY: campaign research-budgets walk-forward gate calibrate fetch-data simulate compare optimum
+.PHONY: campaign research-budgets walk-forward gate ablate calibrate fetch-data simulate compare optimum
 MARKET = $(call option,--exchange,EXCHANGE) $(call option,--symbol,SYMBOL) $(call option,--data,DATA) \
   $(call option,--timeframe,TIMEFRAME) $(call option,--days,DAYS)
 campaign: $$(MML_READY) ## N backtests with their summary and report, under artifacts/
@@ -65,6 +65,11 @@ walk-forward: $$(MML_READY) ## choose on train, run test once, fold by fold; Err
 gate: $$(MML_READY) ## every check of a run, with its value and threshold; Error 3 when one fails
 ##  RUN=latest, a run id or a folder
 	@$(MML) gate $(call quoted,$(or $(RUN),latest)) $(call option,--artifacts,ARTIFACTS)
+
+ablate: $$(MML_READY) ## every control of risk switched off in turn: where it helps, hurts, or never acts
+##  [EXCHANGE= SYMBOL= DATA= CLOCK=ticks DAYS=] MODEL= PROCS= ARTIFACTS=  ARGS=any option, such as ARGS="--windows 16"
+	@$(MML) ablate $(strip $(MARKET) $(call option,--clock,CLOCK) $(call option,--model,MODEL) \
+	  $(call option,--processes,PROCS) $(call option,--artifacts,ARTIFACTS) $(ARGS))
 
 calibrate: $$(MML_READY) ## volatility, arrival curve, Hawkes, depth and adverse selection of recorded data
 ##  EXCHANGE= SYMBOL= DATA=file or folder  [CLOCK=ticks] DAYS= SHARE= OUT=file  ARTIFACTS=folder

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from marketmakerl.agents import campaign_run
 from marketmakerl.agents.campaign_run import RESULT_FILE, RunSetup, RunTask, as_config, execute
 from marketmakerl.backtesting.calibrated import calibration_entry, given_estimate

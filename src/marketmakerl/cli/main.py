@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 from marketmakerl import __version__
 from marketmakerl.cli import (
+    ablate,
     backtest,
     calibrate,
     campaign,
@@ -53,6 +54,7 @@ app.command("research-budgets")(research_budgets.research_budgets)
 app.command("queue-truth")(queue_truth.queue_truth)
 app.command("walk-forward")(walk_forward.walk_forward)
 app.command("fidelity")(fidelity.fidelity)
+app.command("ablate")(ablate.ablate)
 app.command("explain")(explain.explain)
 app.command("simulate")(simulate.simulate)
 app.command("compare")(compare.compare)

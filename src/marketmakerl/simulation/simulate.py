@@ -330,12 +330,15 @@ def _run(
             slots = min(world.latency_steps, world.steps)  # beyond the run nothing arrives
             delay = Delay(np.empty(slots), np.empty(slots))
         scratch, context = np.zeros(levels, CELL), quotes.new_context()
-        states = None if limits is None else limits.new_states()
+        states, guard = None, None
+        if limits is not None:
+            states = limits.new_states()
+            guard = limits.guard(states)
         run_paths(
             first, count, world.steps, key, float(world.s0), start, size, fee,
             quotes.with_context(address_of(context)), address_of(scratch), world.mid_step(),
             float(world.adverse_move) or None, bursts, delay, levels if levels > 1 else None,
-            None if limits is None else limits.guard(states), outcome, trace,
+            guard, outcome, trace,
         )  # fmt: skip
         return count
 

@@ -18,10 +18,13 @@ from marketmakerl.core.fees import Fees
 from marketmakerl.core.pool import default_processes, run_tasks
 from marketmakerl.core.rng import check_seed
 from marketmakerl.data.catalog import weakest_tier
+from marketmakerl.reporting.ablation_report import write_ablation_report
 from marketmakerl.risk.limits import OFF, RiskLimits
 from marketmakerl.validation.ablation_effects import (
+    BOTH,
     EVERYTHING,
     HELPS,
+    HURTS,
     LEVEL,
     NEVER,
     NO_FILL,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
 KIND: Final = "ablate"
 REBATE: Final = (-0.5, 3.0)
+HELPS_SOMEWHERE, HELPS_NOWHERE, NOTHING_TO_DO = "helps somewhere", "helps nowhere", "had nothing to do"
 _FEWEST_CHANGES: Final = 200
 _INTERVALS_S: Final = (60, 10, 1)
 
@@ -71,8 +75,8 @@ class AblationConfig:
     alone: bool = False
     limits: RiskLimits = field(default_factory=RiskLimits)
     seed: int = 0
-    synthetic_bars: int = 1_680
-    synthetic_events: int = 60_000
+    synthetic_bars: int = 4_560
+    synthetic_events: int = 40_000
     model: str = "avellaneda_stoikov"
     model_params: dict[str, float | str] = field(default_factory=dict)
     budget: float = 10_000.0
@@ -86,18 +90,21 @@ class AblationConfig:
         check_seed(self.seed + self.windows)
         if self.windows < 1:
             raise ConfigError(f"windows must be at least 1, got {self.windows}")
-        for control in self.controls:
-            if control not in OFF:
-                raise UnknownNameError("risk control", control, OFF)
-        for name in self.synthetic:
-            if name not in SYNTHETIC:
-                raise UnknownNameError("synthetic market", name, SYNTHETIC)
+        for what, names, known in (
+            ("risk control", self.controls, OFF),
+            ("synthetic market", self.synthetic, SYNTHETIC),
+        ):
+            for name in names:
+                if name not in known:
+                    raise UnknownNameError(what, name, known)
         if not self.markets and not self.synthetic:
             raise ConfigError("name a market: recorded (--data, --exchange, --symbol), or synthetic ones")
         if not self.fees:
             raise ConfigError("name the fees to try: venue, or maker:taker in bps")
-        if self.synthetic_bars <= self.warmup_bars:
-            raise ConfigError(f"synthetic_bars must be above warmup_bars ({self.warmup_bars})")
+        if self.synthetic_bars <= self.warmup_bars or self.synthetic_events < 1:
+            raise ConfigError(
+                f"synthetic_bars must be above warmup_bars ({self.warmup_bars}), synthetic_events above 0"
+            )
         for pair in self.fees:
             self.session(Fees(*pair) if pair else Fees(0.0, 0.0)).check()
         for market in self.markets:
@@ -191,7 +198,7 @@ def ablate(
         settings = _settings(config, Path(scratch))
         outcomes = _run_all(_Work(config, settings), processes or default_processes(), progress)
     cases = {setting.case.name: setting.case for setting in settings}.values()
-    spec = {
+    spec: dict[str, Any] = {
         "config": _settled(config),
         "data": [entry for case in cases for entry in case.provenance],
         "environment": environment(),
@@ -213,6 +220,7 @@ def ablate(
         _write_summary(folder / "summary.csv", entries)
         write_json(folder / "analysis.json", analysis)
         write_json(folder / "manifest.json", manifest(KIND, folder.name, spec["config"], spec["data"], tier, clock))
+        write_ablation_report(folder)
     return Ablation(folder, analysis)
 
 
@@ -331,9 +339,9 @@ def _overall(controls: Sequence[str], entries: Sequence[Mapping[str, Any]]) -> l
             if effect["control"] == control and effect["mode"] == "among all"
         }
         acted = [name for name, verdict in verdicts.items() if verdict not in {NEVER, NO_FILL}]
-        helps = [name for name in acted if HELPS in verdicts[name]]
-        hurts = [name for name in acted if "hurts" in verdicts[name]]
-        say = "helps somewhere" if helps else "helps nowhere" if acted else "had nothing to do"
+        helps = [name for name in acted if verdicts[name] in {HELPS, BOTH}]
+        hurts = [name for name in acted if verdicts[name] in {HURTS, BOTH}]
+        say = HELPS_SOMEWHERE if helps else HELPS_NOWHERE if acted else NOTHING_TO_DO
         lines.append({
             "control": control,
             "say": say,

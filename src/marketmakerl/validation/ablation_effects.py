@@ -33,9 +33,10 @@ LEVEL: Final = 0.95
 RESAMPLES: Final = 2_000
 MIN_CHANGES: Final = 30  # fewer have no distribution to speak of
 EVERYTHING: Final = "everything"
-HELPS, HURTS, BOTH = "helps", "hurts", "helps and hurts"
-UNTOLD, NO_FILL, NEVER = "cannot be told", "changed no fill", "never acted"
+HELPS, HURTS, BOTH = "helps", "hurts", "both ways"
+UNTOLD, NO_FILL, NEVER = "not told", "changed no fill", "never acted"
 _DAY_S: Final = 86_400
+_NOISE: Final = 1e-6  # bps: below this a difference is what sums of floats leave
 _CHUNK: Final = 64
 
 
@@ -52,7 +53,10 @@ class Interval:
         """Return +1 or -1 for an interval that lies above or below zero, else 0."""
         if self.low is None or self.high is None:
             return 0
-        return int(self.low > 0) - int(self.high < 0)
+        return int(self.low > _NOISE) - int(self.high < -_NOISE)
+
+
+_NOTHING: Final = Interval(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Effect:
     Attributes:
         control: its name, or "everything".
         mode: "among all": all on, less all but this one; "alone": this one, less nothing at all.
-        verdict: helps, hurts, helps and hurts, cannot be told, changed no fill, never acted.
+        verdict: helps, hurts, both ways (profit and drawdown disagree), not told (no interval lies on one side of
+            zero), changed no fill, never acted.
         windows, acted: how many there are, and in how many a fill changed.
         pnl_bps_day: profit a day, bps of the budget.
         sharpe: of the equity changes of all windows.
@@ -114,45 +119,50 @@ def _family(
     windows: Sequence[dict[str, Outcome]], mode: str, pairs: list[tuple[str, str, str]], interval_s: float, seed: int
 ) -> list[Effect]:
     """Return the effects of pairs (name, with, without) that are looked at together."""
-    acted = [sum(one[a].fills != one[b].fills for one in windows) for _, a, b in pairs]
-    tested = [pair for pair, times in zip(pairs, acted, strict=True) if times]
+    tested = [pair for pair in pairs if _acted(windows, pair)]
     level = 1.0 - (1.0 - LEVEL) / 2.0
     pnl, sharpe = _paired_changes(windows, [(a, b) for _, a, b in tested], interval_s, level, seed)
-    by_window = {
-        name: _by_windows(_metric(windows, tested, name), level) for name in ("max_drawdown_pct", "quoted_uptime_pct")
-    }
-    found = []
-    for (name, a, b), times in zip(pairs, acted, strict=True):
-        if times:
-            at = tested.index((name, a, b))
-            four = (
-                pnl[at], sharpe[at], _scaled(by_window["max_drawdown_pct"][at], -1e4), by_window["quoted_uptime_pct"][at]
-            )  # fmt: skip
-            verdict = _verdict(four[0], four[2])
-        else:
-            same = all(one[a].quotes == one[b].quotes for one in windows)
-            verdict = NEVER if same else NO_FILL
-            uptime = float(np.mean(_metric(windows, [(name, a, b)], "quoted_uptime_pct")))
-            four = (_NOTHING, _NOTHING, _NOTHING, Interval(uptime, None, None))
-        worst = [min(one[run].metrics["return_pct"] for one in windows) for run in (a, b)]
-        found.append(
-            Effect(
-                name,
-                mode,
-                verdict,
-                len(windows),
-                times,
-                *four,
-                worst_window_bps=1e4 * (worst[0] - worst[1]),
-                suppressed=float(np.mean([one[a].suppressed - one[b].suppressed for one in windows])),
-                fills=sum(one[a].metrics["fills"] for one in windows),
-                fills_without=sum(one[b].metrics["fills"] for one in windows),
-            )  # fmt: skip
-        )
-    return found
+    drawdown = _by_windows(-1e4 * _metric(windows, tested, "max_drawdown_pct"), level)
+    uptime = _by_windows(_metric(windows, tested, "quoted_uptime_pct"), level)
+    measured = dict(zip(tested, zip(pnl, sharpe, drawdown, uptime, strict=True), strict=True))
+    return [_effect(windows, mode, pair, measured.get(pair)) for pair in pairs]
 
 
-_NOTHING: Final = Interval(0.0, 0.0, 0.0)
+def _acted(windows: Sequence[dict[str, Outcome]], pair: tuple[str, str, str]) -> int:
+    """Return in how many windows a fill changed."""
+    _, a, b = pair
+    return sum(one[a].fills != one[b].fills for one in windows)
+
+
+def _effect(
+    windows: Sequence[dict[str, Outcome]],
+    mode: str,
+    pair: tuple[str, str, str],
+    measured: tuple[Interval, Interval, Interval, Interval] | None,
+) -> Effect:
+    name, a, b = pair
+    if measured is None:
+        uptime = float(np.mean(_metric(windows, [pair], "quoted_uptime_pct")))
+        measured = (_NOTHING, _NOTHING, _NOTHING, Interval(uptime, None, None))
+        verdict = NEVER if all(one[a].quotes == one[b].quotes for one in windows) else NO_FILL
+    else:
+        verdict = _verdict(measured[0], measured[2])
+    worst = [min(one[run].metrics["return_pct"] for one in windows) for run in (a, b)]
+    return Effect(
+        control=name,
+        mode=mode,
+        verdict=verdict,
+        windows=len(windows),
+        acted=_acted(windows, pair),
+        pnl_bps_day=measured[0],
+        sharpe=measured[1],
+        drawdown_bps=measured[2],
+        uptime=measured[3],
+        worst_window_bps=1e4 * (worst[0] - worst[1]),
+        suppressed=float(np.mean([one[a].suppressed - one[b].suppressed for one in windows])),
+        fills=sum(one[a].metrics["fills"] for one in windows),
+        fills_without=sum(one[b].metrics["fills"] for one in windows),
+    )
 
 
 def _verdict(pnl: Interval, drawdown: Interval) -> str:
@@ -162,11 +172,6 @@ def _verdict(pnl: Interval, drawdown: Interval) -> str:
     if len(signs) == 2:
         return BOTH
     return HELPS if signs == {1} else HURTS
-
-
-def _scaled(interval: Interval, factor: float) -> Interval:
-    ends = [None if end is None else factor * end for end in (interval.low, interval.high)]
-    return Interval(factor * interval.mean, *(ends if factor > 0 else ends[::-1]))
 
 
 def _metric(windows: Sequence[dict[str, Outcome]], pairs: Sequence[tuple[str, str, str]], name: str) -> Floats:
@@ -190,7 +195,7 @@ def _by_windows(differences: Floats, level: float) -> list[Interval]:
 
 def block_length(n: int) -> int:
     """Return how many changes make a block: it grows as the cube root of their number."""
-    return max(1, min(math.ceil(3.0 * n ** (1 / 3)), n // 5))
+    return max(1, min(math.ceil(3.0 * float(n) ** (1 / 3)), n // 5))
 
 
 def _paired_changes(
@@ -234,7 +239,7 @@ def _sharpe(first: Floats, second: Floats) -> Floats:
 
 
 def _resampled(changes: Floats, seed: int) -> tuple[Floats, Floats]:
-    """Return float64[resamples, runs] twice: means of the changes and of their squares, over the same blocks for all."""
+    """Return float64[resamples, runs] twice: means of the changes and of their squares, the same blocks for all."""
     n = changes.shape[1]
     length = block_length(n)
     blocks = math.ceil(n / length)

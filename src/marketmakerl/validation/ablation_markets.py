@@ -7,7 +7,7 @@ one seed each.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from marketmakerl.core.errors import DataQualityError
@@ -20,10 +20,13 @@ from marketmakerl.data.tape import EventTape
 from marketmakerl.data.tick_windows import cut, equal_windows
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from marketmakerl.data.market import MarketRequest
 
-# The stressed twins of the built-in markets: volatility that comes in bursts, jumps, news that a few know half an hour
-# ahead of the others (a trend against whoever quotes); on ticks takers who are many and large.
+# Stressed: volatility that comes in bursts, jumps, news that a few know half an hour ahead of the others (a trend
+# against whoever quotes); on ticks takers who are many and large. A crash: jumps of whole percents, so that stops and
+# breakers have something to do below an inventory limit of a fifth of the budget.
 _BARS: Final = {
     "synthetic bars": SyntheticMarket(),
     "stressed bars": SyntheticMarket(
@@ -33,6 +36,9 @@ _BARS: Final = {
         jump_size_bps=150.0,
         informed_share=0.5,
         information_half_life_s=1_800.0,
+    ),
+    "crash bars": SyntheticMarket(
+        daily_vol=0.3, vol_of_vol=1.0, jumps_per_day=24.0, jump_size_bps=800.0, information_half_life_s=600.0
     ),
 }
 _TICKS: Final = {
@@ -116,7 +122,7 @@ def recorded_case(request: MarketRequest, windows: int, folder: Path) -> DataCas
     what = f"{timeframe_ms(request.timeframe) and request.timeframe} bars" if tape.is_bars else "ticks"
     name = f"{market.exchange} {tape.instrument.symbol} {what}"
     edges = window_rows(tape, windows) if tape.is_bars else equal_windows(tape, windows)
-    pairs = list(zip(edges[:-1], edges[1:], strict=True))
+    pairs = list(pairwise(edges))
     if any(first >= last for first, last in pairs):
         raise DataQualityError(f"{name}: there is a hole where one of {windows} windows would be; ask for fewer")
     path = str(tape.save(folder / f"{name.replace(' ', '-').replace('/', '')}.tape"))

@@ -6,8 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from marketmakerl.backtesting.metrics import interval_changes
 from marketmakerl.backtesting.session import Session, split_warm_up, trade
 from marketmakerl.backtesting.tick_session import TickRules, trade_ticks
@@ -17,6 +15,7 @@ from marketmakerl.risk.limits import OFF, RiskLimits
 from marketmakerl.risk.reasons import SUPPRESSING, Reason
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     from marketmakerl.backtesting.result import BacktestResult
