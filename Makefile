@@ -42,7 +42,7 @@ doctor: $$(MML_READY) ## what works here and what does not
 	@$(MML) doctor
 
 ##@ Research
-.PHONY: campaign research-budgets walk-forward economics stress gate calibrate fetch-data simulate compare optimum
+.PHONY: campaign research-budgets walk-forward economics stress ablate gate calibrate fetch-data simulate compare optimum
 MARKET = $(call option,--exchange,EXCHANGE) $(call option,--symbol,SYMBOL) $(call option,--data,DATA) \
   $(call option,--timeframe,TIMEFRAME) $(call option,--days,DAYS)
 campaign: $$(MML_READY) ## N backtests with their summary and report, under artifacts/
@@ -78,6 +78,11 @@ stress: $$(MML_READY) ## one model under gaps, crashes, lost feeds, slow orders 
 	@$(MML) stress $(strip $(MARKET) $(call option,--crises,CRISES) $(call option,--scenario,SCENARIO) \
 	  $(call option,--model,MODEL) $(call option,--seed,SEED) $(call option,--processes,PROCS) \
 	  $(call option,--artifacts,ARTIFACTS) $(ARGS))
+
+ablate: $$(MML_READY) ## every control of risk switched off in turn: where it helps, hurts, or never acts
+##  [EXCHANGE= SYMBOL= DATA= CLOCK=ticks DAYS=] MODEL= PROCS= ARTIFACTS=  ARGS=any option, such as ARGS="--windows 16"
+	@$(MML) ablate $(strip $(MARKET) $(call option,--clock,CLOCK) $(call option,--model,MODEL) \
+	  $(call option,--processes,PROCS) $(call option,--artifacts,ARTIFACTS) $(ARGS))
 
 calibrate: $$(MML_READY) ## volatility, arrival curve, Hawkes, depth and adverse selection of recorded data
 ##  EXCHANGE= SYMBOL= DATA=file or folder  [CLOCK=ticks] DAYS= SHARE= OUT=file  ARTIFACTS=folder

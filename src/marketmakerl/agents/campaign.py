@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from marketmakerl.agents import campaign_run
 from marketmakerl.agents.campaign_run import RESULT_FILE, RunSetup, RunTask, as_config, execute
 from marketmakerl.backtesting.calibrated import calibration_entry, given_estimate
@@ -33,10 +31,10 @@ from marketmakerl.core.fees import Fees
 from marketmakerl.core.instruments import lookup
 from marketmakerl.core.pool import default_processes, run_tasks
 from marketmakerl.core.rng import MAX_SEED, check_seed
+from marketmakerl.data.bar_windows import window_rows
 from marketmakerl.data.catalog import SIMULATED_EXCHANGE, timeframe_ms
 from marketmakerl.data.market import SYNTHETIC_SYMBOL, Market, MarketRequest, check_synthetic, load_market
 from marketmakerl.data.synthetic import SyntheticMarket
-from marketmakerl.data.tape import EventTape, Kind
 from marketmakerl.data.tick_windows import equal_windows
 from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE
 from marketmakerl.reporting.campaign_report import write_report
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from marketmakerl.core.instrument import Instrument
+    from marketmakerl.data.tape import EventTape
 
 KIND = "campaign"
 SYNTHETIC_NOTE = (
@@ -338,17 +337,6 @@ def _tasks(config: CampaignConfig, folder: Path, tape: EventTape | None) -> list
         replace(task, first_row=int(first), last_row=int(last))
         for task, first, last in zip(tasks, edges[:-1], edges[1:], strict=True)
     ]
-
-
-def window_rows(tape: EventTape, n: int) -> list[int]:
-    """Return the n + 1 rows that cut a bar tape into n windows of equal time; no bar is cut or lies in two windows."""
-    opens = np.flatnonzero(tape.kind == Kind.BAR_OPEN)
-    start_ns, end_ns = int(tape.ts_ns[opens[0]]), int(tape.ts_ns[-1])
-    bounds = [start_ns + (end_ns - start_ns) * i // n for i in range(1, n)]
-    # The first bar that opens at or after a bound starts the next window.
-    inner = np.searchsorted(tape.ts_ns[opens], bounds, side="left")
-    starts = [int(opens[i]) if i < len(opens) else len(tape) for i in inner]
-    return [0, *starts, len(tape)]
 
 
 def _run_all(

@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 from marketmakerl import __version__
 from marketmakerl.cli import (
+    ablate,
     backtest,
     calibrate,
     campaign,
@@ -58,6 +59,7 @@ app.command("walk-forward")(walk_forward.walk_forward)
 app.command("economics")(economics.economics)
 app.command("fidelity")(fidelity.fidelity)
 app.command("stress")(stress.stress)
+app.command("ablate")(ablate.ablate)
 app.command("explain")(explain.explain)
 app.command("simulate")(simulate.simulate)
 app.command("compare")(compare.compare)

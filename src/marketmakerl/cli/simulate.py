@@ -20,6 +20,8 @@ mml simulate --model glft --mid jump_diffusion --mid-param rate_per_s=2 --mid-pa
 
 mml simulate --model avellaneda_stoikov --hawkes excitation=10,decay_per_s=40 --latency-steps 2 --paths 20000
 
+mml simulate --model glft --dt-s 0.05 --arrival-rate 14 --risk on --budget 10000
+
 mml simulate --model glft --calibration calibration.json --horizon-s 600 --dt-s 0.5
 """
 
@@ -36,18 +38,31 @@ def simulate(
     seed: world_options.Seed = 0,
     level: world_options.Level = 0.95,
     exact: world_options.Exact = None,
+    risk: Annotated[str, typer.Option(help="on: the default limits, every step; off: theory.")] = "off",
+    budget: Annotated[
+        float | None, typer.Option(help="With --risk on: opening equity, quote currency, that limits are shares of.")
+    ] = None,
+    taker_bps: Annotated[
+        float | None, typer.Option(help="With --risk on: taker fee on what the limits take off.")
+    ] = None,
     threads: world_options.Threads = None,
     artifacts: options.Artifacts = None,
     as_json: options.Json = False,
 ) -> int:
     """Run one quoting model through many paths of a model world: profit, risk and intervals, and what is exact."""
+    from marketmakerl.core.errors import UnknownNameError
+    from marketmakerl.risk.limits import RiskLimits
     from marketmakerl.validation.world_study import simulate_study
 
+    if risk not in {"on", "off"}:
+        raise UnknownNameError("--risk", risk, ("on", "off"))
     loaded = options.settings()
     study = world_options.world_study(
         asked, n_paths=paths, seed=seed, level=level, exact=exact, threads=threads,
+        risk=RiskLimits() if risk == "on" else None, budget=budget, taker_fee_bps=taker_bps or 0.0,
         options={"model": model, "param": param, "levels": levels, "level_step_ticks": level_step_ticks,
-                 "paths": paths, "seed": seed, "level": level, "exact": exact},
+                 "paths": paths, "seed": seed, "level": level, "exact": exact,
+                 "risk": "on" if risk == "on" else None, "budget": budget, "taker_bps": taker_bps},
     )  # fmt: skip
 
     def ladder(base: QuotingModel) -> QuotingModel:

@@ -18,6 +18,7 @@ from marketmakerl.reporting.world_tables import (
     figure,
     how_compared,
     interval,
+    limit_rows,
     signed,
     sure_of,
     world_sentence,
@@ -54,6 +55,7 @@ def write_world_report(folder: Path) -> Path:
         environment = _environment()
         environment.filters |= {"figure": figure}
         environment.globals |= {"compared_cells": compared_cells, "interval": interval, "signed": signed}
+        environment.globals |= {"limit_rows": limit_rows}
         page = environment.get_template("world.html.j2").render(
             evidence=EVIDENCE,
             title=TITLES[analysis["kind"]],

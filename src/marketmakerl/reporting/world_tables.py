@@ -103,7 +103,23 @@ def simulation_table(analysis: Document) -> Table:
     table.add_row("quotes clipped, %", formats.percent(metrics["clipped_share"], 4), "", clipped)
     table.add_row("profit, 5 % of paths below", figure(metrics["profit_p05"]), "", "")
     table.add_row("profit, 5 % of paths above", figure(metrics["profit_p95"]), "", "")
+    for text, value in limit_rows(metrics):
+        table.add_row(text, value, "", "")
     return table
+
+
+def limit_rows(metrics: Document) -> list[tuple[str, str]]:
+    """Return what the limits of a simulation did, none where there were none."""
+    if "halted_share" not in metrics:
+        return []
+    return [
+        ("paths halted, %", formats.percent(metrics["halted_share"])),
+        ("paths that ended reducing, %", formats.percent(metrics["reduced_share"])),
+        ("exits a path", figure(metrics["exits_mean"])),
+        ("cost of what was taken off", figure(metrics["forced_cost_mean"])),
+        ("maximum drawdown, mean, %", formats.percent(metrics["max_drawdown_mean"], 3)),
+        ("maximum drawdown, 5 % above, %", formats.percent(metrics["max_drawdown_p95"], 3)),
+    ]
 
 
 def sure_of(analysis: Document) -> list[str]:

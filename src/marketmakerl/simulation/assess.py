@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
+from marketmakerl.core.errors import ConfigError
 from marketmakerl.simulation.exact import ExactMoments, evaluate_exact
 from marketmakerl.simulation.quotes import quotes_are_a_table
 from marketmakerl.simulation.simulate import Progress, SimulationResult, quantile_of, simulate
@@ -17,10 +18,12 @@ from marketmakerl.simulation.world_models import require_gamma
 
 if TYPE_CHECKING:
     from marketmakerl.models.contract import QuotingModel
+    from marketmakerl.risk.limits import RiskLimits
     from marketmakerl.simulation.world import World
 
 # A run so long takes minutes to evaluate exactly, and seconds to sample: unasked, it is not done.
 MOST_STEPS_UNASKED: Final = 20_000
+_UNDER_LIMITS: Final = "limits look at the whole path, and the evaluator at time and inventory"
 FEW_PATHS: Final = 100.0  # a sampled certainty equivalent that so few paths decide is not to be trusted
 
 Floats = npt.NDArray[np.float64]
@@ -169,6 +172,9 @@ def assess(
     gamma: float,
     name: str = "",
     exact: bool | None = None,
+    risk: RiskLimits | None = None,
+    budget: float | None = None,
+    taker_fee_bps: float = 0.0,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Assessment:
@@ -181,7 +187,10 @@ def assess(
         seed: 0 <= seed < 2**63.
         gamma: of the certainty equivalent, 1 / quote currency; > 0.
         name: of the model among others; its id by default.
-        exact: see `exact_figures`.
+        exact: see `exact_figures`; under limits there are no exact figures.
+        risk: see `simulate`, as for the next two.
+        budget: that the limits are shares of.
+        taker_fee_bps: paid for inventory that the limits take off.
         threads: see `simulate`.
         progress: see `simulate`.
 
@@ -189,8 +198,13 @@ def assess(
         ConfigError: an argument out of range, or a model that cannot be run in this world.
     """
     require_gamma(gamma)
-    moments, why = exact_figures(world, model, exact)
-    result = simulate(world, model, n_paths, seed, threads=threads, progress=progress)
+    if risk is not None and exact:
+        raise ConfigError(f"there are no exact figures: {_UNDER_LIMITS}")
+    moments, why = (None, _UNDER_LIMITS) if risk is not None else exact_figures(world, model, exact)
+    result = simulate(
+        world, model, n_paths, seed,
+        risk=risk, budget=budget, taker_fee_bps=taker_fee_bps, threads=threads, progress=progress,
+    )  # fmt: skip
     logs = -gamma * result.profit
     sampled = sampled_certainty_equivalent(result.profit, gamma)
     return Assessment(

@@ -16,6 +16,7 @@ from numba.extending import overload
 from marketmakerl.core.counter_rng import draw, high_32, low_32, uint64
 from marketmakerl.core.jit import by_kind, njit
 from marketmakerl.simulation.arrivals import arrival_chance, next_rate
+from marketmakerl.simulation.guarded import close_path, look, open_path, silent, take_note, within_limits
 from marketmakerl.simulation.mids import move
 from marketmakerl.simulation.quotes import Asked, Tabulated, ask_model, at_cell, write_levels
 
@@ -34,12 +35,17 @@ class Outcome(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """Every step of each path: mid and inventory [path, steps + 1], distances [path, steps] (NaN: not quoted)."""
+    """Every step of each path: mid and inventory [path, steps + 1], the rest [path, steps].
+
+    The inventory is that of which the quotes are made: what is taken off at a step is off already.
+    """
 
     mid: npt.NDArray[np.float64]
     inventory: npt.NDArray[np.int64]
-    bid: npt.NDArray[np.float64]
+    bid: npt.NDArray[np.float64]  # distances; NaN: not quoted
     ask: npt.NDArray[np.float64]
+    bought: npt.NDArray[np.int64]  # order sizes
+    sold: npt.NDArray[np.int64]
 
 
 class Delay(NamedTuple):
@@ -103,20 +109,41 @@ def _cell(quotes: Any, scratch: int, found: bool, phase: int, q: int, level: int
 
 
 @njit()
-def _ask_and_wait(asked: Any, scratch: int, delay: Any, step: int, phase: int, q: int, s: float) -> None:
+def _wait(asked: Any, scratch: int, delay: Any, step: int, q: int, s: float, bid: float, ask: float) -> None:
     """Send the quotes of now on their way, and take those that arrive, at their distance from the mid of now."""
     slot = step % len(delay.bid)
     bid_price, ask_price = delay.bid[slot], delay.ask[slot]
-    bid, ask = ask_model(asked, step, phase, q, s)
     delay.bid[slot] = s - bid
     delay.ask[slot] = s + ask
     write_levels(scratch, 0, asked, q, s - bid_price, ask_price - s)
 
 
+@njit()
+def _quote_within_limits(
+    asked: Any, scratch: int, delay: Any, guard: Any, step: int, phase: int, q: int, s: float, open_for_quotes: bool
+) -> None:
+    """Ask the model, if anything may be quoted, and quote what the limits leave of its answer."""
+    bid, ask = np.nan, np.nan
+    waiting_bids, waiting_asks = 0, 0
+    if delay is not None:
+        # What arrives now is replaced by what is sent now, but it may fill before.
+        waiting_bids, waiting_asks = np.isfinite(delay.bid).sum(), np.isfinite(delay.ask).sum()
+    if open_for_quotes:
+        bid, ask = ask_model(asked, step, phase, q, s)
+        bid, ask = within_limits(guard, step, q, s, bid, ask, waiting_bids, waiting_asks)
+    else:
+        silent(guard, step)
+    if delay is None:
+        write_levels(scratch, 0, asked, q, bid, ask)
+    else:
+        _wait(asked, scratch, delay, step, q, s, bid, ask)
+
+
 @njit(nogil=True)
 def run_paths(
     first: int, count: int, steps: int, key: Any, s0: float, start: float, size: float, fee: float,
-    quotes: Any, scratch: int, mid: Any, adverse: Any, bursts: Any, delay: Any, ladder: Any, outcome: Any, trace: Any,
+    quotes: Any, scratch: int, mid: Any, adverse: Any, bursts: Any, delay: Any, ladder: Any, guard: Any,
+    outcome: Any, trace: Any,
 ) -> None:  # fmt: skip
     """Run paths `first` to `first + count` and write what comes of each, at `first` and on.
 
@@ -136,6 +163,7 @@ def run_paths(
         bursts: `HawkesStep`, or None.
         delay: `Delay`, the thread's own, or None.
         ladder: how many levels, or None for one.
+        guard: `Guard`, the thread's own, or None for theory without limits; with one, `quotes` are `Asked`.
         outcome: `Outcome`.
         trace: `Trace`, or None.
     """
@@ -150,12 +178,19 @@ def run_paths(
         if delay is not None:
             delay.bid[:] = np.nan
             delay.ask[:] = np.nan
+        if guard is not None:
+            open_path(guard)
         for step in range(steps):
             found = False
-            if delay is None:
+            if guard is not None:
+                q, cost, open_for_quotes = look(guard, step, profit, q, s)
+                profit -= cost
+                _quote_within_limits(quotes, scratch, delay, guard, step, phase, q, s, open_for_quotes)
+            elif delay is None:
                 found = look_up(quotes, scratch, step, phase, q, s)
             else:
-                _ask_and_wait(quotes, scratch, delay, step, phase, q, s)
+                bid_distance, ask_distance = ask_model(quotes, step, phase, q, s)
+                _wait(quotes, scratch, delay, step, q, s, bid_distance, ask_distance)
             best = cell(quotes, scratch, found, phase, q, 0)
             bits = draw(key, place)
             ub, ua = high_32(bits) * _UNIT_32, low_32(bits) * _UNIT_32
@@ -189,6 +224,13 @@ def run_paths(
                 trace.bid[path, step] = best.bid_edge + fee if quoted else np.nan
                 quoted = best.ask_chance > 0.0
                 trace.ask[path, step] = best.ask_edge + fee if quoted else np.nan
+                trace.bought[path, step] = bid_fills
+                trace.sold[path, step] = ask_fills
+            if guard is not None:
+                if bid_fills > 0:
+                    take_note(guard, step, 1, s, best.bid_edge + fee)
+                if ask_fills > 0:
+                    take_note(guard, step, -1, s, best.ask_edge + fee)
             q += bid_fills - ask_fills
             ds, hidden = move(mid, s, hidden, key, place)
             if adverse is not None:
@@ -199,6 +241,8 @@ def run_paths(
             phase += 1
             if phase >= quotes.period:
                 phase = 0
+        if guard is not None:
+            close_path(guard, path, profit)
         outcome.profit[path] = profit
         outcome.inventory[path] = q
         outcome.fills[path] = fills

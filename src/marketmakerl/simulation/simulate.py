@@ -17,6 +17,8 @@ from marketmakerl.core.checks import require_number, require_whole
 from marketmakerl.core.counter_rng import stream_key
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.memory import address_of
+from marketmakerl.risk.state import HALTED, REDUCING
+from marketmakerl.simulation.guarded import Limits, check_limits
 from marketmakerl.simulation.kernel import Delay, Outcome, Trace, run_paths
 from marketmakerl.simulation.quotes import (
     CELL,
@@ -30,6 +32,7 @@ from marketmakerl.simulation.quotes import (
 
 if TYPE_CHECKING:
     from marketmakerl.models.contract import QuotingModel
+    from marketmakerl.risk.limits import RiskLimits
     from marketmakerl.simulation.world import World
 
 Progress = Callable[[int], None]
@@ -54,6 +57,10 @@ class SimulationResult:
         mean_spread: between the best quotes, price units, over the steps that quoted both sides; NaN if none did.
         clipped_share: share of quotes so far inside the mid that their fill probability was cut to 1.
         two_sided_share: share of steps that quoted both sides.
+        halted_share, reduced_share: share of paths whose breaker ended so; 0 without limits.
+        exits_mean: how often inventory was taken off in a path by a stop, a target or the end of a holding time.
+        forced_cost_mean: what taking inventory off cost in a path, breakers included, quote currency.
+        max_drawdown: float64 [n_paths], largest drawdown seen at a step, a share of the budget; None without limits.
     """
 
     world: World
@@ -65,6 +72,11 @@ class SimulationResult:
     mean_spread: float
     clipped_share: float
     two_sided_share: float
+    halted_share: float = 0.0
+    reduced_share: float = 0.0
+    exits_mean: float = 0.0
+    forced_cost_mean: float = 0.0
+    max_drawdown: npt.NDArray[np.float64] | None = field(default=None, repr=False)
 
     @property
     def n_paths(self) -> int:
@@ -113,7 +125,17 @@ class SimulationResult:
             "loss_share": float((self.profit < 0.0).mean()), "fills_mean": float(self.fills.mean()),
             "mean_spread": self.mean_spread, "clipped_share": self.clipped_share,
             "two_sided_share": self.two_sided_share,
+            **self._under_limits(),
             **{f"profit_p{p}": float(q) for p, q in zip(("01", "05", "50", "95", "99"), quantiles, strict=True)},
+        }  # fmt: skip
+
+    def _under_limits(self) -> dict[str, Any]:
+        if self.max_drawdown is None:
+            return {}
+        return {
+            "halted_share": self.halted_share, "reduced_share": self.reduced_share, "exits_mean": self.exits_mean,
+            "forced_cost_mean": self.forced_cost_mean, "max_drawdown_mean": float(self.max_drawdown.mean()),
+            "max_drawdown_p95": float(np.quantile(self.max_drawdown, 0.95)),
         }  # fmt: skip
 
 
@@ -126,6 +148,7 @@ class Paths:
         mid: float64 [n_paths, steps + 1].
         inventory: float64 [n_paths, steps + 1], units.
         bid, ask: float64 [n_paths, steps], prices that stood; NaN where nothing was quoted.
+        bought, sold: float64 [n_paths, steps], units filled.
         profit: float64 [n_paths].
     """
 
@@ -134,6 +157,8 @@ class Paths:
     inventory: npt.NDArray[np.float64]
     bid: npt.NDArray[np.float64]
     ask: npt.NDArray[np.float64]
+    bought: npt.NDArray[np.float64]
+    sold: npt.NDArray[np.float64]
     profit: npt.NDArray[np.float64]
 
 
@@ -150,6 +175,9 @@ def simulate(
     n_paths: int = 100_000,
     seed: int = 0,
     *,
+    risk: RiskLimits | None = None,
+    budget: float | None = None,
+    taker_fee_bps: float = 0.0,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> SimulationResult:
@@ -162,14 +190,19 @@ def simulate(
         model: any quoting model; a plain Python function only if its quotes depend on time and inventory alone.
         n_paths: >= 1.
         seed: 0 <= seed < 2**63; the same gives the same bytes, whatever the number of threads.
+        risk: limits, looked at every step by the code that a backtest runs; None: none at all, which is theory. They
+            count messages: where a step is short, quotes that follow the mid run into `max_orders` and `max_messages`.
+        budget: opening equity that the limits are shares of, quote currency, > 0; with limits only.
+        taker_fee_bps: paid, besides the declared slippage, for inventory that the limits take off.
         threads: how many; None for one a core.
         progress: called with the number of paths that a piece of work finished, from this thread.
 
     Raises:
-        ConfigError: an argument out of range, or a model that cannot be run in this world.
+        ConfigError: an argument out of range, or a model that cannot be run in this world or under limits.
     """
     require_whole("n_paths", n_paths, at_least=1, at_most=MAX_PATHS)
-    outcome = _run(world, model, n_paths, seed, None, threads, progress)
+    limits = _limits(world, model, n_paths, risk, budget, taker_fee_bps)
+    outcome = _run(world, model, n_paths, seed, None, threads, progress, limits)
     two_sided = int((outcome.tally & COUNT_MASK).sum())
     clipped = int(((outcome.tally >> 21) & COUNT_MASK).sum())
     sides = int((outcome.tally >> 42).sum())
@@ -183,11 +216,45 @@ def simulate(
         mean_spread=float(outcome.spread.sum()) / two_sided if two_sided else math.nan,
         clipped_share=clipped / sides if sides else 0.0,
         two_sided_share=two_sided / (n_paths * world.steps),
+        **_outcome_of(limits),
     )
 
 
-def simulate_paths(world: World, model: QuotingModel, n_paths: int = 10, seed: int = 0) -> Paths:
-    """Return the first paths of `simulate` with the same seed, step by step.
+def _limits(
+    world: World, model: QuotingModel, n_paths: int, risk: RiskLimits | None, budget: float | None, taker_fee_bps: float
+) -> Limits | None:
+    if risk is None:
+        if budget is not None:
+            raise ConfigError("budget is what limits are shares of; give risk too, or leave it out")
+        return None
+    budget = check_limits(risk, budget, taker_fee_bps, model)
+    size, fee = float(world.order_size), float(world.fee_per_unit)
+    return Limits(risk, budget, float(taker_fee_bps), size, fee, float(world.dt_s), n_paths)
+
+
+def _outcome_of(limits: Limits | None) -> dict[str, Any]:
+    if limits is None:
+        return {}
+    return {
+        "halted_share": limits.share(HALTED),
+        "reduced_share": limits.share(REDUCING),
+        "exits_mean": float(limits.exits.mean()),
+        "forced_cost_mean": float(limits.forced_cost.mean()),
+        "max_drawdown": limits.drawdown,
+    }
+
+
+def simulate_paths(
+    world: World,
+    model: QuotingModel,
+    n_paths: int = 10,
+    seed: int = 0,
+    *,
+    risk: RiskLimits | None = None,
+    budget: float | None = None,
+    taker_fee_bps: float = 0.0,
+) -> Paths:
+    """Return the first paths of `simulate` with the same seed and limits, step by step.
 
     Raises:
         ConfigError: as `simulate`.
@@ -199,14 +266,19 @@ def simulate_paths(world: World, model: QuotingModel, n_paths: int = 10, seed: i
         inventory=np.empty((n_paths, steps + 1), np.int64),
         bid=np.empty((n_paths, steps)),
         ask=np.empty((n_paths, steps)),
+        bought=np.empty((n_paths, steps), np.int64),
+        sold=np.empty((n_paths, steps), np.int64),
     )
-    outcome = _run(world, model, n_paths, seed, trace, 1, None)
+    limits = _limits(world, model, n_paths, risk, budget, taker_fee_bps)
+    outcome = _run(world, model, n_paths, seed, trace, 1, None, limits)
     return Paths(
         time_s=np.arange(steps + 1, dtype=np.float64) * float(world.dt_s),
         mid=trace.mid,
         inventory=np.asarray(trace.inventory * world.order_size, np.float64),
         bid=trace.mid[:, :-1] - trace.bid,
         ask=trace.mid[:, :-1] + trace.ask,
+        bought=np.asarray(trace.bought * world.order_size, np.float64),
+        sold=np.asarray(trace.sold * world.order_size, np.float64),
         profit=outcome.profit,
     )
 
@@ -234,10 +306,11 @@ def _run(
     trace: Trace | None,
     threads: int | None,
     progress: Progress | None,
+    limits: Limits | None = None,
 ) -> Outcome:
     key = stream_key(seed, *_STREAM)
     workers = cores() if threads is None else require_whole("threads", threads, at_least=1)
-    quotes = _quotes(world, model)
+    quotes = _quotes(world, model) if limits is None else Asking(world, model)
     levels = getattr(model, "levels", 1)
     outcome = Outcome(
         np.empty(n_paths), np.empty(n_paths, np.int64), np.empty(n_paths, np.int64),
@@ -257,10 +330,15 @@ def _run(
             slots = min(world.latency_steps, world.steps)  # beyond the run nothing arrives
             delay = Delay(np.empty(slots), np.empty(slots))
         scratch, context = np.zeros(levels, CELL), quotes.new_context()
+        states, guard = None, None
+        if limits is not None:
+            states = limits.new_states()
+            guard = limits.guard(states)
         run_paths(
             first, count, world.steps, key, float(world.s0), start, size, fee,
             quotes.with_context(address_of(context)), address_of(scratch), world.mid_step(),
-            float(world.adverse_move) or None, bursts, delay, levels if levels > 1 else None, outcome, trace,
+            float(world.adverse_move) or None, bursts, delay, levels if levels > 1 else None,
+            guard, outcome, trace,
         )  # fmt: skip
         return count
 

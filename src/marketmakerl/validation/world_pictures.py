@@ -86,9 +86,16 @@ def frontiers(world: World, gamma: float, models: Sequence[str]) -> list[dict[st
     ]
 
 
-def sample_path(world: World, model: QuotingModel, seed: int) -> dict[str, Any]:
-    """Return the first path of the sample: mid, quotes and inventory; of a long one, the beginning."""
-    paths = simulate_paths(world, model, 1, seed)
+def sample_path(world: World, model: QuotingModel, seed: int, **limits: Any) -> dict[str, Any]:
+    """Return the first path of the sample: mid, quotes and inventory; of a long one, the beginning.
+
+    Args:
+        world: the market.
+        model: what quotes in it.
+        seed: of the sample.
+        limits: see `simulate_paths`.
+    """
+    paths = simulate_paths(world, model, 1, seed, **limits)
     steps = min(world.steps, _LONGEST_PATH)
     return {
         "model": model.id,

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from marketmakerl.models.contract import QuotingModel
+    from marketmakerl.risk.limits import RiskLimits
     from marketmakerl.simulation.compare import Comparison
     from marketmakerl.simulation.world import World
 
@@ -76,6 +77,9 @@ class WorldStudy:
         level: of the intervals.
         exact: see `marketmakerl.simulation.assess.exact_figures`.
         threads: None for one a core.
+        risk: limits of `simulate_study`; None: theory.
+        budget: opening equity that they are shares of, quote currency.
+        taker_fee_bps: paid for inventory that they take off.
         options: what was asked for, for the manifest.
         data: what else the world was made of, one entry a file, for the manifest.
 
@@ -92,6 +96,9 @@ class WorldStudy:
     level: float = 0.95
     exact: bool | None = None
     threads: int | None = None
+    risk: RiskLimits | None = None
+    budget: float | None = None
+    taker_fee_bps: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
     data: Sequence[Mapping[str, Any]] = ()
 
@@ -116,6 +123,11 @@ class WorldStudy:
     def has_optimum(self) -> bool:
         """Return whether the world's optimum can be computed, and in a minute."""
         return self.world.has_independent_steps and self.world.steps <= MOST_STEPS_OF_OPTIMA
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Return the arguments of `simulate` that say which limits hold."""
+        return {"risk": self.risk, "budget": self.budget, "taker_fee_bps": self.taker_fee_bps}
 
     @property
     def penalties(self) -> tuple[float, float]:
@@ -165,7 +177,7 @@ def simulate_study(
     model = wrap(study.model(model_id, params))
     done = assess(
         study.world, model, study.n_paths, study.seed,
-        gamma=study.gamma, name=model_id, exact=study.exact, threads=study.threads, progress=progress,
+        gamma=study.gamma, name=model_id, exact=study.exact, threads=study.threads, progress=progress, **study.limits,
     )  # fmt: skip
     line = {"name": model_id, "model": model.as_dict(), "metrics": done.metrics(study.level)}
     shown: dict[str, QuotingModel] = {model_id: model}
@@ -181,9 +193,11 @@ def simulate_study(
         "pictures": {
             "quotes": quotes(study.world, shown),
             "distributions": distributions(study.gamma, [done]),
-            "path": sample_path(study.world, model, study.seed),
+            "path": sample_path(study.world, model, study.seed, **study.limits),
         },
     }
+    if study.risk is not None:
+        analysis["risk"] = study.limits | {"risk": study.risk.as_dict()}
     return _write("simulate", study, [line], analysis, artifacts, clock)
 
 
