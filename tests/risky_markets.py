@@ -107,7 +107,9 @@ class Market:
         elif draw < 0.45:
             up = rng.random() < 0.5
             deep = rng.choice((0, 0, 1, 2, 4))
-            self.put([(self.centre + 1 + deep if up else self.centre - deep, rng.randint(1, 9), BOUGHT if up else SOLD)])
+            self.put(
+                [(self.centre + 1 + deep if up else self.centre - deep, rng.randint(1, 9), BOUGHT if up else SOLD)]
+            )
         else:
             if draw < 0.8:
                 step = rng.randint(1, max(shape.jump, 1))
@@ -252,7 +254,9 @@ class Known:
 
     def __init__(self, it: Played) -> None:
         self.orders, self.response = it.orders, it.engine.latency.response_ns
-        self.fills = [(ts + self.response, side, price, lots, number) for ts, side, price, lots, _, number, *_ in it.fills]
+        self.fills = [
+            (ts + self.response, side, price, lots, number) for ts, side, price, lots, _, number, *_ in it.fills
+        ]
         self.cancels = {sent.order_id: sent.ts_ns for sent in reversed(it.sent) if sent.action == CANCEL}
         self.trims = [(sent.ts_ns, sent.order_id, sent.qty_lots) for sent in it.sent if sent.action == REPLACE]
         self.first = {sent.order_id: sent.qty_lots for sent in it.sent if sent.action == SUBMIT}

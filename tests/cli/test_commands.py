@@ -149,7 +149,7 @@ def test_one_backtest_of_a_file(capsys, catalog):
 
 def test_no_fills_are_explained(capsys, catalog):
     argv = ["backtest", "--data", "klines/binanceusdm_BTCUSDT_1m_x.parquet", "--model", "symmetric", "--json"]
-    assert run([*argv, "--param", "half_spread=40000"]) == 0
+    assert run([*argv, "--param", "half_spread=4000"]) == 0
     metrics = orjson.loads(capsys.readouterr().out)["runs"][0]["metrics"]
     assert metrics["fills"] == 0
     assert "too wide" in metrics["no_fills_because"]

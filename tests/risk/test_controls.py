@@ -177,3 +177,14 @@ def test_the_edge_filter_judges_where_the_quote_will_stand():
     result = run(tape, replace(OFF, min_edge_bps=1.0), half_spread=0.09, fees=Fees(10, 20))
     assert result.metrics.suppressed_pct["edge"] == 0
     assert result.metrics.fills > 0
+
+
+def test_widening_lifts_no_quote_over_the_edge_filter():
+    # 50 bps out, a fee of 60: not worth it; three times as wide in a storm it is worth no more.
+    calm, wild = np.random.default_rng(2).normal(0, 0.05, 400), np.random.default_rng(3).normal(0, 1.0, 200)
+    tape = tape_of(100 + np.cumsum(np.concatenate([calm, wild])), wiggle=3.0)
+    limits = replace(OFF, min_edge_bps=0.25, vol_widen_max=3.0)
+    assert run(tape, limits, fees=Fees(60, 70)).metrics.fills == 0
+    assert run(tape, limits, fees=Fees(40, 50)).metrics.fills > 50
+    # While the filter is off, the same widening is there.
+    assert run(tape, replace(limits, min_edge_bps=None), fees=Fees(60, 70)).metrics.fills > 50

@@ -60,9 +60,9 @@ class RiskLimits:
     says of each control what it does, when it acts, what it costs, and which test fails without it.
 
     Args:
-        min_edge_bps: edge filter: a side is quoted only if its distance from the mid exceeds the maker fee and the
-            expected adverse selection by this. The side that reduces an inventory is exempt: getting rid of risk may
-            cost.
+        min_edge_bps: edge filter: a side is quoted only if its distance from the mid, without what volatility and
+            REDUCING have widened it by, exceeds the maker fee and the expected adverse selection by this. The side
+            that reduces an inventory is exempt: getting rid of risk may cost.
         adverse_selection_bps: how far the mid is expected to move against a fill (see `mml calibrate`); None: learned
             from the fills of the run on ticks, none on bars.
         learn_adverse_selection: False: not learned either.
@@ -129,15 +129,15 @@ class RiskLimits:
     risk_off_widen: float = 1.5
     adverse_move_sigma: float | None = 4.0
     adverse_move_s: float = 300.0
-    cooldown_sigma: float | None = 3.0
+    cooldown_sigma: float | None = 5.0
     one_sided_fills: int | None = 20
     cooldown_s: float = 30.0
     stale_data_s: float | None = 30.0
     max_spread_bps: float | None = 100.0
     flat_windows: tuple[str, ...] = ()
     flat_timezone: str = "UTC"
-    stop_loss_pct: float | None = 0.03
-    take_profit_pct: float | None = 0.05
+    stop_loss_pct: float | None = 0.01
+    take_profit_pct: float | None = 0.02
     max_holding_s: float | None = 86_400.0
     soft_drawdown_pct: float | None = 0.10
     hard_drawdown_pct: float | None = 0.15

@@ -47,7 +47,13 @@ def why_silent(state: Any, risk: Any, ts_ns: int, mid: float, spread: float) -> 
 
 @njit()
 def earns_its_fee(state: Any, risk: Any, distance: float, maker_fee: float, mid: float) -> bool:
-    """Return whether a quote placed `distance` from the mid earns fee, adverse selection and minimum; price units."""
+    """Return whether a quote placed `distance` from the mid earns fee, adverse selection and minimum; price units.
+
+    What volatility or REDUCING have widened it by does not count: the market takes that back. (Without this, widening
+    lifted quotes over the filter exactly when they lose most: minus 17 bps of the budget a day on BTC/USDT in 2024.)
+    """
+    if distance > 0.0:
+        distance /= distance_factor(state, risk)
     return not distance < maker_fee + state.adverse_cost + risk.min_edge_bps * 1e-4 * mid - 1e-9 * mid
 
 
