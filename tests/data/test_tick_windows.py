@@ -111,3 +111,14 @@ def test_an_emptied_book_has_no_levels():
     tape = tape_of([[(DEPTH[0], 100, 5)], [(DEPTH[0], 100, 0)], [(DEPTH[1], 110, 1)]])
     assert len(opening_rows(tape, 2)) == 0
     assert len(cut(replace(tape), 2, 3)) == 1
+
+
+def test_a_stretch_of_single_orders_keeps_when_they_came():
+    whole = make_tape(20)
+    whole = replace(whole, since_ns=np.arange(len(whole), dtype=np.int64))
+    row = row_at(whole, int(whole.ts_ns[0]) + 10 * 10**9)
+    part = cut(whole, row, len(whole))
+    head = len(part) - (len(whole) - row)
+    assert head > 0
+    assert (part.since_ns[:head] == -1).all()  # before the stretch began
+    assert (part.since_ns[head:] == whole.since_ns[row:]).all()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from marketmakerl.data.tape import COLUMNS, MORE, EventTape, Kind
+from marketmakerl.data.tape import COLUMNS, MORE, OPTIONAL_COLUMNS, EventTape, Kind
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,7 +54,8 @@ def cut(tape: EventTape, first: int, last: int) -> EventTape:
     if first == 0:
         return part
     head = opening_rows(tape, first)
-    joined: dict[str, Any] = {name: np.concatenate([getattr(head, name), getattr(part, name)]) for name in COLUMNS}
+    names = COLUMNS if tape.since_ns is None else COLUMNS | OPTIONAL_COLUMNS
+    joined: dict[str, Any] = {name: np.concatenate([getattr(head, name), getattr(part, name)]) for name in names}
     return replace(part, **joined)
 
 
@@ -147,7 +148,9 @@ def _tape_of(tape: EventTape, row: int, messages: list[list[tuple[int, int, int]
     times: dict[str, Any] = {
         name: np.full(len(rows), getattr(tape, name)[row - 1], np.int64) for name in ("ts_ns", "local_ts_ns")
     }
-    return replace(tape, **times, price_ticks=ticks, qty_lots=lots, kind=kind.astype(np.int8))
+    # Single orders: what the head's levels are made of was there before the stretch began.
+    since = None if tape.since_ns is None else np.full(len(rows), -1, np.int64)
+    return replace(tape, **times, price_ticks=ticks, qty_lots=lots, kind=kind.astype(np.int8), since_ns=since)
 
 
 _NOTHING: Final = (np.zeros(0, np.int64),) * 3
