@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import marketmakerl as mml
 from marketmakerl import Fees, Instrument, RiskLimits, Symmetric, backtest
+from marketmakerl.backtesting.engine import Engine
 from marketmakerl.core.errors import ConfigError
 from risk.test_controls import crash, tape_of, walk
 from risky_markets import INSTRUMENTS, LOT_WORTH, MS, S, examples, leaning, market, worst_window
@@ -95,7 +96,8 @@ def test_rates_hold_in_every_window_of_bars(orders):
 @pytest.mark.parametrize("messages", [6, 7, 8, 9, 13])
 def test_messages_hold_too_and_cancels_count(messages):
     for seed in range(5):
-        raw = run(bars(seed, n=300), replace(OFF, max_messages=messages, rate_window_s=600.0)).raw_orders
+        limits = replace(OFF, max_messages=messages, rate_window_s=600.0)
+        raw = run(bars(seed, n=300, sigma=0.1), limits, half=1.0 if seed % 2 else 0.7).raw_orders
         cancelled = raw["closed_ns"][raw["status"] == 4]
         times = sorted([*raw["submitted_ns"].tolist(), *cancelled.tolist()])
         assert worst_window(times, 600 * S) <= messages
@@ -151,12 +153,9 @@ def test_collar_and_size_on_bars(limits, half, passes):
 
 
 def test_a_crash_on_bars_and_a_reset_and_a_second_halt():
-    from marketmakerl.backtesting.engine import Engine
-
     tape = crash()
     engine = Engine(tape.instrument, Symmetric(0.5), fees=Fees(0, 5), order_qty=5.0, cash=10_000.0, first_price=100.0,
                     risk=replace(OFF, soft_drawdown_pct=0.02, hard_drawdown_pct=0.05))  # fmt: skip
-    half = len(tape) // 2
     while engine.state.breaker != 2:
         engine.feed(tape.slice_rows(int(engine.state.bars) * 5, int(engine.state.bars) * 5 + 5))
     assert engine.state.position_lots == 0
@@ -168,7 +167,6 @@ def test_a_crash_on_bars_and_a_reset_and_a_second_halt():
     assert [event["after"] for event in engine.risk_events()] == ["reducing", "halted", "active", "reducing", "halted"]
     assert engine.state.position_lots == 0
     assert engine.state.liquidations == 2
-    assert half
 
 
 # --- A portfolio -----------------------------------------------------------------------------------------------------
@@ -186,14 +184,14 @@ def test_a_halt_of_one_halts_all():
     limits = replace(OFF, hard_drawdown_pct=0.02, soft_drawdown_pct=0.01)
     result = together(limits)
     free = together(OFF)
-    halted = [int(part.raw_orders["submitted_ns"][part.raw_orders["purpose"] == 2].min()) for part in result.results]
+    halted = [int(part.raw_orders["submitted_ns"][part.raw_orders["purpose"] == 2].min()) for part in result.parts.values()]
     assert len(halted) == 2
-    for part, other in zip(result.results, free.results, strict=True):
+    for part, other in zip(result.parts.values(), free.parts.values(), strict=True):
         first = min(halted)
         late = part.raw_orders[part.raw_orders["submitted_ns"] > first + 200 * MS]
         assert set(late["purpose"].tolist()) <= {2}
         assert part.metrics.final_inventory == 0
-        assert (other.raw_orders["submitted_ns"] > first + 200 * MS).sum() > 20
+        assert (other.raw_orders["submitted_ns"] > first + 200 * MS).sum() > 10
         m = part.metrics
         parts = m.gross_spread_pnl + m.inventory_pnl + m.funding_pnl - m.fees_paid
         assert m.pnl == pytest.approx(parts, abs=1e-9 * max(1.0, m.turnover))
