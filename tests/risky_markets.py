@@ -107,9 +107,7 @@ class Market:
         elif draw < 0.45:
             up = rng.random() < 0.5
             deep = rng.choice((0, 0, 1, 2, 4))
-            self.put(
-                [(self.centre + 1 + deep if up else self.centre - deep, rng.randint(1, 9), BOUGHT if up else SOLD)]
-            )
+            self.put([(self.centre + 1 + deep if up else self.centre - deep, rng.randint(1, 9), BOUGHT if up else SOLD)])
         else:
             if draw < 0.8:
                 step = rng.randint(1, max(shape.jump, 1))
@@ -257,34 +255,40 @@ class Known:
         self.fills = [
             (ts + self.response, side, price, lots, number) for ts, side, price, lots, _, number, *_ in it.fills
         ]
-        self.cancels = {sent.order_id: sent.ts_ns for sent in reversed(it.sent) if sent.action == CANCEL}
-        self.trims = [(sent.ts_ns, sent.order_id, sent.qty_lots) for sent in it.sent if sent.action == REPLACE]
-        self.first = {sent.order_id: sent.qty_lots for sent in it.sent if sent.action == SUBMIT}
+        self._at = np.array([fill[0] for fill in self.fills], np.int64)
+        self._moved = np.cumsum([0, *(side * lots for _, side, _, lots, _ in self.fills)])
+        self._fills_of: dict[int, list[tuple[int, int]]] = {}
+        for at, _, _, lots, number in self.fills:
+            self._fills_of.setdefault(number, []).append((at, lots))
+        self._cancels = {sent.order_id: sent.ts_ns for sent in reversed(it.sent) if sent.action == CANCEL}
+        self._sizes: dict[int, list[tuple[int, int]]] = {}  # from when on an order is of so many lots
+        for sent in it.sent:
+            if sent.action != CANCEL:
+                self._sizes.setdefault(sent.order_id, []).append((sent.ts_ns, sent.qty_lots))
+        numbers = [number for number in self.orders if number > 0]
+        self._number = np.array(numbers, np.int64)
+        self._sent = np.array([self.orders[number]["submitted_ns"] for number in numbers], np.int64)
+        self._gone = np.array([self._gone_ns(self.orders[number]) for number in numbers], np.int64)
 
-    def filled(self, ts_ns: int, number: int) -> int:
-        return sum(lots for at, _, _, lots, n in self.fills if n == number and at <= ts_ns)
+    def _gone_ns(self, order: dict[str, Any]) -> int:
+        open_at_the_end = order["reason"] in (int(Reason.END), int(Reason.IN_FLIGHT))
+        return 1 << 62 if open_at_the_end else order["closed_ns"] + self.response
 
     def moved(self, ts_ns: int) -> int:
         """Lots bought less lots sold."""
-        return sum(side * lots for at, side, _, lots, _ in self.fills if at <= ts_ns)
+        return int(self._moved[np.searchsorted(self._at, ts_ns, side="right")])
 
     def out_there(self, ts_ns: int, before: int) -> list[Own]:
         """Orders with a number below `before` whose end we do not know of yet."""
         found = []
-        for number, order in self.orders.items():
-            if not 0 < number < before or order["submitted_ns"] > ts_ns:
-                continue
-            if order["reason"] not in (int(Reason.END), int(Reason.IN_FLIGHT)):
-                if order["closed_ns"] + self.response <= ts_ns:
-                    continue
-            lots = self.first[number]
-            for at, which, changed in self.trims:
-                if which == number and at <= ts_ns:
-                    lots = changed
-            found.append(Own(
-                order["side"], order["price_ticks"], lots, lots - self.filled(ts_ns, number),
-                self.cancels.get(number, 1 << 62) <= ts_ns, order["order_type"] >= 2,
-            ))  # fmt: skip
+        for number in self._number[(self._number < before) & (self._sent <= ts_ns) & (self._gone > ts_ns)].tolist():
+            order = self.orders[number]
+            lots = [size for at, size in self._sizes[number] if at <= ts_ns][-1]
+            filled = sum(part for at, part in self._fills_of.get(number, []) if at <= ts_ns)
+            leaving = self._cancels.get(number, 1 << 62) <= ts_ns
+            found.append(
+                Own(order["side"], order["price_ticks"], lots, lots - filled, leaving, order["order_type"] >= 2)
+            )
         return found
 
 

@@ -116,13 +116,13 @@ def exits_agree(it: Played, referee: Referee) -> None:
 
 
 shapes = st.fixed_dictionaries({
-    "messages": st.integers(20, 200), "jump": st.integers(1, 25), "drift": st.sampled_from([-1.0, -0.5, 0.0, 1.0]),
+    "messages": st.integers(20, 120), "jump": st.integers(1, 25), "drift": st.sampled_from([-1.0, -0.5, 0.0, 1.0]),
     "gaps": st.booleans(), "holes": st.booleans(), "ties": st.booleans(),
     "delay": st.sampled_from(["constant", "random", "bursts", "early"]),
 })  # fmt: skip
 
 
-@examples(200)
+@examples(120)
 @given(seed=st.integers(0, 2**32), shape=shapes, kind=st.sampled_from(KINDS))
 def test_it_fires_at_the_first_event(seed, shape, kind):
     rng = random.Random(seed)
@@ -165,7 +165,7 @@ def waits_of(it: Played) -> list[tuple[int, int]]:
     return waits + [(sent.ts_ns, ended[sent.order_id]) for sent in it.sent if sent.action == CANCEL]
 
 
-@examples(100)
+@examples(50)
 @given(seed=st.integers(0, 2**32), shape=shapes, kind=st.sampled_from(KINDS))
 def test_executions_rejects_and_zombies_halt_at_once(seed, shape, kind):
     rng = random.Random(seed)

@@ -237,18 +237,13 @@ def _price_of(state: Any, params: Any, side: int, offset: float) -> tuple[int, i
 
 
 @njit()
-def _checked(
-    state: Any, own: Any, params: Any, risk: Any, ts_ns: int, index: int, tick: int, lots: int
-) -> tuple[int, int]:
-    """Return how many lots of an order pass the checks, and why none does, or 0."""
-    side = 1 - 2 * index
+def _why_not_sent(state: Any, own: Any, params: Any, risk: Any, ts_ns: int, index: int, tick: int, lots: int) -> int:
+    """Return why a new order may not be sent in the place of what rests on a side, or 0."""
     lot_value = params.lot_size * abs(unit_value(state, state.mark))
-    lots = min(lots, lots_within_limit(state, risk, side, state.held_lots, 0, lot_value, state.start_equity))
-    if lots < 1:
-        return 0, _INVENTORY_LIMIT
-    out_there = 1 if own[1 - index].order_id != 0 else 0
-    return lots, why_not_sent(
-        state, risk, ts_ns, side, tick * params.tick_size, lots, state.mark, lot_value, state.start_equity,
+    # The cancel of the order that it replaces is still to be sent.
+    out_there = int(own[0].order_id != 0) + int(own[1].order_id != 0)
+    return why_not_sent(
+        state, risk, ts_ns, 1 - 2 * index, tick * params.tick_size, lots, state.mark, lot_value, state.start_equity,
         params.order_lots, state.held_lots, out_there, 1,
     )  # fmt: skip
 
@@ -282,10 +277,16 @@ def _quote_side(state: Any, own: Any, params: Any, risk: Any, orders: Any, ts_ns
         elif too_small:
             reason = _MIN_NOTIONAL
     if reason == _NONE:
-        lots, reason = _checked(state, own, params, risk, ts_ns, index, price_ticks, lots)
+        lot_value = params.lot_size * abs(unit_value(state, state.mark))
+        lots = min(lots, lots_within_limit(state, risk, side, state.held_lots, 0, lot_value, state.start_equity))
+        if lots < 1:
+            reason = _INVENTORY_LIMIT
+    stays = order.order_id != 0 and order.price_ticks == price_ticks and order.qty_lots >= lots
+    if reason == _NONE and not stays:
+        reason = _why_not_sent(state, own, params, risk, ts_ns, index, price_ticks, lots)
     state.quote_reason[index] = reason
     if order.order_id != 0:
-        if reason == _NONE and order.price_ticks == price_ticks and order.qty_lots >= lots:
+        if reason == _NONE and stays:
             # Unchanged, or cut in size: it keeps its order and its place. Grown: it does not.
             cut = order.qty_lots - order.filled_lots - lots
             if cut > 0 and not is_rejecting(params, ts_ns):

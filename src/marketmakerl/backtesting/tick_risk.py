@@ -72,6 +72,9 @@ def look_at_limits(state: Any, memory: Any, params: Any, risk: Any) -> None:
     before, exiting = state.breaker, state.exiting
     catch_up(state, memory, params)
     mid = seen_mid(state, params)
+    if mid > 0.0 and state.risk_mid == 0.0:
+        # The first mid: what decisions go by, and the schedule, are not to wait for the next whole second.
+        watch(state, risk, state.now_ns, mid, state.heard_ns)
     if state.start_mark > 0.0 and mid > 0.0:
         budget = account_budget(state)
         if params.shared == 0:
