@@ -10,7 +10,7 @@ import numpy as np
 
 from marketmakerl.backtesting.funding import FUNDING, funding_rows
 from marketmakerl.backtesting.records import FILL, ORDER, PARAMS, SAMPLE, STATE, new_record
-from marketmakerl.backtesting.risk_log import halt_by_hand, reset_by_hand, risk_events
+from marketmakerl.backtesting.risk_log import halt_by_hand, notes_until, reset_by_hand, risk_events
 from marketmakerl.backtesting.step import act_on_halt, advance, finish
 from marketmakerl.backtesting.venue import VenueRules
 from marketmakerl.core.errors import ConfigError
@@ -127,6 +127,7 @@ class Engine:
         cut = self._book.nbytes
         self._book[:] = np.frombuffer(snapshot[:cut], STATE)
         self.own[:] = np.frombuffer(snapshot[cut:], ORDER)
+        self._overrides = notes_until(self.state, self._overrides)
 
     def finish(self) -> None:
         """End the session: what still rests expires."""

@@ -42,8 +42,9 @@ def open_session(state: Any, params: Any, mid: float, ts_ns: int) -> None:
         state.held_lots = state.position_lots - params.target_lots
         state.held_value = state.held_lots * state.lot_size * unit_value(state, mid)
         state.held_since_ns = ts_ns
-        state.day = ts_ns // _DAY_NS
-        state.day_equity = state.start_equity
+        if params.shared == 0:  # else the day is the account's, which tells it
+            state.day = ts_ns // _DAY_NS
+            state.day_equity = state.start_equity
         state.heard_ns = ts_ns
         state.watch_ns = (ts_ns // WATCH_NS + 1) * WATCH_NS
         state.rest_ns = min(state.rest_ns, state.watch_ns)

@@ -79,6 +79,11 @@ def reset_by_hand(state: Any, ts_ns: int, equity: float, who: str, why: str) -> 
     return note
 
 
+def notes_until(state: Any, overrides: dict[int, str]) -> dict[int, str]:
+    """Return the notes of what had happened when a state was kept: what comes after it now is something else."""
+    return {number: note for number, note in overrides.items() if number < int(state.n_events)}
+
+
 def _signed(who: str, why: str) -> str:
     if not who.strip() or not why.strip():
         raise ConfigError("an override names who asked for it and why")

@@ -53,7 +53,7 @@ _NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
 _MIN_NOTIONAL, _PRICE = int(Reason.MIN_NOTIONAL), int(Reason.PRICE)
 _ON_GAP, _END = int(Reason.GAP), int(Reason.END)
 _HALTED, _EDGE, _EXIT = int(Reason.HALTED), int(Reason.EDGE), int(Reason.EXIT)
-_INVENTORY_LIMIT = int(Reason.INVENTORY_LIMIT)
+_INVENTORY_LIMIT, _RATE = int(Reason.INVENTORY_LIMIT), int(Reason.RATE)
 _MARGIN, _LIQUIDATED, _VENUE_DOWN = int(Reason.MARGIN), int(Reason.LIQUIDATED), int(Reason.VENUE_DOWN)
 _BY_VENUE = int(Control.LIQUIDATED)
 _FOR_EXIT, _FOR_BREAKER, _FOR_VENUE = int(Purpose.EXIT), int(Purpose.LIQUIDATION), int(Purpose.VENUE)
@@ -170,13 +170,15 @@ def _take_off(
     """
     _pull(state, own, orders, ts_ns, reason)
     lots = abs(held)
+    side = -1 if held > 0 else 1
+    exact = state.mark * (1.0 + side * risk.liquidation_slippage_bps * 1e-4) / params.tick_size
+    price_ticks = int(np.ceil(exact - _EPS)) if side > 0 else max(int(np.floor(exact + _EPS)), 1)
+    # Spot that was sold below its target is bought back as far as the cash goes.
+    lots = _affordable_lots(state, params, side, price_ticks * params.tick_size, lots, state.taker_rate)
     if lots == 0:
         return True
     if purpose != _FOR_VENUE and is_rejecting(params, ts_ns):
         return False
-    side = -1 if held > 0 else 1
-    exact = state.mark * (1.0 + side * risk.liquidation_slippage_bps * 1e-4) / params.tick_size
-    price_ticks = int(np.ceil(exact - _EPS)) if side > 0 else max(int(np.floor(exact + _EPS)), 1)
     _submit(state, own[0], ts_ns, side, price_ticks, lots, purpose)
     if reason == _LIQUIDATED:
         own[0].reason = reason
@@ -211,13 +213,13 @@ def _funding_until(state: Any, params: Any, last_ns: int) -> None:
 
 
 @njit()
-def _affordable_lots(state: Any, params: Any, side: int, price: float, lots: int) -> int:
+def _affordable_lots(state: Any, params: Any, side: int, price: float, lots: int, rate: float) -> int:
     """Return how many of `lots` the balances allow: spot neither sells what it does not hold nor buys on credit."""
     if params.spot == 0:
         return lots
     if side < 0:
         return min(lots, max(state.position_lots, 0))
-    unit_cost = price * params.contract_size * params.lot_size * (1.0 + max(state.maker_rate, 0.0))
+    unit_cost = price * params.contract_size * params.lot_size * (1.0 + max(rate, 0.0))
     return min(lots, int(max(np.floor(state.cash / unit_cost + _EPS), 0.0)))
 
 
@@ -265,7 +267,7 @@ def _quote_side(state: Any, own: Any, params: Any, risk: Any, orders: Any, ts_ns
     if reason == _NONE:
         wanted = state.want_lots[index]
         price = price_ticks * params.tick_size
-        lots = _affordable_lots(state, params, side, price, wanted)
+        lots = _affordable_lots(state, params, side, price, wanted, state.maker_rate)
         if params.leverage > 0.0:
             lots = allowed_lots(state, params, side, price, state.mark, lots)
         unit = 1.0 if params.inverse else price
@@ -312,6 +314,9 @@ def _look_at_limits(
     """Watch the market and look at every limit; act on what is due; return why nothing may be quoted, or 0."""
     watch(state, risk, ts_ns, mid, ts_ns)
     worth = abs(state.held_lots) * params.lot_size * abs(unit_value(state, mid))
+    if ts_ns % _DAY_NS == 0:
+        # A close at midnight is the last moment of a day before it is the first of the next.
+        check_equity(state, risk, ts_ns - 1, equity(state), state.start_equity, worth)
     check_equity(state, risk, ts_ns, equity(state), state.start_equity, worth)
     if state.breaker == HALTED:
         if state.halted == 0:

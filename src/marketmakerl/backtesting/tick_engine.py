@@ -13,7 +13,7 @@ from marketmakerl.backtesting.latency import LATENCY, Latency
 from marketmakerl.backtesting.order_script import OrderScript
 from marketmakerl.backtesting.queue import FIFO, Queue
 from marketmakerl.backtesting.records import FILL, ORDER, SAMPLE, new_record
-from marketmakerl.backtesting.risk_log import halt_by_hand, reset_by_hand, risk_events
+from marketmakerl.backtesting.risk_log import halt_by_hand, notes_until, reset_by_hand, risk_events
 from marketmakerl.backtesting.tick_records import (
     ANSWER,
     HORIZONS_NS,
@@ -454,6 +454,7 @@ class TickEngine:
             self._arrays[key] = np.frombuffer(snapshot[cut : cut + size], self._arrays[key].dtype).copy()
             cut += size
         self._place()
+        self._overrides = notes_until(self.state, self._overrides)
 
     def halt(self, who: str, why: str) -> None:
         """Halt from outside: everything is cancelled and liquidated at once.

@@ -19,12 +19,14 @@ from marketmakerl.backtesting.records import record_type
 from marketmakerl.backtesting.tick_records import MEMORY, NEVER, PARAMS, STATE, Stop, at_int, at_own
 from marketmakerl.backtesting.tick_step import advance, next_due
 from marketmakerl.backtesting.view import local_equity, see_top
+from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
 from marketmakerl.models.contract import CONTEXT_TYPE, MAX_INSTRUMENTS, QUOTE_TYPE
 from marketmakerl.risk.limits import RISK
 
 _DONE, _ROOM, _ASK = int(Stop.DONE), int(Stop.ROOM), int(Stop.ASK)
 _CHOOSE, _BRING, _ACT, _END = range(4)
+_DAY_NS = int(NS_PER_DAY)
 
 # One instrument of the account.
 MEMBER = np.dtype(
@@ -52,6 +54,8 @@ ACCOUNT = np.dtype(
         ("actors", "i8"),
         ("meetings", "i8"),
         ("peak_equity", "f8"),  # of the account, as far as the breakers know
+        ("day", "i8"),  # UTC day since the epoch
+        ("day_equity", "f8"),  # of the account at its first moment, likewise; 0: none yet
         ("breaker", "i8"),
         ("mids", "f8", (MAX_INSTRUMENTS,)),  # last local mids; 0: none so far
     ],
@@ -151,6 +155,10 @@ def _tell(account: Any, states: Any, memories: Any, params: Any, contexts: Any, 
     own_start = state.start_equity if state.start_mark > 0.0 else members[k].opening_equity
     account.peak_equity = max(account.peak_equity, own_start + budget)
     state.peak_equity = account.peak_equity
+    if account.day_equity == 0.0:
+        account.day = account.now_ns // _DAY_NS
+        account.day_equity = own_start + budget
+    state.day, state.day_equity = account.day, account.day_equity
     state.breaker = max(state.breaker, account.breaker)
     if members[k].requests_meet != 0:
         _tell_exchange(account, states, memories, params, k)
@@ -160,6 +168,7 @@ def _tell(account: Any, states: Any, memories: Any, params: Any, contexts: Any, 
 def _hear(account: Any, state: Any) -> None:
     """Take over what an instrument has found out about the account."""
     account.peak_equity = max(account.peak_equity, state.peak_equity)
+    account.day, account.day_equity = state.day, state.day_equity
     account.breaker = max(account.breaker, state.breaker)
 
 

@@ -105,6 +105,7 @@ def reset(state: Any, ts_ns: int, equity: float) -> None:
     log_event(state, ts_ns, _RESET, state.breaker, ACTIVE, equity, np.nan)
     state.breaker = ACTIVE
     state.halted = 0
+    state.exiting = 0  # what a halt has overtaken is not taken up again; a stop that still holds begins anew
     state.peak_equity = equity
     state.day_equity = equity
     state.rejects_in_row = 0
