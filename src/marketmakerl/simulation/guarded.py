@@ -97,13 +97,10 @@ class Limits:
         self.drawdown, self.forced_cost = self._guard.drawdown, self._guard.forced_cost
         self.exits, self.breaker = self._guard.exits, self._guard.breaker
 
-    def new_states(self) -> npt.NDArray[Any]:
-        """Return the records of a thread of its own; whoever uses them keeps them."""
-        return self._first.copy()
-
-    def guard(self, states: npt.NDArray[Any]) -> Guard:
-        """Return what the kernel needs, with a thread's records."""
-        return self._guard._replace(states=address_of(states))
+    def new_guard(self) -> tuple[Guard, npt.NDArray[Any]]:
+        """Return what the kernel needs, with records of a thread's own, and these: whoever uses them keeps them."""
+        states = self._first.copy()
+        return self._guard._replace(states=address_of(states)), states
 
     def share(self, breaker: int) -> float:
         """Return the share of paths whose breaker ended in a state."""

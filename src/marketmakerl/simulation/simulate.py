@@ -330,10 +330,7 @@ def _run(
             slots = min(world.latency_steps, world.steps)  # beyond the run nothing arrives
             delay = Delay(np.empty(slots), np.empty(slots))
         scratch, context = np.zeros(levels, CELL), quotes.new_context()
-        states, guard = None, None
-        if limits is not None:
-            states = limits.new_states()
-            guard = limits.guard(states)
+        guard, _states = (None, None) if limits is None else limits.new_guard()
         run_paths(
             first, count, world.steps, key, float(world.s0), start, size, fee,
             quotes.with_context(address_of(context)), address_of(scratch), world.mid_step(),

@@ -195,7 +195,7 @@ def _by_windows(differences: Floats, level: float) -> list[Interval]:
 
 def block_length(n: int) -> int:
     """Return how many changes make a block: it grows as the cube root of their number."""
-    return max(1, min(math.ceil(3.0 * float(n) ** (1 / 3)), n // 5))
+    return max(1, min(math.ceil(3.0 * math.cbrt(n)), n // 5))
 
 
 def _paired_changes(
