@@ -240,7 +240,8 @@ def _may_quote(
     price = s - sign * distance
     if price == state.standing[side]:
         return True
-    out_there = int(np.isfinite(state.standing[1 - side]))
+    # Its own quote that it replaces has to be cancelled too.
+    out_there = int(np.isfinite(state.standing[0])) + int(np.isfinite(state.standing[1]))
     return bool(
         why_not_sent(state, risk, ts_ns, sign, price, LOTS, s, lot_value, guard.budget, LOTS, held, out_there, 1)
         == _NONE
