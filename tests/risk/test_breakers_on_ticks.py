@@ -205,3 +205,33 @@ def test_each_of_them_does_halt():
         assert [event_.control for event_ in it.log] == [control]
         assert it.state.breaker == 2
         assert not play(long, leaning(), risk=replace(OFF, soft_drawdown_pct=0.99), spied=False, **options).log
+
+
+def test_rejects_in_a_row_are_followed_by_silence():
+    rows = market(3, messages=150)
+    venue = mml.VenueRules(price_band_up=1.0, price_band_down=1.0)  # takes no price but the mid
+    run = {"venue": venue, "latency": mml.Latency(0, 5 * MS, 3 * MS), "quote_interval_ns": 100 * MS}
+    limits = replace(OFF, reject_pause_after=4, reject_pause_s=3.0)
+    it = play(rows, leaning(), risk=limits, **run)
+    told = sorted(order["closed_ns"] + 3 * MS for order in it.rejected)
+    assert len(told) >= 8
+    sent = [request.ts_ns for request in it.sent]
+    for number, at in enumerate(told):
+        if number >= 3:
+            assert not [ts for ts in sent if at < ts < at + 3 * S]
+    assert [ts for ts in sent if ts >= told[3] + 3 * S]
+    assert it.state.suppressed[Reason.REJECTS] > 0
+    assert len(play(rows, leaning(), **run).rejected) > 3 * len(told)
+
+
+def test_a_halt_is_final():
+    """However the market comes back, or goes on: one way, and never back."""
+    for seed in range(8):
+        for drift in (-1.0, 1.0):
+            rows = market(seed, messages=80, jump=20, drift=drift)
+            limits = replace(OFF, soft_drawdown_pct=0.001, hard_drawdown_pct=0.004, daily_loss_pct=0.003,
+                             concentration_pct=0.05, price_collar_pct=0.0001)  # fmt: skip
+            it = play(rows, leaning(0.3), spied=False, risk=limits, quote_interval_ns=100 * MS)
+            states = [event_.after for event_ in it.log]
+            assert states == sorted(states)
+            assert len(states) == len(set(states))
