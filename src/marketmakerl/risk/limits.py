@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # A run that loses this share of its budget has failed (DESIGN); the hard breaker must act before.
 FAILURE_DRAWDOWN_PCT: Final = 0.40
 MOST_IN_WINDOW: Final = 1 << 40
+# What is counted in nanoseconds must stay within 64 bits, added to a time of today.
+LONGEST_S: Final = 1e9
 
 _NUMBERS = (
     "min_edge_bps", "adverse_selection_bps", "vol_widen_max", "vol_fast_s", "vol_slow_s", "soft_inventory_pct",
@@ -163,6 +165,10 @@ class RiskLimits:
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"risk limit {name} must be > 0, got {getattr(self, name)!r}")
+            if getattr(self, name) > LONGEST_S:
+                raise ConfigError(
+                    f"risk limit {name} must be at most {LONGEST_S:g} seconds, got {getattr(self, name)!r}"
+                )
         for soft, hard in _RISING:
             low, high = getattr(self, soft), getattr(self, hard)
             if low is not None and high is not None and low >= high:
