@@ -272,6 +272,20 @@ OFF: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
+def limits_of_then(asked: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that give the limits of an earlier run, whatever the defaults have become.
+
+    Args:
+        asked: arguments that were given then.
+        recorded: all limits of then, as `as_dict` wrote them. A control that there was none of is off; one that there
+            is none of any more is left out.
+    """
+    now = RiskLimits().as_dict()
+    then = {name: recorded[name] if name in recorded else OFF.get(name, now[name]) for name in now}
+    changed = {name: value for name, value in then.items() if value != now[name]}
+    return {**asked, **changed}
+
+
 def limits_from(changes: Mapping[str, Any]) -> RiskLimits:
     """Return the default limits with some changed by name.
 
