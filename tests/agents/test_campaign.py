@@ -20,6 +20,7 @@ from marketmakerl.core.clock import ManualClock
 from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, DataNotFoundError, UnknownNameError
 from marketmakerl.data.market import MarketRequest, load_market
 from marketmakerl.data.tape import Kind
+from marketmakerl.risk.limits import RiskLimits
 
 SMALL = CampaignConfig(n=3, synthetic_bars=400, warmup_bars=60)
 
@@ -48,6 +49,24 @@ def test_processes_do_not_change_a_byte(tmp_path):
         for table in ("equity.parquet", "fills.parquet"):
             path = Path("runs") / run["run_id"] / table
             assert (one.folder / path).read_bytes() == (two.folder / path).read_bytes()
+
+
+def test_a_rerun_has_the_limits_of_then_whatever_the_defaults_are_now(tmp_path):
+    asked = {"take_profit_pct": None, "adverse_selection_bps": None}
+    folder = run_campaign(replace(SMALL, limits=asked), tmp_path / "art", processes=1).folder
+    path = folder / "manifest.json"
+    document = orjson.loads(path.read_bytes())
+    same, _ = config_from_manifest("latest", tmp_path / "art")
+    assert same.limits == asked
+    # Another version wrote it: other defaults, a control that has gone, none of a kind that has come.
+    recorded = document["config"]["risk"] | {"stop_loss_pct": 0.07, "flat_windows": ["Fri 10:00-Fri 11:00"], "gone": 1}
+    del recorded["max_spread_bps"], document["config"]["options"]["limits"]
+    path.write_bytes(orjson.dumps(document | {"config": document["config"] | {"risk": recorded}}))
+    repeated, _ = config_from_manifest("latest", tmp_path / "art")
+    limits = RiskLimits(**repeated.limits)
+    assert limits == RiskLimits(
+        take_profit_pct=None, stop_loss_pct=0.07, flat_windows=("Fri 10:00-Fri 11:00",), max_spread_bps=None
+    )
 
 
 def test_a_rerun_from_the_manifest_gives_the_same_bytes(tmp_path):

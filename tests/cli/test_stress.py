@@ -54,6 +54,17 @@ def test_json_is_alone_on_stdout_and_the_world_can_stand_alone(capsys):
     assert (Path(document["folder"]) / "report.html").is_file()
 
 
+def test_a_gate_does_not_pass_what_was_not_run(capsys, tmp_path):
+    common = ("--world", *QUICK[2:], "--gate")
+    assert run(["stress", *common, "--scenario", "message_flood", "--scenario", "trend_down"]) == 3
+    assert "message_flood (it could not be run)" in capsys.readouterr().err
+    run(["stress", *common, "--scenario", "trend_down"])
+    assert "could not be run" not in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert run(["stress", "--crises", "empty", "--scenario", "march_2020", *QUICK[2:], "--gate"]) == 3
+    assert "march_2020 (it could not be run)" in capsys.readouterr().err
+
+
 def test_a_gate_says_no_with_three(capsys, monkeypatch):
     from marketmakerl.validation import stress as module
 

@@ -2,17 +2,19 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import orjson
 import pytest
 
 from marketmakerl import Fees
 from marketmakerl.backtesting.session import Session
-from marketmakerl.core.errors import ConfigError, DataNotFoundError
+from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundError
 from marketmakerl.core.instruments import lookup
 from marketmakerl.data.real_market_data import PublicClient
 from marketmakerl.realtime.exchange_sim import ExchangeSim
 from marketmakerl.realtime.journal import Journal, read_journal
-from marketmakerl.realtime.override import HALT, RESET, Override, ask, find_session
+from marketmakerl.realtime.override import HALT, RESET, Override, ask, find_session, take
 from marketmakerl.realtime.paper import PaperConfig, PaperSession
 
 INSTRUMENT = lookup("sim", "BTC/USDT")
@@ -103,6 +105,46 @@ def test_what_is_no_override_is_refused_and_the_session_goes_on(tmp_path):
     assert errors
     assert "sell everything" in errors[0]["error"]
     assert not path.exists()
+
+
+@pytest.mark.parametrize("who", [5, None, " "])
+def test_one_that_nobody_signs_is_none(tmp_path, who):
+    journal, path = tmp_path / "s.jsonl", tmp_path / "s.override.json"
+    path.write_bytes(orjson.dumps({"action": HALT, "who": who, "why": "y"}))
+    with pytest.raises(DataFormatError, match="who asks and why"):
+        take(journal)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_is_asked_for_while_another_is_read_is_not_lost(tmp_path, monkeypatch):
+    journal = tmp_path / "s.jsonl"
+    ask(journal, Override(RESET, "A", "b"))
+    read = Path.read_bytes
+
+    def read_slowly(path):
+        content = read(path)
+        ask(journal, Override(HALT, "C", "d"))
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_slowly)
+    assert take(journal) == Override(RESET, "A", "b")
+    monkeypatch.undo()
+    assert take(journal) == Override(HALT, "C", "d")
+    assert take(journal) is None
+
+
+def test_a_line_under_way_or_a_broken_chain_is_no_reason_not_to_halt(tmp_path):
+    (tmp_path / "realtime").mkdir()
+    path = tmp_path / "realtime" / "s.jsonl"
+    with Journal(path) as journal:
+        journal.write("open", 1)
+        journal.write("book", 2)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"ts_ns":2', b'"ts_ns":3') + b'{"seq":2,"ts')
+    assert find_session(tmp_path, "latest") == path
+    path.write_bytes(b"# Notes")
+    with pytest.raises(DataFormatError, match="not the journal"):
+        find_session(tmp_path, str(path))
 
 
 def test_an_override_names_who_and_why(tmp_path):

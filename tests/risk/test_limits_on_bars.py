@@ -124,3 +124,17 @@ def test_halted_before_the_first_bar_it_never_quotes_and_quotes_again_after_a_re
     engine.reset("A", "c")
     engine.feed(tape.slice_rows(8, 12))
     assert [int(order.order_id > 0) for order in engine.own] == [1, 1]
+
+
+def test_however_many_exits_there_were_the_log_says_what_the_breakers_did():
+    tape = bars([100.0] * 200, up=0.0)  # whatever is bought is taken off at the next close
+    engine = opened(tape, replace(OFF, max_holding_s=0.0, cooldown_s=1.0))
+    engine.feed(tape)
+    assert engine.state.exits > 80
+    engine.halt("A", "enough")
+    engine.reset("B", "again")
+    log = engine.risk_events()
+    assert [(event["event"], event["note"]) for event in log[-2:]] == [("kill", "A: enough"), ("reset", "B: again")]
+    assert {event["event"] for event in log[:-2]} == {"time_exit"}
+    assert len(log) < 64
+    assert engine.state.n_events == engine.state.exits + 2

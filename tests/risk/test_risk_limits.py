@@ -33,6 +33,14 @@ from marketmakerl.risk.limits import OFF, RISK
         ({"price_collar_pct": 0.0}, "price_collar_pct must be > 0"),
         ({"price_collar_pct": 1.0}, "price_collar_pct must be below 1"),
         ({"rate_window_s": 0.0}, "rate_window_s"),
+        ({"rate_window_s": 1e12}, "at most 1e\\+09 seconds"),
+        ({"reject_pause_s": 1e12}, "reject_pause_s must be at most"),
+        (
+            {"cooldown_s": 1e12},
+            "cooldown_s must be at most",
+        ),  # in nanoseconds it would wrap around, and end before it began
+        ({"flat_timezone": "Mars/Base"}, "IANA zone"),
+        ({"flat_timezone": None}, "IANA zone"),
         ({"flat_windows": "Fri 15:55-Sun 18:00"}, "must be a tuple"),
         ({"flat_windows": ("Fri 15:55",)}, "is no window"),
         ({"flat_windows": ("Fri 25:00-Sun 18:00",)}, "no such time of day"),

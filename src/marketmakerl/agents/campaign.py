@@ -39,6 +39,7 @@ from marketmakerl.data.tick_windows import equal_windows
 from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE
 from marketmakerl.reporting.campaign_report import write_report
 from marketmakerl.reporting.summary import write_summary_csv
+from marketmakerl.risk.limits import limits_of_then
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -246,7 +247,7 @@ def _check_same_inputs(recorded: dict[str, Any], data: list[dict[str, Any]], ins
 def config_from_manifest(run: str, artifacts: Path, kind: str = KIND) -> tuple[CampaignConfig, dict[str, Any]]:
     """Return the configuration that the manifest of a campaign (or backtest: `kind`) records, and the manifest.
 
-    Fees are those of then. Recorded data are looked for where they lay then; `replace` the market's `data` if they
+    Fees and risk limits are those of then, whatever the defaults have become. Recorded data are looked for where they lay then; `replace` the market's `data` if they
     have moved, and pass the manifest on as `repeat_of`.
 
     Raises:
@@ -261,6 +262,7 @@ def config_from_manifest(run: str, artifacts: Path, kind: str = KIND) -> tuple[C
         if options.get("ticks") is not None:
             options["ticks"] = TickRules(**options["ticks"] | {"quote_on": tuple(options["ticks"]["quote_on"])})
         options |= document["config"]["setup"]["fees"]
+        options["limits"] = limits_of_then(options.get("limits", {}), document["config"]["risk"])
         return CampaignConfig(market=MarketRequest(**market), **options), document
     except (KeyError, TypeError) as error:
         raise DataFormatError(f"the manifest of {run} does not describe a campaign: {error}") from error

@@ -147,9 +147,9 @@ class Engine:
         Raises:
             ConfigError: nobody, or no reason, is named.
         """
-        number = int(self.state.n_events)
+        number = int(self.state.n_logged)
         note = halt_by_hand(self.state, int(self.state.last_ns), who, why)
-        if int(self.state.n_events) > number:
+        if int(self.state.n_logged) > number:
             self._overrides[number] = note
         own, params, risk = self._inputs[:3]
         fills, orders = self._buffers[:2]
@@ -162,7 +162,7 @@ class Engine:
         Raises:
             ConfigError: nobody, or no reason, is named; the venue itself has closed the account.
         """
-        number = int(self.state.n_events)
+        number = int(self.state.n_logged)
         now = equity(self.state)
         self._overrides[number] = reset_by_hand(self.state, int(self.state.last_ns), now, who, why)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.risk.breakers import reset, trip
 from marketmakerl.risk.reasons import Control
-from marketmakerl.risk.state import HALTED, MAX_EVENTS
+from marketmakerl.risk.state import HALTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +16,7 @@ STATES = ("active", "reducing", "halted")
 
 
 def risk_events(state: Any, overrides: dict[int, str] | None = None) -> list[dict[str, Any]]:
-    """Return what the controls did, in order: at most the first `MAX_EVENTS` of a run.
+    """Return what the controls did, in order: at most `MAX_EVENTS`, of which the last are kept for the breakers.
 
     Args:
         state: record with `RISK_STATE_FIELDS`.
@@ -37,7 +37,7 @@ def risk_events(state: Any, overrides: dict[int, str] | None = None) -> list[dic
             "limit": _number(state.event_limit[i]),
             "note": said.get(i, ""),
         }
-        for i in range(min(int(state.n_events), MAX_EVENTS))
+        for i in range(int(state.n_logged))
     ]
 
 
@@ -81,7 +81,7 @@ def reset_by_hand(state: Any, ts_ns: int, equity: float, who: str, why: str) -> 
 
 def notes_until(state: Any, overrides: dict[int, str]) -> dict[int, str]:
     """Return the notes of what had happened when a state was kept: what comes after it now is something else."""
-    return {number: note for number, note in overrides.items() if number < int(state.n_events)}
+    return {number: note for number, note in overrides.items() if number < int(state.n_logged)}
 
 
 def _signed(who: str, why: str) -> str:

@@ -462,9 +462,9 @@ class TickEngine:
         Raises:
             ConfigError: nobody, or no reason, is named.
         """
-        number = int(self.state.n_events)
+        number = int(self.state.n_logged)
         note = halt_by_hand(self.state, int(self.state.last_ns), who, why)
-        if int(self.state.n_events) > number:
+        if int(self.state.n_logged) > number:
             self._overrides[number] = note
         self.state.wake_ns = min(int(self.state.wake_ns), int(self.state.last_ns))
 
@@ -474,7 +474,7 @@ class TickEngine:
         Raises:
             ConfigError: nobody, or no reason, is named; the venue itself has closed the account.
         """
-        number = int(self.state.n_events)
+        number = int(self.state.n_logged)
         mid = seen_mid(self.state, self._params)
         now = local_equity(self.state, mid) if mid > 0.0 else float(self.state.start_equity)
         self._overrides[number] = reset_by_hand(self.state, int(self.state.last_ns), now, who, why)

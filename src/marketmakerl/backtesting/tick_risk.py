@@ -290,6 +290,8 @@ def _take_off(state: Any, memory: Any, params: Any, risk: Any, context: Any, lot
     """Send a slice of what is to be taken off, as deep as the book shows; the next one once we know what came of it."""
     if lots == 0 or state.takers != 0 or _is_dust(state, params, context):
         return
+    if state.now_ns < state.rejected_until_ns:
+        return  # the venue rejects what is sent: the watch looks again every second
     sign = -1 if lots > 0 else 1
     shown = state.view_bid_lots if sign < 0 else state.view_ask_lots
     lot_value = params.lot_size * abs(unit_value(state, context.mid))
@@ -402,7 +404,9 @@ def send_new(
     room = lots_within_limit(state, risk, sign, state.held_lots, outstanding, lot_value, budget)
     if lots > room:
         lots = room
-        if lots < 1 or (params.min_notional > 0.0 and lots * lot_value < params.min_notional):
+        # An inverse contract is worth so much in quote currency, and that is what venues look at.
+        least = params.lot_size * params.contract_size if params.inverse else lot_value
+        if lots < 1 or (params.min_notional > 0.0 and lots * least < params.min_notional):
             return _INVENTORY_LIMIT
     price = tick * params.tick_size if tick > 0 else context.mid
     why = why_not_sent(

@@ -45,7 +45,7 @@ Limits = Annotated[
     typer.Option(
         "--limit",
         metavar="name=value",
-        help="Change a risk limit (docs/risk.md): --limit hard_drawdown_pct=0.1, --limit take_profit_pct=none (off), "
+        help="Change a risk limit (docs/risk.md): --limit hard_drawdown_pct=0.12, --limit take_profit_pct=none (off), "
         "--limit all=none (everything off but what is set behind it).",
     ),
 ]
@@ -217,7 +217,7 @@ def risk_limits(texts: list[str] | None) -> dict[str, Any]:
     for text in texts or []:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
-            raise ConfigError(f"--limit {text!r} is not name=value, e.g. hard_drawdown_pct=0.1")
+            raise ConfigError(f"--limit {text!r} is not name=value, e.g. hard_drawdown_pct=0.12")
         if (name, value) == ("all", "none"):
             limits |= OFF
         else:

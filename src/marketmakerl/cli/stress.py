@@ -17,7 +17,8 @@ _EXAMPLE = """Scenarios: thin_book (spread x10, depth /10), gap_down_5, gap_down
 gap_up_20, trend_down, trend_up, flash_crash, feed_outage, feed_loss, message_flood, latency_x50, fees_x2,
 venue_rejects; recorded crises: march_2020, ftx_2022, august_2024, october_2025.
 
-Exit code 0 when every scenario completed, whatever its verdict; with --gate 3 when one breaches a limit.
+Exit code 0 when every scenario completed, whatever its verdict; with --gate 3 when one breaches a limit,
+or could not be run though it was named.
 
 Examples:
 

@@ -13,7 +13,6 @@ import orjson
 
 from marketmakerl.core.artifacts import to_json, write_atomic
 from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundError
-from marketmakerl.realtime.journal import read_journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +42,7 @@ def find_session(artifacts: Path, session: str) -> Path:
     Raises:
         DataNotFoundError: there is no such journal.
         ConfigError: its session has ended, so there is nothing to halt.
-        DataFormatError: its chain is broken.
+        DataFormatError: it is no journal.
     """
     from pathlib import Path as _Path  # noqa: PLC0415
 
@@ -55,10 +54,27 @@ def find_session(artifacts: Path, session: str) -> Path:
         if not chosen:
             raise DataNotFoundError(f"no paper session {session!r} under {home} ({len(found)} journals there)")
         path = chosen[-1]
-    lines = read_journal(path)
-    if lines and lines[-1]["type"] == "close":
+    if _last_type(path) == "close":
         raise ConfigError(f"the session of {path} has ended: there is nothing to halt")
     return path
+
+
+def _last_type(path: Path) -> str:
+    """Return the type of a journal's last whole line.
+
+    A halt does not wait for proof: a line that is being written, or a chain that is broken, is no reason to refuse it.
+    """
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+        whole = lines[: -1 if lines and not lines[-1].endswith(b"\n") else None]
+        first, last = (orjson.loads(whole[i]) for i in (0, -1))
+        if first["type"] == "open":
+            return str(last["type"])
+    except OSError as error:
+        raise DataFormatError(f"cannot read the journal {path}: {error.strerror or error}") from error
+    except (orjson.JSONDecodeError, IndexError, KeyError, TypeError):
+        pass
+    raise DataFormatError(f"{path} is not the journal of a paper session")
 
 
 def ask(journal: Path, override: Override) -> Path:
@@ -82,11 +98,16 @@ def take(journal: Path) -> Override | None:
         DataFormatError: it is none; it is taken away all the same.
     """
     path = _file(journal)
+    # Moved away first: one that is asked for while this one is read lies there for the next time.
+    taken = path.with_suffix(".taken")
     try:
-        content = path.read_bytes()
+        path.replace(taken)
+        content = taken.read_bytes()
+        taken.unlink()
     except FileNotFoundError:
         return None
-    path.unlink()
+    except OSError as error:
+        raise DataFormatError(f"cannot take {path}: {error.strerror or error}") from error
     try:
         asked = orjson.loads(content)
         override = Override(asked["action"], asked["who"], asked["why"])
@@ -94,6 +115,8 @@ def take(journal: Path) -> Override | None:
         raise DataFormatError(f"{path} is no override; use mml halt") from error
     if override.action not in (HALT, RESET):
         raise DataFormatError(f"{path} asks for {override.action!r}; there are {HALT} and {RESET}")
+    if not all(isinstance(text, str) and text.strip() for text in (override.who, override.why)):
+        raise DataFormatError(f"{path} does not say who asks and why; use mml halt")
     return override
 
 

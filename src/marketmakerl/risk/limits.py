@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # A run that loses this share of its budget has failed (DESIGN); the hard breaker must act before.
 FAILURE_DRAWDOWN_PCT: Final = 0.40
 MOST_IN_WINDOW: Final = 1 << 40
+# What is counted in nanoseconds must stay within 64 bits, added to a time of today.
+LONGEST_S: Final = 1e9
 
 _NUMBERS = (
     "min_edge_bps", "adverse_selection_bps", "vol_widen_max", "vol_fast_s", "vol_slow_s", "soft_inventory_pct",
@@ -163,6 +165,10 @@ class RiskLimits:
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"risk limit {name} must be > 0, got {getattr(self, name)!r}")
+            if getattr(self, name) > LONGEST_S:
+                raise ConfigError(
+                    f"risk limit {name} must be at most {LONGEST_S:g} seconds, got {getattr(self, name)!r}"
+                )
         for soft, hard in _RISING:
             low, high = getattr(self, soft), getattr(self, hard)
             if low is not None and high is not None and low >= high:
@@ -264,6 +270,20 @@ OFF: Final[dict[str, Any]] = {
     "check_duplicates": False, "check_self_match": False, "price_collar_pct": None, "max_order_notional_pct": None,
     "max_order_multiple": None,
 }  # fmt: skip
+
+
+def limits_of_then(asked: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that give the limits of an earlier run, whatever the defaults have become.
+
+    Args:
+        asked: arguments that were given then.
+        recorded: all limits of then, as `as_dict` wrote them. A control that there was none of is off; one that there
+            is none of any more is left out.
+    """
+    now = RiskLimits().as_dict()
+    then = {name: recorded[name] if name in recorded else OFF.get(name, now[name]) for name in now}
+    changed = {name: value for name, value in then.items() if value != now[name]}
+    return {**asked, **changed}
 
 
 def limits_from(changes: Mapping[str, Any]) -> RiskLimits:

@@ -50,7 +50,7 @@ def check_windows(windows: Any, timezone: Any) -> tuple[str, ...]:
         raise ConfigError(f"risk limit flat_windows takes at most {MAX_WINDOWS} windows, got {len(windows)}")
     for window in windows:
         _seconds(window)
-    if windows:
+    if windows or timezone != "UTC":
         _zone(timezone)
     return tuple(windows)
 

@@ -9,6 +9,7 @@ from marketmakerl.risk.limits import RATE_BUCKETS
 
 ACTIVE, REDUCING, HALTED = 0, 1, 2
 MAX_EVENTS: Final = 64  # of the risk log that the record holds; later ones are only counted
+_FOR_BREAKERS: Final = 16  # of these: however many exits there were, what a breaker did is there
 
 RISK_STATE_FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("want_offset", "f8", (2,)),  # what is to be quoted, price units from the mid
@@ -69,7 +70,8 @@ RISK_STATE_FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("rejects_in_row", "i8"),
     ("rejected_until_ns", "i8"),
     # the risk log
-    ("n_events", "i8"),
+    ("n_events", "i8"),  # that happened
+    ("n_logged", "i8"),  # that are written down here
     ("event_ns", "i8", (MAX_EVENTS,)),
     ("event_control", "i8", (MAX_EVENTS,)),
     ("event_before", "i8", (MAX_EVENTS,)),
@@ -88,8 +90,9 @@ def open_risk(state: Any, risk: Any) -> None:
 @njit()
 def log_event(state: Any, ts_ns: int, control: int, before: int, after: int, value: float, limit: float) -> None:
     """Write a line of the risk log: what acted, what it found, and what it may not exceed."""
-    if state.n_events < MAX_EVENTS:
-        i = state.n_events
+    if state.n_logged < (MAX_EVENTS if before != after else MAX_EVENTS - _FOR_BREAKERS):
+        i = state.n_logged
+        state.n_logged += 1
         state.event_ns[i] = ts_ns
         state.event_control[i] = control
         state.event_before[i] = before

@@ -93,7 +93,8 @@ class StressConfig:
         ticks: how ticks are traded; None takes the defaults if the market is one of ticks.
         synthetic_bars: length of the synthetic market, unless the market request says how many days.
         seed: of the synthetic market and of the world's paths.
-        limits: what results are held against; the tapes are traded under them.
+
+    Tapes are traded under the default limits, and results are held against them.
     """
 
     market: MarketRequest | None = field(default_factory=MarketRequest)
@@ -172,12 +173,23 @@ class Stress:
 
     @property
     def breaches(self) -> list[Row]:
-        """Return the checks that failed under a scenario (baselines do not count), in the form of a gate's."""
-        return [
+        """Return the checks that failed under a scenario (baselines do not count), in the form of a gate's.
+
+        A scenario that was asked for by name and could be run nowhere, and a study that could run none, were not put
+        to the test: they are no pass.
+        """
+        rows = [row for row in self.analysis["rows"] if row["scenario"] not in (BASELINE, BEFORE)]
+        ran = {row["scenario"] for row in rows if row["figures"]}
+        untested = [
+            {"name": name, "why": "it could not be run", "passed": False}
+            for name in self.analysis["asked"] or ([] if ran else ["every scenario"])
+            if name not in ran
+        ]
+        return untested + [
             check | {"name": f"{row['run_id']} {check['name']}", "why": f"{check['value']:.4g} > {check['limit']:g}"}
-            for row in self.analysis["rows"]
+            for row in rows
             for check in row["checks"]
-            if row["scenario"] not in (BASELINE, BEFORE) and not check["passed"]
+            if not check["passed"]
         ]
 
 
@@ -441,6 +453,7 @@ def _analysis(
         "world": config.world.as_dict() if config.world else None,
         "gamma": config.gamma if config.world else None,
         "n_paths": config.n_paths if config.world else None,
+        "asked": list(config.scenarios),
         "scenarios": SCENARIOS,
         "crises": {name: CRISES[name].as_dict() for name in CRISES},
         "rows": rows,
