@@ -87,7 +87,9 @@ def test_no_order_goes_out_that_a_check_forbids(seed, shape, kind):
         "check_duplicates": True,
         "check_self_match": True,
     }
-    limits = replace(OFF, **{name: value for name, value in chosen.items() if rng.random() < 0.6} or {"check_duplicates": True})
+    limits = replace(
+        OFF, **{name: value for name, value in chosen.items() if rng.random() < 0.6} or {"check_duplicates": True}
+    )
     model = draw_model(rng, kind)
     rows = market(seed, **shape)
     it = play(rows, model, kind, risk=limits, **options)
@@ -119,7 +121,11 @@ def checked(sent, known, mid, top, kind, limits, options, budget, excess) -> Non
         assert sent.qty_lots <= limits.max_order_multiple * usual
     if limits.check_duplicates and not market_order:
         for own in out:
-            assert own.is_leaving or (own.side, own.price_ticks, own.qty_lots) != (side, sent.price_ticks, sent.qty_lots)
+            assert own.is_leaving or (own.side, own.price_ticks, own.qty_lots) != (
+                side,
+                sent.price_ticks,
+                sent.qty_lots,
+            )
     if limits.check_self_match:
         touch = top.ask if side > 0 else top.bid
         reach = touch if market_order else sent.price_ticks

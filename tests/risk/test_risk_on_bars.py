@@ -184,7 +184,9 @@ def test_a_halt_of_one_halts_all():
     limits = replace(OFF, hard_drawdown_pct=0.02, soft_drawdown_pct=0.01)
     result = together(limits)
     free = together(OFF)
-    halted = [int(part.raw_orders["submitted_ns"][part.raw_orders["purpose"] == 2].min()) for part in result.parts.values()]
+    halted = [
+        int(part.raw_orders["submitted_ns"][part.raw_orders["purpose"] == 2].min()) for part in result.parts.values()
+    ]
     assert len(halted) == 2
     for part, other in zip(result.parts.values(), free.parts.values(), strict=True):
         first = min(halted)

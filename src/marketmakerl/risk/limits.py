@@ -133,7 +133,7 @@ class RiskLimits:
     adverse_move_s: float = 300.0
     cooldown_sigma: float | None = 5.0
     one_sided_fills: int | None = 20
-    cooldown_s: float = 30.0
+    cooldown_s: float = 5.0
     stale_data_s: float | None = 30.0
     max_spread_bps: float | None = 100.0
     flat_windows: tuple[str, ...] = ()
