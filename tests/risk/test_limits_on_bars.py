@@ -8,6 +8,7 @@ import pytest
 
 from marketmakerl import EventTape, Fees, Instrument, RiskLimits, Symmetric
 from marketmakerl.backtesting.engine import Engine
+from marketmakerl.backtesting.metrics import compute_metrics
 from marketmakerl.risk.reasons import Control
 
 LINEAR = Instrument("X/USDT:USDT", 0.01, 0.01, "linear")
@@ -138,3 +139,15 @@ def test_however_many_exits_there_were_the_log_says_what_the_breakers_did():
     assert {event["event"] for event in log[:-2]} == {"time_exit"}
     assert len(log) < 64
     assert engine.state.n_events == engine.state.exits + 2
+
+
+def test_what_a_halt_by_hand_costs_is_in_the_profit_though_no_bar_follows():
+    tape = bars([100.0] * 5, up=0.0, down=0.0)
+    engine = opened(tape, OFF, initial_inventory=10.0)
+    engine.feed(tape)
+    engine.halt("A", "b")
+    engine.finish()
+    metrics = compute_metrics(engine.state, tape.instrument, engine.fills(), engine.samples(), 60 * 10**9)
+    assert metrics.liquidation_cost == pytest.approx(0.5 + 0.49975)  # 5 bps of slippage, and as much of fees
+    assert metrics.pnl == pytest.approx(-metrics.liquidation_cost)
+    assert engine.samples()["position_lots"][-1] == 0

@@ -247,8 +247,8 @@ def _check_same_inputs(recorded: dict[str, Any], data: list[dict[str, Any]], ins
 def config_from_manifest(run: str, artifacts: Path, kind: str = KIND) -> tuple[CampaignConfig, dict[str, Any]]:
     """Return the configuration that the manifest of a campaign (or backtest: `kind`) records, and the manifest.
 
-    Fees and risk limits are those of then, whatever the defaults have become. Recorded data are looked for where they lay then; `replace` the market's `data` if they
-    have moved, and pass the manifest on as `repeat_of`.
+    Fees and risk limits are those of then, whatever the defaults have become. Recorded data are looked for where they
+    lay then; `replace` the market's `data` if they have moved, and pass the manifest on as `repeat_of`.
 
     Raises:
         DataNotFoundError, DataFormatError: no such run, or a manifest that is not one.

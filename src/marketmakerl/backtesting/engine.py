@@ -152,8 +152,8 @@ class Engine:
         if int(self.state.n_logged) > number:
             self._overrides[number] = note
         own, params, risk = self._inputs[:3]
-        fills, orders = self._buffers[:2]
-        act_on_halt(self.state, own, params, risk, fills, orders, int(self.state.last_ns))
+        fills, orders, samples = self._buffers
+        act_on_halt(self.state, own, params, risk, fills, orders, samples, int(self.state.last_ns))
         self._empty()
 
     def reset(self, who: str, why: str) -> None:

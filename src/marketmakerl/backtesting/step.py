@@ -460,17 +460,21 @@ HALT_SIGNATURE = types.void(
     record_type(RISK),
     array_type(FILL),
     array_type(ORDER),
+    array_type(SAMPLE),
     types.int64,
 )
 
 
 @njit(HALT_SIGNATURE)
-def act_on_halt(state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int) -> None:
+def act_on_halt(
+    state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, samples: Any, ts_ns: int
+) -> None:
     """Cancel everything and liquidate now, at the last mark, not at the next close; needs `MAX_ROWS_PER_EVENT` rows."""
     if state.breaker == HALTED and state.halted == 0 and state.start_mark > 0.0:
         lots = state.position_lots
         gone = _take_off(state, own, params, risk, fills, orders, ts_ns, lots, _HALTED, _FOR_BREAKER)
         state.halted = int(gone)
+        _sample(state, samples, ts_ns)  # no close may follow that would say what it cost
 
 
 FINISH_SIGNATURE = types.void(record_type(STATE), array_type(ORDER), array_type(ORDER), types.int64)
