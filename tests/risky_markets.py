@@ -107,7 +107,9 @@ class Market:
         elif draw < 0.45:
             up = rng.random() < 0.5
             deep = rng.choice((0, 0, 1, 2, 4))
-            self.put([(self.centre + 1 + deep if up else self.centre - deep, rng.randint(1, 9), BOUGHT if up else SOLD)])
+            self.put(
+                [(self.centre + 1 + deep if up else self.centre - deep, rng.randint(1, 9), BOUGHT if up else SOLD)]
+            )
         else:
             if draw < 0.8:
                 step = rng.randint(1, max(shape.jump, 1))

@@ -85,7 +85,12 @@ def test_a_weekend_ends_at_its_own_hour_whatever_the_clocks_do(day, before, afte
 def test_a_window_over_the_end_of_the_week():
     record = record_of(["Sun 23:00-Mon 01:00"])
     monday = ns(2024, 5, 6)
-    assert [bool(in_flat_window(record, monday + hour * 3600 * S)) for hour in (-2, -1, 0, 1)] == [False, True, True, False]
+    assert [bool(in_flat_window(record, monday + hour * 3600 * S)) for hour in (-2, -1, 0, 1)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_the_hour_that_comes_twice_and_the_one_that_does_not():

@@ -320,13 +320,18 @@ def _take_off(state: Any, memory: Any, params: Any, risk: Any, context: Any, lot
 
 @njit()
 def _lots_out_there(state: Any, memory: Any, sign: int) -> int:
-    """Return how many lots the own orders of a side that rest, or are about to, may still be filled for."""
+    """Return how many lots the own orders of a side may still be filled for, whether they rest or take."""
     own, work = at_own(memory.own), at_int(memory.work)
     side, lots = 0 if sign > 0 else 1, 0
     base = side * state.own_cap
     for i in range(base, base + state.n_work[side]):
         order = own[np.uint64(work[i])]
         lots += order.local_qty_lots - order.local_filled_lots
+    if state.takers != 0:
+        for slot in range(state.own_cap):
+            order = own[np.uint64(slot)]
+            if order.taker != 0 and order.side == sign and order.local not in (_FREE, _CLOSED):
+                lots += order.local_qty_lots - order.local_filled_lots
     return lots
 
 
@@ -350,14 +355,15 @@ def _is_dust(state: Any, params: Any, context: Any) -> bool:
 
 
 @njit()
-def _lots_being_taken(state: Any, memory: Any, sign: int) -> int:
-    """Return how many lots of a side are asked for by orders that take, and whose end we do not know yet."""
-    own, lots = at_own(memory.own), 0
-    for slot in range(state.own_cap):
-        order = own[np.uint64(slot)]
-        if order.taker != 0 and order.side == sign and order.local != _FREE and order.local != _CLOSED:
-            lots += order.local_qty_lots - order.local_filled_lots
-    return lots
+def _is_out_there(state: Any, memory: Any, side: int, tick: int, lots: int) -> bool:
+    """Return whether an order like this one is out there, and no cancel of it under way."""
+    own, work = at_own(memory.own), at_int(memory.work)
+    base = side * state.own_cap
+    for i in range(base, base + state.n_work[side]):
+        order = own[np.uint64(work[i])]
+        if order.local_price_ticks == tick and order.local_qty_lots == lots and order.local != _CANCELLING:
+            return True
+    return False
 
 
 @njit()
@@ -371,19 +377,8 @@ def send_new(
     own, work = at_own(memory.own), at_int(memory.work)
     side = 0 if sign > 0 else 1
     price = tick * params.tick_size if tick > 0 else context.mid
-    base, outstanding = side * state.own_cap, 0
-    for i in range(base, base + state.n_work[side]):
-        order = own[np.uint64(work[i])]
-        outstanding += order.local_qty_lots - order.local_filled_lots
-        if (
-            risk.check_duplicates != 0
-            and order.local_price_ticks == tick
-            and order.local_qty_lots == lots
-            and order.local != _CANCELLING
-        ):
-            return _DUPLICATE
-    if state.takers != 0:
-        outstanding += _lots_being_taken(state, memory, sign)
+    if risk.check_duplicates != 0 and _is_out_there(state, memory, side, tick, lots):
+        return _DUPLICATE
     other = (1 - side) * state.own_cap
     if risk.check_self_match != 0 and state.n_work[1 - side] > 0:
         # A market order goes as far as the touch, and beyond it if it is larger than what is shown there.
@@ -395,6 +390,7 @@ def send_new(
             return _STP
     lot_value = params.lot_size * abs(unit_value(state, context.mid))
     budget = account_budget(state)
+    outstanding = _lots_out_there(state, memory, sign)
     room = lots_within_limit(state, risk, sign, state.held_lots, outstanding, lot_value, budget)
     if lots > room:
         lots = room
