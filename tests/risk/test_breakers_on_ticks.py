@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import marketmakerl as mml
 from marketmakerl.backtesting.records import Status
-from marketmakerl.risk.breakers import note_answer
-from marketmakerl.risk.reasons import Reason
+from marketmakerl.risk.breakers import note_answer, trip
+from marketmakerl.risk.reasons import Control, Reason
+from marketmakerl.risk.state import HALTED, REDUCING
 from oracles.risk import EXECUTIONS, REJECTS, STOP, TARGET, TIME, ZOMBIE, Case, Referee
 from risk.test_overlays_on_ticks import snapshot
 from risky_markets import (
@@ -238,6 +239,11 @@ def test_a_halt_is_final():
             states = [event_.after for event_ in it.log]
             assert states == sorted(states)
             assert len(states) == len(set(states))
+    state = it.state
+    state.breaker = HALTED
+    assert not trip(state, 1, int(Control.SOFT_DRAWDOWN), REDUCING, 1.0, 1.0)
+    assert not trip(state, 1, int(Control.DAILY_LOSS), HALTED, 1.0, 1.0)
+    assert state.breaker == HALTED
 
 
 def test_an_accepted_order_ends_a_row_of_rejects():
