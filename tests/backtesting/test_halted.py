@@ -2,14 +2,12 @@
 
 from dataclasses import replace
 
-import pytest
-
 import marketmakerl as mml
 from tick_tapes import INSTRUMENT, make_frames
 
 
 def test_a_halted_model_goes_home_once():
-    """With a market order under way it does not send another, however often it is asked meanwhile."""
+    """With the market order under way it does not send another, however often it is asked meanwhile."""
     book, trades = make_frames(seconds=30)
     whole = book[book["qty"] > 0].assign(is_snapshot=True)  # every message names all of the book
     tape = mml.EventTape.from_book(whole, trades, INSTRUMENT, tier="T2")
@@ -27,7 +25,10 @@ def test_a_halted_model_goes_home_once():
         risk=replace(mml.RiskLimits.off(), hard_drawdown_pct=0.001),
     )
     assert result.metrics.liquidations == 1
-    sent = result.orders[result.orders["type"] == "market"]
-    assert sent["qty"].sum() == pytest.approx(0.05)  # in slices of what the book shows
-    assert (sent["submitted_ns"].diff().dropna() >= 800_000_000).all()  # there and back
+    sweeps = result.orders[result.orders["type"] == "market"].sort_values("submitted_ns")
+    # The quotes on their way out may still be filled: what they are for is left until their ends are known.
+    assert sweeps["qty"].iloc[0] >= 0.8 * abs(holding)
+    assert sweeps["qty"].sum() <= abs(holding) + 1e-9
+    answered = sweeps["closed_ns"].to_numpy() + 400_000_000
+    assert (sweeps["submitted_ns"].to_numpy()[1:] >= answered[:-1]).all()
     assert result.metrics.final_inventory == 0.0

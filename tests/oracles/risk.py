@@ -121,7 +121,7 @@ class Referee:
 
     # -- what we know
 
-    def _go(self) -> None:
+    def _open(self) -> None:
         c = self.c
         self.lots, self.held = c.lots, c.lots - c.target
         own = c.lots * c.lot * self.unit(self.start_mid)
@@ -132,6 +132,10 @@ class Referee:
         self.entry = self.held * c.lot * self.unit(self.start_mid)  # what the inventory was worth when it was entered
         self.since = self.start
         self.held_at.append((self.start, self.held))
+
+    def _go(self) -> None:
+        c = self.c
+        self._open()
         answers: dict[int, list[tuple]] = {}
         for order, (ts, *fill) in enumerate(c.fills):
             answers.setdefault(ts + c.response, []).append((ts, 0, order, fill))
@@ -144,22 +148,23 @@ class Referee:
             if now in self.tops and now <= self.end:
                 self.top = self.tops[now]
                 self._note_peak()
-            if now < self.start or now > self.end:
-                continue
-            if now in paid:
-                self._pay(now, paid[now])
-            here = sorted(answers.get(now, []), key=lambda it: it[:3])
-            for what in here:
-                if not self._was_sent(what, now):
-                    self._answer(now, what)
-            second = now % S == 0 and now > self.start
-            if second:
-                self._zombies(now)
-            if second or now in self.tops:
-                self._look(now, second=second)
-            for what in here:
-                if self._was_sent(what, now):
-                    self._answer(now, what)
+            if self.start <= now <= self.end:
+                if now in paid:
+                    self._pay(now, paid[now])
+                self._go_through(now, sorted(answers.get(now, []), key=lambda it: it[:3]))
+
+    def _go_through(self, now: int, here: list[tuple]) -> None:
+        for what in here:
+            if not self._was_sent(what, now):
+                self._answer(now, what)
+        second = now % S == 0 and now > self.start
+        if second:
+            self._zombies(now)
+        if second or now in self.tops:
+            self._look(now, second=second)
+        for what in here:
+            if self._was_sent(what, now):
+                self._answer(now, what)
 
     @staticmethod
     def _was_sent(what: tuple, now: int) -> bool:
@@ -246,8 +251,11 @@ class Referee:
             self._trip(now, SOFT, REDUCING, drawdown)
         elif worth >= c.concentration:
             self._trip(now, CONCENTRATION, REDUCING, worth)
-        if self.held == 0 or self.state == HALTED:
-            return
+        if self.held != 0 and self.state != HALTED:
+            self._look_at_inventory(now, mid, second=second)
+
+    def _look_at_inventory(self, now: int, mid: float, *, second: bool) -> None:
+        c = self.c
         profit = (self.held * c.lot * self.unit(mid) - self.entry) / self.budget
         age = (now - self.since) / 1e9
         if -profit >= c.stop:

@@ -11,18 +11,22 @@ from hypothesis import strategies as st
 
 import marketmakerl as mml
 from marketmakerl.backtesting.records import Status
-from marketmakerl.risk.reasons import Reason
+from marketmakerl.risk.breakers import note_answer, trip
+from marketmakerl.risk.reasons import Control, Reason
+from marketmakerl.risk.state import HALTED, REDUCING
 from oracles.risk import EXECUTIONS, REJECTS, STOP, TARGET, TIME, ZOMBIE, Case, Referee
+from risk.test_overlays_on_ticks import snapshot
 from risky_markets import (
     CANCEL,
     INSTRUMENTS,
     KINDS,
     LOT_WORTH,
+    MIDNIGHT,
     MS,
     OFF,
     SOLD,
-    S,
     Played,
+    S,
     examples,
     leaning,
     market,
@@ -235,3 +239,55 @@ def test_a_halt_is_final():
             states = [event_.after for event_ in it.log]
             assert states == sorted(states)
             assert len(states) == len(set(states))
+    state = it.state
+    state.breaker = HALTED
+    assert not trip(state, 1, int(Control.SOFT_DRAWDOWN), REDUCING, 1.0, 1.0)
+    assert not trip(state, 1, int(Control.DAILY_LOSS), HALTED, 1.0, 1.0)
+    assert state.breaker == HALTED
+
+
+def test_an_accepted_order_ends_a_row_of_rejects():
+    engine = play(market(3, messages=1), leaning(), risk=replace(OFF, max_rejects=3), spied=False).engine
+    risk = replace(OFF, max_rejects=3).record()
+    told = [True, True, False, True, True, False, True, True, True]
+    halts = [bool(note_answer(engine.state, risk, 1, rejected)) for rejected in told]
+    assert halts == [False] * 8 + [True]
+
+
+def test_reducing_widens_and_shrinks():
+    rows = market(3, messages=30, jump=1)
+    limits = replace(OFF, concentration_pct=0.05, risk_off_scale=0.5, risk_off_widen=2.0)
+    run = {"initial_inventory": 5.0, "target_inventory": 0.0, "order_qty": 1.0}
+    it, free = (play(rows, leaning(5.0), risk=r, **run) for r in (limits, OFF))
+    bids = [next(s for s in one.sent if s.side == 1) for one in (it, free)]
+    assert [s.qty_lots for s in bids] == [2, 4]
+    assert 2000.5 - bids[0].price_ticks == pytest.approx(2 * (2000.5 - bids[1].price_ticks), abs=1.0)
+
+
+def test_what_a_run_opens_with_is_looked_at_when_it_is_first_seen():
+    rows = snapshot(MIDNIGHT + S + 7, 2000, late=40 * MS) + snapshot(MIDNIGHT + 4 * S, 2000)
+    it = play(rows, leaning(30.0), risk=replace(OFF, concentration_pct=0.1), initial_inventory=5.0)
+    assert [event_.ts_ns for event_ in it.log] == [MIDNIGHT + S + 7 + 40 * MS]
+
+
+def test_a_fall_under_way_when_a_fill_is_reported_is_looked_at_when_it_comes():
+    """Nothing was held when the exchange sent it; when it arrives, a lot is."""
+    late, start = 900 * MS, MIDNIGHT + S
+    trade = [(start + 2 * S, start + 2 * S + late, 1990, 40, int(SOLD))]
+    rows = [*snapshot(start, 2000, late=late), *trade, *snapshot(start + 2 * S + MS, 1900, late=late),
+            *snapshot(start + 6 * S, 1900, late=late)]  # fmt: skip
+    for limits in ({"stop_loss_pct": 0.01}, {"hard_drawdown_pct": 0.01}, {"daily_loss_pct": 0.01}):
+        it = play(rows, leaning(1.0), risk=replace(OFF, **limits), order_qty=3.0, latency=mml.Latency(0, MS, 3 * MS))
+        assert it.fills[0][0] == start + 2 * S
+        assert it.log[0].ts_ns == start + 2 * S + MS + late
+
+
+def test_a_peak_between_two_looks_counts():
+    """A tick up, less than would be looked at, and then down: the fall is measured from there, and found at once."""
+    start = MIDNIGHT + S
+    steps = ((0, 2000), (300, 2000), (1200, 2001), (1300, 1901), (5000, 1901))
+    rows = [row for ms, price in steps for row in snapshot(start + ms * MS, price)]
+    # Four units: 2 a tick, of 10,000. The limit is 99.75 ticks below the peak.
+    it = play(rows, leaning(60.0), risk=replace(OFF, hard_drawdown_pct=0.01995), initial_inventory=4.0)
+    assert [event_.ts_ns for event_ in it.log] == [start + 1301 * MS]
+    assert it.log[0].value == pytest.approx(0.02)

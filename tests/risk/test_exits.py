@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 import marketmakerl as mml
 from marketmakerl.backtesting.records import OrderType
-from marketmakerl.risk.reasons import Control
+from marketmakerl.risk.order_checks import why_not_sent
+from marketmakerl.risk.reasons import Control, Reason
 from risky_markets import (
     ASK,
     BID,
+    BOUGHT,
     CANCEL,
     INSTRUMENTS,
     KINDS,
@@ -248,7 +250,7 @@ def test_a_liquidation_takes_no_price_beyond_the_collar():
 
 
 def test_a_lot_that_is_worth_more_than_the_largest_order_can_be_taken_off():
-    limits = replace(OFF, hard_drawdown_pct=0.05, soft_drawdown_pct=0.04, max_order_notional_pct=0.2)
+    limits = replace(OFF, hard_drawdown_pct=0.05, soft_drawdown_pct=0.04, max_order_notional_pct=0.1)
     it = play(falling(), leaning(30.0), risk=limits, cash=900.0, initial_inventory=0.25, target_inventory=0.0)
     assert it.halted_ns is not None
     assert int(it.state.position_lots) == 0
@@ -308,3 +310,43 @@ def resumed(rows, half, kind, limits, lot) -> Played:
     engine.feed(tape.slice_rows(half, len(rows)))
     engine.finish()
     return Played(engine, rows, 0)
+
+
+@pytest.mark.parametrize(("lots", "control"), [(12, Control.STOP_LOSS), (-12, Control.TAKE_PROFIT)])
+def test_a_fall_stops_what_is_long_and_pays_what_is_short(lots, control):
+    limits = replace(OFF, stop_loss_pct=0.03, take_profit_pct=0.03)
+    it = play(falling(), leaning(30.0), risk=limits, initial_inventory=lots * 0.25, target_inventory=0.0,
+              quote_interval_ns=50 * MS)  # fmt: skip
+    first = it.named(*EXITS)[0]
+    assert first.control == control
+    # Three units of 15 a step on a budget of 10,000: the seventh step is the first beyond 3 %.
+    steps = sorted({row[1] for row in it.rows if row[4] & 63 == Kind.SNAPSHOT})
+    assert first.ts_ns == steps[20 + 6]
+    assert {purpose for *_, purpose, _ in it.fills} >= {1}
+
+
+def test_a_slice_leaves_out_what_a_quote_on_its_way_out_may_still_sell():
+    """Halted with an ask of all that is held: the market takes it before its cancel arrives."""
+    still = falling(step=30, until=1990, quiet=40)[: 20 * 7]
+    at = still[-1][0]
+    bought = [(at + 100 * MS, at + 101 * MS, 2010, 40, int(BOUGHT))]
+    after = [(ts + 2 * S, local + 2 * S, *rest) for ts, local, *rest in still]
+    engine = open_engine("linear", leaning(1.0), risk=replace(OFF, hard_drawdown_pct=0.3), initial_inventory=1.0,
+                         target_inventory=0.0, order_qty=1.0, latency=mml.Latency(0, 200 * MS, 3 * MS))  # fmt: skip
+    engine.feed(tape_of(still))
+    engine.halt("a person", "enough")
+    engine.feed(tape_of([*bought, *after]))
+    engine.finish()
+    assert [int(f["position_lots"]) for f in engine.fills()] == [0]
+    assert engine.state.position_lots == 0
+
+
+def test_nothing_that_adds_is_sent_once_halted():
+    state = open_engine("linear", leaning()).state
+    risk = replace(OFF, hard_drawdown_pct=0.3).record()
+    for breaker, exiting, why in ((2, 0, Reason.HALTED), (0, int(Control.STOP_LOSS), Reason.EXIT), (0, 0, Reason.NONE)):
+        state.breaker, state.exiting = breaker, exiting
+        for sign, lots, held in ((1, 1, 5), (-1, 6, 5), (1, 1, 0), (-1, 1, 0), (-1, 1, -5), (1, 6, -5)):
+            assert why_not_sent(state, risk, 1, sign, 1000.0, lots, 1000.0, 250.0, 1e4, 1, held, 0, 0) == why
+        for sign, lots, held in ((-1, 5, 5), (1, 5, -5), (-1, 1, 5)):
+            assert why_not_sent(state, risk, 1, sign, 1000.0, lots, 1000.0, 250.0, 1e4, 1, held, 0, 0) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import event, given
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 import marketmakerl as mml
 from marketmakerl.backtesting.records import OrderType
+from marketmakerl.models.custom import CustomModel
+from marketmakerl.risk.reasons import Reason
 from oracles.risk import Case, Referee
 from risky_markets import (
     CENTRE,
@@ -21,6 +24,7 @@ from risky_markets import (
     OFF,
     SUBMIT,
     Played,
+    S,
     examples,
     leaning,
     market,
@@ -157,7 +161,7 @@ def test_an_order_that_would_meet_an_own_one_stays_home():
     assert free[0].side == 1
     assert free[1].side == -1
     assert free[0].ts_ns == free[1].ts_ns
-    assert not any(a.ts_ns == b.ts_ns and a.side != b.side for a, b in zip(stays, stays[1:], strict=False))
+    assert not any(a.ts_ns == b.ts_ns and a.side != b.side for a, b in pairwise(stays))
     assert it.state.self_trades == 0
 
 
@@ -195,3 +199,36 @@ def test_an_inventory_never_exceeds_the_hard_limit_by_orders_in_flight(kind):
     assert max(abs(excess + f[6] - it.fills[0][6] + it.fills[0][1] * it.fills[0][3]) for f in it.fills) <= most + 1
     assert len(it.fills) > 5
     assert max(abs(f[6]) for f in free.fills) > max(abs(f[6]) for f in it.fills)
+
+
+def test_a_taker_under_way_counts_towards_the_limit():
+    """Three lots are allowed; two are being bought, and nobody knows yet whether they were."""
+    asked = []
+
+    def quote(context):
+        asked.append(int(context.ts_ns))
+        if len(asked) == 1:
+            context.take_qty = 0.5
+            return None, None
+        return 5.0, None
+
+    it = play(market(4, messages=20, jump=1), CustomModel(quote), risk=replace(OFF, hard_inventory_pct=0.08),
+              order_qty=0.75, quote_interval_ns=100 * MS, latency=mml.Latency(0, 400 * MS, 400 * MS))  # fmt: skip
+    sent = [s for s in it.sent if s.action == SUBMIT]
+    assert [s.qty_lots for s in sent[:2]] == [2, 1]
+    assert sent[1].ts_ns < sent[0].ts_ns + 800 * MS
+
+
+def test_what_rests_is_pulled_when_the_market_carries_the_inventory_to_the_limit():
+    """Seven lots held and a bid for an eighth, which the limit allows until the coin is worth more."""
+    rows = market(4, messages=0)
+    first = rows[0][0]
+    higher = [(first + 5 * S, first + 5 * S, row[2] + 40 if row[2] else 0, *row[3:]) for row in rows]
+    later = [(first + 9 * S, first + 9 * S, row[2] + 40 if row[2] else 0, *row[3:]) for row in rows]
+    bids = CustomModel(lambda _: (5.0, None))
+    it = play([*rows, *higher, *later], bids, risk=replace(OFF, hard_inventory_pct=0.201), cash=10_000.0,
+              initial_inventory=1.75, target_inventory=0.0, requote_threshold_ticks=100)  # fmt: skip
+    bid = next(o for o in it.orders.values() if o["side"] == 1)
+    assert bid["live_ns"] < first + S
+    assert bid["reason"] == int(Reason.INVENTORY_LIMIT)
+    assert first + 5 * S <= bid["closed_ns"] < first + 6 * S

@@ -11,6 +11,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 import marketmakerl as mml
+from marketmakerl.risk.rates import count_message, may_send_change
 from risky_markets import (
     CANCEL,
     INSTRUMENTS,
@@ -76,8 +77,9 @@ def test_what_may_be_sent_is_sent():
 def test_a_cancel_goes_at_the_decision_that_wants_it(limit):
     """The market runs away at every step: a quote that is not wanted any more is cancelled at once, room or not."""
     rows = market(6, messages=80, jump=9)
-    it = play(rows, leaning(0.6, levels=3), quote_interval_ns=50 * MS, risk=replace(OFF, max_messages=limit, rate_window_s=2.0),
-              latency=mml.Latency(0, 5 * MS, 5 * MS))  # fmt: skip
+    limits = replace(OFF, max_messages=limit, rate_window_s=2.0)
+    run = {"quote_interval_ns": 50 * MS, "latency": mml.Latency(0, 5 * MS, 5 * MS)}
+    it = play(rows, leaning(0.6, levels=3), risk=limits, **run)
     known = it.known()
     decisions = np.arange(rows[0][0] + 50 * MS, rows[-1][0], 50 * MS).tolist()
     cancelled = {request.order_id: request.ts_ns for request in it.sent if request.action == CANCEL}
@@ -120,3 +122,15 @@ def test_the_count_begins_where_the_run_does_and_survives_a_snapshot():
     fresh.restore(engine.snapshot())
     assert fresh.state.messages_in_window == engine.state.messages_in_window
     assert rows[0][0] == MIDNIGHT - 20 * S
+
+
+def test_a_change_leaves_room_for_the_cancels():
+    risk = replace(OFF, max_messages=10).record()
+    state = open_engine("linear", leaning(), risk=replace(OFF, max_messages=10)).state
+    for number in range(6):
+        assert bool(may_send_change(state, risk, MIDNIGHT, 4)) == (number < 6)
+        count_message(state, MIDNIGHT, False)
+    assert not may_send_change(state, risk, MIDNIGHT, 4)
+    assert may_send_change(state, risk, MIDNIGHT, 3)
+    assert not may_send_change(state, risk, MIDNIGHT + 10 * S - 1, 4)
+    assert may_send_change(state, risk, MIDNIGHT + 12 * S, 4)

@@ -198,3 +198,18 @@ def test_a_halt_of_one_halts_all():
         parts = m.gross_spread_pnl + m.inventory_pnl + m.funding_pnl - m.fees_paid
         assert m.pnl == pytest.approx(parts, abs=1e-9 * max(1.0, m.turnover))
     assert abs(halted[0] - halted[1]) <= 200 * MS
+
+
+def test_what_one_instrument_finds_alone_halts_the_other():
+    """Fills of one, too many of them; the other, which nobody trades with, goes home all the same."""
+    limits = replace(OFF, max_executions=3, rate_window_s=60.0)
+    model = [leaning(0.6), leaning(60.0)]
+    tapes = [tick_tape(market(seed, messages=120, jump=2)) for seed in (1, 2)]
+    tapes[1] = replace(tapes[1], instrument=replace(INSTRUMENTS["linear"], symbol="Y/USDT:USDT"))
+    result = backtest(tapes, model, fees=Fees(0, 5), order_qty=[0.75, 0.75], cash=60 * LOT_WORTH["linear"],
+                      quote_interval_ns=100 * MS, queue="front", risk=limits, initial_inventory=[0.0, 1.0],
+                      target_inventory=[0.0, 0.0])  # fmt: skip
+    one, other = result.parts.values()
+    assert "repeated_executions" in [name for _, name, _ in events(one)]
+    assert other.metrics.final_inventory == 0
+    assert set(other.raw_fills["purpose"].tolist()) == {2}

@@ -322,13 +322,18 @@ def _take_off(state: Any, memory: Any, params: Any, risk: Any, context: Any, lot
 
 @njit()
 def _lots_out_there(state: Any, memory: Any, sign: int) -> int:
-    """Return how many lots the own orders of a side that rest, or are about to, may still be filled for."""
+    """Return how many lots the own orders of a side may still be filled for, whether they rest or take."""
     own, work = at_own(memory.own), at_int(memory.work)
     side, lots = 0 if sign > 0 else 1, 0
     base = side * state.own_cap
     for i in range(base, base + state.n_work[side]):
         order = own[np.uint64(work[i])]
         lots += order.local_qty_lots - order.local_filled_lots
+    if state.takers != 0:
+        for slot in range(state.own_cap):
+            order = own[np.uint64(slot)]
+            if order.taker != 0 and order.side == sign and order.local not in (_FREE, _CLOSED):
+                lots += order.local_qty_lots - order.local_filled_lots
     return lots
 
 
@@ -352,14 +357,15 @@ def _is_dust(state: Any, params: Any, context: Any) -> bool:
 
 
 @njit()
-def _lots_being_taken(state: Any, memory: Any, sign: int) -> int:
-    """Return how many lots of a side are asked for by orders that take, and whose end we do not know yet."""
-    own, lots = at_own(memory.own), 0
-    for slot in range(state.own_cap):
-        order = own[np.uint64(slot)]
-        if order.taker != 0 and order.side == sign and order.local not in (_FREE, _CLOSED):
-            lots += order.local_qty_lots - order.local_filled_lots
-    return lots
+def _is_out_there(state: Any, memory: Any, side: int, tick: int, lots: int) -> bool:
+    """Return whether an order like this one is out there, and no cancel of it under way."""
+    own, work = at_own(memory.own), at_int(memory.work)
+    base = side * state.own_cap
+    for i in range(base, base + state.n_work[side]):
+        order = own[np.uint64(work[i])]
+        if order.local_price_ticks == tick and order.local_qty_lots == lots and order.local != _CANCELLING:
+            return True
+    return False
 
 
 @njit()
@@ -367,13 +373,8 @@ def _why_it_clashes(state: Any, memory: Any, risk: Any, sign: int, tick: int, lo
     """Return why an order does not go with the own orders out there, or 0."""
     own, work = at_own(memory.own), at_int(memory.work)
     side = 0 if sign > 0 else 1
-    if risk.check_duplicates != 0:
-        base = side * state.own_cap
-        for i in range(base, base + state.n_work[side]):
-            order = own[np.uint64(work[i])]
-            same = order.local_price_ticks == tick and order.local_qty_lots == lots
-            if same and order.local != _CANCELLING:
-                return _DUPLICATE
+    if risk.check_duplicates != 0 and _is_out_there(state, memory, side, tick, lots):
+        return _DUPLICATE
     if risk.check_self_match != 0 and state.n_work[1 - side] > 0:
         # A market order goes as far as the touch, and beyond it if it is larger than what is shown there.
         best, limit = own[np.uint64(work[(1 - side) * state.own_cap])].local_price_ticks, tick
@@ -396,11 +397,9 @@ def send_new(
     why = _why_it_clashes(state, memory, risk, sign, tick, lots, kind)
     if why != _NONE:
         return why
-    outstanding = _lots_out_there(state, memory, sign)
-    if state.takers != 0:
-        outstanding += _lots_being_taken(state, memory, sign)
     lot_value = params.lot_size * abs(unit_value(state, context.mid))
     budget = account_budget(state)
+    outstanding = _lots_out_there(state, memory, sign)
     room = lots_within_limit(state, risk, sign, state.held_lots, outstanding, lot_value, budget)
     if lots > room:
         lots = room
