@@ -126,8 +126,11 @@ def test_a_backtest_takes_its_parameters_and_trades_what_came_after(capsys, reco
     parameters = line["parameters"]
     assert parameters["estimate"]["sigma"] == told["estimates"]["sigma"]["value"]
     assert parameters["model"]["k"] == told["estimates"]["k"]["value"]
+    # What the mid moves against fills enters the edge filter; where it moved for them, nothing does.
+    adverse = max(told["estimates"]["adverse_move"]["value"], 0.0)
     assert parameters["calibration"] == {
         "file": "half.json", "data_hash": told["data_hash"], "last": told["last"],
+        "adverse_move_bps": pytest.approx(1e4 * adverse / told["mid"]),
     }  # fmt: skip
     assert parameters["warm_up"]["seconds"] == pytest.approx(150, abs=1)
     manifest = orjson.loads((Path(made["folder"]) / "manifest.json").read_bytes())

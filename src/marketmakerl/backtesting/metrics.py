@@ -56,8 +56,8 @@ class Metrics(BaseModel):
     markout_bps: dict[str, float | None]
     breaker_events: int
     liquidations: int
-    exits: int  # inventory taken off by a stop, a target, the end of a holding time, or a window to be flat in
-    liquidation_cost: float  # fees and spread given up by liquidations and exits
+    exits: int = 0  # inventory taken off by a stop, a target, the end of a holding time, or a window to be flat in
+    liquidation_cost: float = 0.0  # fees and spread given up by liquidations and exits
     interval_s: float
     intervals: int
     settlement_currency: str

@@ -159,7 +159,9 @@ def _show(result: Stress) -> None:
         say(f"DD: drawdown; Inv: inventory a fill built; % of the budget, {MARK} where the limit is breached.")
         out.print(run_table(analysis, "tape", "crisis"))
     if of_target(analysis, "world"):
-        say("Model world: mean profit; loss of the worst path and of 99 in 100; inventory at the end; no limits act.")
+        say(
+            "Model world: mean profit; loss of the worst path and of 99 in 100; inventory at the end; rates do not act."
+        )
         out.print(world_table(analysis))
     for line in not_run(analysis):
         say(line)

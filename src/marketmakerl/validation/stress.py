@@ -44,6 +44,7 @@ from marketmakerl.validation.stress_measure import (
     events_of,
     run_checks,
     run_figures,
+    world_budget,
     world_checks,
     world_figures,
 )
@@ -256,9 +257,12 @@ class _Work:
             except ConfigError as error:
                 return _not_applicable(str(error)), {}
         model = world_model(config.model, world, gamma=config.gamma, params=config.model_params or None)
-        done = simulate(other, model, config.n_paths, config.seed, threads=1)
-        figures = world_figures(done)
-        path = simulate_paths(other, model, 1, config.seed)
+        # A step of a world is no clock of orders: each would be two messages.
+        limits = replace(RiskLimits(), max_orders=None, max_messages=None, max_executions=None)
+        budget = world_budget(world)
+        done = simulate(other, model, config.n_paths, config.seed, threads=1, risk=limits, budget=budget)
+        figures = world_figures(done, budget)
+        path = simulate_paths(other, model, 1, config.seed, risk=limits, budget=budget)
         step = max(1, len(path.time_s) // 300)
         x = path.time_s[::step].tolist()
         curves = {
@@ -267,7 +271,7 @@ class _Work:
         }
         found = {
             "status": "completed", "tier": "T2", "parameters": {"model": model.as_dict(), "world": other.as_dict()},
-            "metrics": done.summary(), "figures": figures, "checks": world_checks(figures, RiskLimits()), "error": None,
+            "metrics": done.summary(), "figures": figures, "checks": world_checks(figures, limits), "error": None,
         }  # fmt: skip
         return found, curves
 

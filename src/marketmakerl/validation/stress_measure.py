@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from marketmakerl.backtesting.result import BacktestResult
     from marketmakerl.risk.limits import RiskLimits
     from marketmakerl.simulation.simulate import SimulationResult
+    from marketmakerl.simulation.world import World
 
 Row = dict[str, Any]
 
@@ -109,16 +110,20 @@ def run_checks(figures: Row, limits: RiskLimits) -> list[Row]:
     )
 
 
-def world_figures(result: SimulationResult) -> Row:
-    """Return the figures of many paths of a world, JSON-ready; shares are of a budget of fifty orders at s0.
+def world_budget(world: World) -> float:
+    """Return what a world's maker has: fifty orders at the opening mid."""
+    return float(world.order_size * world.s0 / WORLD_ORDER_SHARE)
+
+
+def world_figures(result: SimulationResult, budget: float) -> Row:
+    """Return the figures of many paths of a world, JSON-ready; shares are of the budget.
 
     Returns:
         budget, pnl (mean profit), worst_loss_pct (of all paths), loss_99_pct and inventory_99_pct (that 99 of 100
-        paths stay below; inventory at the end, valued at s0), loss_share, fills (mean), two_sided_share.
+        paths stay below; inventory at the end, valued at s0), max_drawdown_pct (of all paths), halted_share,
+        exits_mean, loss_share, fills (mean), two_sided_share.
     """
-    world = result.world
-    budget = world.order_size * world.s0 / WORLD_ORDER_SHARE
-    held = np.abs(result.inventory) * world.s0 / budget
+    held = np.abs(result.inventory) * result.world.s0 / budget
     return {
         "budget": budget,
         "pnl": result.mean,
@@ -126,6 +131,9 @@ def world_figures(result: SimulationResult) -> Row:
         "worst_loss_pct": max(0.0, -float(result.profit.min()) / budget),
         "loss_99_pct": max(0.0, -float(np.quantile(result.profit, 0.01)) / budget),
         "inventory_99_pct": float(np.quantile(held, 0.99)),
+        "max_drawdown_pct": 0.0 if result.max_drawdown is None else float(result.max_drawdown.max()),
+        "halted_share": result.halted_share,
+        "exits_mean": result.exits_mean,
         "loss_share": float((result.profit < 0.0).mean()),
         "fills": float(result.fills.mean()),
         "quoted_uptime_pct": result.two_sided_share,
@@ -133,7 +141,7 @@ def world_figures(result: SimulationResult) -> Row:
 
 
 def world_checks(figures: Row, limits: RiskLimits) -> list[Row]:
-    """Return the checks of a world, whose maker no limit holds back: how often he would have needed it."""
+    """Return the checks of a world: the worst path against failure, the bad ones against the limits."""
     return _checks(
         ("failure", figures["worst_loss_pct"], FAILURE_DRAWDOWN_PCT, 0.0),
         ("drawdown", figures["loss_99_pct"], limits.hard_drawdown_pct, 0.0),
