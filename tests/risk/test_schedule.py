@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from marketmakerl import RiskLimits
 from marketmakerl.core.errors import ConfigError
-from marketmakerl.risk.schedule import in_flat_window
+from marketmakerl.risk.schedule_kernel import in_flat_window
 from risky_markets import examples
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

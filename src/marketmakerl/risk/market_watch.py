@@ -13,7 +13,7 @@ import numpy as np
 
 from marketmakerl.core.jit import njit
 from marketmakerl.risk.reasons import Reason
-from marketmakerl.risk.schedule import in_flat_window
+from marketmakerl.risk.schedule_kernel import in_flat_window
 from marketmakerl.risk.state import REDUCING
 
 WATCH_NS: Final = 1_000_000_000

@@ -1,4 +1,4 @@
-"""When to be flat: windows of the week in the time of a place, and the compiled question whether a moment lies in one.
+"""When to be flat: windows of the week in the time of a place (`schedule_kernel` asks whether a moment lies in one).
 
 A window is "Fri 15:55-Sun 18:00": days Mon to Sun, times of day to the second, the end not included; it may run over
 the end of the week. Daylight saving is that of the IANA zone: its changes of offset are written into the record once.
@@ -13,7 +13,6 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from marketmakerl.core.errors import ConfigError
-from marketmakerl.core.jit import njit
 
 MAX_WINDOWS: Final = 16
 _MAX_SHIFTS: Final = 128
@@ -31,11 +30,11 @@ SCHEDULE_FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MOMENT = r"(mon|tue|wed|thu|fri|sat|sun)\s+(\d{1,2}):(\d{2})(?::(\d{2}))?"
 _WINDOW = re.compile(rf"\s*{_MOMENT}\s*-\s*{_MOMENT}\s*", re.IGNORECASE)
-_NS_PER_S: Final = 1_000_000_000
+NS_PER_S: Final = 1_000_000_000
 _DAY_S: Final = 86_400
-_WEEK_S: Final = 7 * _DAY_S
+WEEK_S: Final = 7 * _DAY_S
 # 1970-01-01 was a Thursday.
-_EPOCH_S: Final = 3 * _DAY_S
+EPOCH_S: Final = 3 * _DAY_S
 
 
 def check_windows(windows: Any, timezone: Any) -> tuple[str, ...]:
@@ -81,7 +80,7 @@ def _seconds(window: Any) -> tuple[int, int]:
     start, end = moments
     if start == end:
         raise ConfigError(f"risk limit flat_windows: {window!r} has no length")
-    return start, end if end > start else end + _WEEK_S
+    return start, end if end > start else end + WEEK_S
 
 
 def _zone(timezone: Any) -> ZoneInfo:
@@ -113,26 +112,5 @@ def _shifts(timezone: str) -> tuple[tuple[int, int], ...]:
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if ahead_s(middle) == shifts[-1][1] else (low, middle)
-        shifts.append((high * _NS_PER_S, ahead_s(high)))
+        shifts.append((high * NS_PER_S, ahead_s(high)))
     return tuple(shifts[-_MAX_SHIFTS:])
-
-
-@njit()
-def in_flat_window(risk: Any, ts_ns: int) -> bool:
-    """Return whether a moment lies in a window of the schedule."""
-    if risk.n_windows == 0:
-        return False
-    low, high = 0, risk.n_shifts - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if risk.shift_ns[middle] <= ts_ns:
-            low = middle
-        else:
-            high = middle - 1
-    seconds = ts_ns // _NS_PER_S + risk.shift_s[low] + _EPOCH_S
-    at = seconds % _WEEK_S
-    for i in range(risk.n_windows):
-        start, end = risk.window_start_s[i], risk.window_end_s[i]
-        if start <= at < end or start <= at + _WEEK_S < end:
-            return True
-    return False
