@@ -406,7 +406,8 @@ def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
         if state.breaker != breaker:
             act_now(state, params)
         _set_rest(state, memory, params)
-    act_on_answer(state, params)
+    if state.breaker == HALTED or state.exiting != 0 or state.pause != 0:
+        act_on_answer(state, params)
 
 
 @njit()
