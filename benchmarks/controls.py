@@ -36,14 +36,14 @@ def engine(tape: Any, work_name: str, *, controlled: bool) -> Any:
     """Return a fresh engine, with all controls or none."""
     from peer_quotes import PeerQuotes  # noqa: PLC0415
 
-    from marketmakerl.backtesting.latency import Latency  # noqa: PLC0415
-    from marketmakerl.backtesting.tick_engine import TickEngine  # noqa: PLC0415
+    from marketmakerl.backtesting.engine import Engine  # noqa: PLC0415
+    from marketmakerl.backtesting.wire.latency import Latency  # noqa: PLC0415
     from marketmakerl.core.fees import Fees  # noqa: PLC0415
     from marketmakerl.risk.limits import RiskLimits  # noqa: PLC0415
 
     work = WORKS[work_name]
     limits = RiskLimits(max_orders=1_000_000, max_messages=4_000_000, **SCHEDULE)
-    return TickEngine(
+    return Engine(
         tape.instrument,
         PeerQuotes.of(work),
         fees=Fees(REBATE_BPS, TAKER_BPS),

@@ -54,9 +54,9 @@ def engine(tape: Any, work_name: str, options: dict[str, Any]) -> Any:
     """Return a fresh engine for a variant."""
     from peer_quotes import PeerQuotes  # noqa: PLC0415
 
-    from marketmakerl.backtesting.latency import Latency  # noqa: PLC0415
+    from marketmakerl.backtesting.engine import Engine  # noqa: PLC0415
     from marketmakerl.backtesting.order_script import OrderScript  # noqa: PLC0415
-    from marketmakerl.backtesting.tick_engine import TickEngine  # noqa: PLC0415
+    from marketmakerl.backtesting.wire.latency import Latency  # noqa: PLC0415
     from marketmakerl.core.fees import Fees  # noqa: PLC0415
 
     work = WORKS[work_name]
@@ -65,7 +65,7 @@ def engine(tape: Any, work_name: str, options: dict[str, Any]) -> Any:
     if options.get("series"):
         times = np.arange(int(tape.ts_ns[0]), int(tape.ts_ns[-1]), 1_000_000_000)
         latency = Latency.from_series(times, np.full(len(times), delay), np.full(len(times), delay))
-    return TickEngine(
+    return Engine(
         tape.instrument,
         OrderScript() if options.get("script") else PeerQuotes.of(work),
         fees=Fees(MAKER_BPS, TAKER_BPS),

@@ -48,12 +48,12 @@ def engine_for(tape: EventTape, options: argparse.Namespace) -> Any:
     """Return a fresh engine for the work."""
     from peer_quotes import PeerQuotes  # noqa: PLC0415
 
-    from marketmakerl.backtesting.latency import Latency  # noqa: PLC0415
-    from marketmakerl.backtesting.tick_engine import TickEngine  # noqa: PLC0415
+    from marketmakerl.backtesting.engine import Engine  # noqa: PLC0415
+    from marketmakerl.backtesting.wire.latency import Latency  # noqa: PLC0415
     from marketmakerl.core.fees import Fees  # noqa: PLC0415
 
     work = WORKS[options.mode]
-    return TickEngine(
+    return Engine(
         tape.instrument,
         PeerQuotes.of(work),
         fees=Fees(MAKER_BPS, TAKER_BPS),

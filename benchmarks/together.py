@@ -53,11 +53,11 @@ def apart(tapes: list[Any], work: str, options: dict[str, Any]) -> tuple[float, 
 
 def together(tapes: list[Any], work: str, options: dict[str, Any]) -> tuple[float, list[Any]]:
     """Return seconds, and the engines that have run on one account."""
-    from marketmakerl.backtesting.tick_portfolio import TickPortfolio  # noqa: PLC0415
+    from marketmakerl.backtesting.portfolio_engine import PortfolioEngine  # noqa: PLC0415
 
     started = time.perf_counter()
     engines = [engine(tape, work, options) for tape in tapes]
-    TickPortfolio(engines, [CASH] * len(engines)).run(tapes)
+    PortfolioEngine(engines, [CASH] * len(engines)).run(tapes)
     return time.perf_counter() - started, engines
 
 

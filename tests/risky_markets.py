@@ -14,9 +14,8 @@ from hypothesis import Phase, settings
 from numba import njit
 
 import marketmakerl as mml
-from marketmakerl.backtesting.records import Status
-from marketmakerl.backtesting.tick_engine import TickEngine
-from marketmakerl.backtesting.tick_records import REQUEST
+from marketmakerl.backtesting.engine import Engine
+from marketmakerl.backtesting.layout import REQUEST, Status
 from marketmakerl.data.tape import MORE, Kind
 from marketmakerl.models.custom import CustomModel
 from marketmakerl.risk.reasons import Reason
@@ -185,7 +184,7 @@ class Heard(NamedTuple):
 class Played:
     """A run that was fed one message after another, so that nothing it sent went by unseen."""
 
-    def __init__(self, engine: TickEngine, rows: list[tuple], entry_ns: int) -> None:
+    def __init__(self, engine: Engine, rows: list[tuple], entry_ns: int) -> None:
         self.engine, self.state, self.rows, self.entry_ns = engine, engine.state, rows, entry_ns
         self._requests: list[tuple[int, int, int, int, int]] = []  # ts, action, order id, price, lots
         self._holds: dict[int, int] = {}  # slot -> order id
@@ -294,12 +293,12 @@ class Known:
         return found
 
 
-def open_engine(kind: str, model: Any, **options: Any) -> TickEngine:
+def open_engine(kind: str, model: Any, **options: Any) -> Engine:
     usual = {
         "fees": FREE, "order_qty": INSTRUMENTS[kind].lot_size, "cash": 40 * LOT_WORTH[kind], "queue": "front",
         "first_price": CENTRE * 0.5, "risk": OFF, "book_window_ticks": 1024,
     }  # fmt: skip
-    return TickEngine(INSTRUMENTS[kind], model, **usual | options)
+    return Engine(INSTRUMENTS[kind], model, **usual | options)
 
 
 def play(rows: list[tuple], model: Any, kind: str = "linear", *, spied: bool = True, **options: Any) -> Played:

@@ -17,14 +17,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from marketmakerl.backtesting.attribution import Attribution, attribute, break_even_maker_bps
     from marketmakerl.backtesting.backtest_engine import backtest
-    from marketmakerl.backtesting.latency import Latency
-    from marketmakerl.backtesting.metrics import Metrics
+    from marketmakerl.backtesting.exchange.queue import Queue
+    from marketmakerl.backtesting.exchange.venue import VenueRules
     from marketmakerl.backtesting.order_script import OrderScript
-    from marketmakerl.backtesting.queue import Queue
-    from marketmakerl.backtesting.result import BacktestResult
-    from marketmakerl.backtesting.venue import VenueRules
+    from marketmakerl.backtesting.results.attribution import Attribution, attribute, break_even_maker_bps
+    from marketmakerl.backtesting.results.metrics import Metrics
+    from marketmakerl.backtesting.results.result import BacktestResult
+    from marketmakerl.backtesting.wire.latency import Latency
     from marketmakerl.core.errors import LiveTradingBlocked, MarketMakerLError
     from marketmakerl.core.fees import Fees
     from marketmakerl.core.instrument import Instrument
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "Attribution": "backtesting.attribution",
+    "Attribution": "backtesting.results.attribution",
     "AvellanedaStoikov": "models.avellaneda_stoikov",
-    "BacktestResult": "backtesting.result",
+    "BacktestResult": "backtesting.results.result",
     "CARA": "simulation.optimum",
     "CarteaJaimungal": "models.cartea_jaimungal",
     "CustomModel": "models.custom",
@@ -62,12 +62,12 @@ _HOME = {
     "GLFT": "models.glft",
     "Instrument": "core.instrument",
     "Ladder": "models.ladder",
-    "Latency": "backtesting.latency",
+    "Latency": "backtesting.wire.latency",
     "LiveTradingBlocked": "core.errors",
     "MarketMakerLError": "core.errors",
-    "Metrics": "backtesting.metrics",
+    "Metrics": "backtesting.results.metrics",
     "OrderScript": "backtesting.order_script",
-    "Queue": "backtesting.queue",
+    "Queue": "backtesting.exchange.queue",
     "Quote": "models.contract",
     "QuoteContext": "models.contract",
     "RLEnhanced": "models.rl_enhanced_model",
@@ -77,11 +77,11 @@ _HOME = {
     "Skewed": "models.skewed",
     "Symmetric": "models.symmetric",
     "TablePolicy": "models.table_policy",
-    "VenueRules": "backtesting.venue",
+    "VenueRules": "backtesting.exchange.venue",
     "World": "simulation.world",
-    "attribute": "backtesting.attribution",
+    "attribute": "backtesting.results.attribution",
     "backtest": "backtesting.backtest_engine",
-    "break_even_maker_bps": "backtesting.attribution",
+    "break_even_maker_bps": "backtesting.results.attribution",
     "evaluate_exact": "simulation.exact",
     "optimal_policy": "simulation.optimum",
     "simulate": "simulation.simulate",

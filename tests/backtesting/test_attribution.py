@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 import marketmakerl as mml
 from backtesting.test_tick_oracle_by_hand import OPEN, ask, bid, buy, open_engine, sold, tape_of
 from backtesting.test_ticks_against_oracle import QUEUES, draw_with_rules, latencies, seeds, shapes, venue_kinds
-from marketmakerl.backtesting.attribution import HORIZONS, attribute, break_even_maker_bps
 from marketmakerl.backtesting.backtest_engine import tick_result
+from marketmakerl.backtesting.results.attribution import HORIZONS, attribute, break_even_maker_bps
 from oracles.tick_venue import VenueParams
 from tick_tapes import INSTRUMENT, START_NS, make_frames
 

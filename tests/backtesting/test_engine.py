@@ -20,8 +20,8 @@ from marketmakerl import (
     Symmetric,
     backtest,
 )
-from marketmakerl.backtesting import engine as engine_module
-from marketmakerl.backtesting.engine import Engine
+from marketmakerl.backtesting import bar_engine as engine_module
+from marketmakerl.backtesting.bar_engine import Engine
 from marketmakerl.core.errors import ConfigError, DataFormatError
 
 LINEAR = Instrument("BTC/USDT:USDT", 0.1, 0.001, "linear", 1.0, 5.0)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from l3_logs import INSTRUMENT, STEP_NS, T0, levels_of, orders_frame, trades_frame
 from marketmakerl import EventTape, Fees, RiskLimits
+from marketmakerl.backtesting.engine import Engine
+from marketmakerl.backtesting.exchange.queue import QUEUES, Queue
 from marketmakerl.backtesting.order_script import OrderScript
-from marketmakerl.backtesting.queue import QUEUES, Queue
-from marketmakerl.backtesting.tick_engine import TickEngine
 from marketmakerl.core.errors import ConfigError, DataFormatError
 from marketmakerl.data.l3_import import import_l3
 from oracles.fifo_book import FifoBook, Row, Trade
@@ -21,8 +21,8 @@ from oracles.fifo_book import FifoBook, Row, Trade
 MODELS = ("front", "fifo", "risk_averse")
 
 
-def open_engine(script: OrderScript, queue: Queue | str) -> TickEngine:
-    return TickEngine(
+def open_engine(script: OrderScript, queue: Queue | str) -> Engine:
+    return Engine(
         INSTRUMENT, script, fees=Fees(0, 0), order_qty=0.001, cash=1e9, first_price=50.0, queue=queue,
         risk=RiskLimits.off(), book_window_ticks=64,
     )  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from marketmakerl.backtesting.funding import funding_rows
+from marketmakerl.backtesting.exchange.funding import funding_rows
 from marketmakerl.core.errors import DataFormatError, DataQualityError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "funding"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from marketmakerl import Instrument
-from marketmakerl.backtesting.metrics import compute_metrics, interval_changes, sharpe_ratio
-from marketmakerl.backtesting.records import FILL, SAMPLE, STATE, new_record
+from marketmakerl.backtesting.layout import FILL, SAMPLE, STATE, new_record
+from marketmakerl.backtesting.results.metrics import compute_metrics, interval_changes, sharpe_ratio
 
 MINUTE_NS = 60_000_000_000
 PER_YEAR = 365 * 1440

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 import marketmakerl as mml
-from marketmakerl.backtesting import tick_engine
+from marketmakerl.backtesting import engine as tick_engine
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.instruments import lookup
 from marketmakerl.models.custom import CustomModel

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import marketmakerl as mml
-from marketmakerl.backtesting.book import level_lots
-from marketmakerl.backtesting.tick_engine import TickEngine
+from marketmakerl.backtesting.engine import Engine
+from marketmakerl.backtesting.exchange.book import level_lots
 from marketmakerl.core.errors import DataFormatError
 from marketmakerl.data.tape import Kind
 
@@ -20,8 +20,8 @@ def tape_of(rows: list[tuple[int, int, int, int]]) -> mml.EventTape:
     return mml.EventTape(INSTRUMENT, ts, ts, price, qty, kind.astype(np.int8), meta={"clock": "ticks", "tier": "T2"})
 
 
-def engine(window: int) -> TickEngine:
-    return TickEngine(
+def engine(window: int) -> Engine:
+    return Engine(
         INSTRUMENT, mml.OrderScript(), fees=mml.Fees(0, 0), order_qty=0.001, cash=1000.0, first_price=1.0,
         book_window_ticks=window,
     )  # fmt: skip

@@ -70,9 +70,9 @@ def by_engine(rows, script, params: Params, **options) -> Played:
 
 def open_engine(script, params: Params, **options):
     from marketmakerl import Fees, Latency, RiskLimits
+    from marketmakerl.backtesting.engine import Engine
+    from marketmakerl.backtesting.exchange.queue import Queue
     from marketmakerl.backtesting.order_script import OrderScript
-    from marketmakerl.backtesting.queue import Queue
-    from marketmakerl.backtesting.tick_engine import TickEngine
 
     orders = OrderScript()
     for what, ts, *rest in script:
@@ -99,7 +99,7 @@ def open_engine(script, params: Params, **options):
     }[params.queue.rstrip("2")]()
     if isinstance(params, VenueParams):
         options |= venue_of(params)
-    return TickEngine(
+    return Engine(
         instrument_of(params),
         orders,
         fees=Fees(float(params.maker * 10_000), float(params.taker * 10_000)),

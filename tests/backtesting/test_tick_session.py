@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from marketmakerl.backtesting import tick_engine
+from marketmakerl.backtesting import engine as tick_engine
 from marketmakerl.backtesting.session import Session
 from marketmakerl.backtesting.tick_session import (
     WAKES,

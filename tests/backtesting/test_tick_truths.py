@@ -19,12 +19,11 @@ import pytest
 from numba import njit
 
 import marketmakerl as mml
-from marketmakerl.backtesting.book import level_lots
+from marketmakerl.backtesting.engine import Engine
+from marketmakerl.backtesting.exchange.book import level_lots
+from marketmakerl.backtesting.exchange.queue import Queue
+from marketmakerl.backtesting.layout import HORIZONS_NS, OrderType, Status
 from marketmakerl.backtesting.order_script import OrderScript
-from marketmakerl.backtesting.queue import Queue
-from marketmakerl.backtesting.records import OrderType, Status
-from marketmakerl.backtesting.tick_engine import TickEngine
-from marketmakerl.backtesting.tick_records import HORIZONS_NS
 from marketmakerl.core.instruments import lookup
 from marketmakerl.data.book_import import import_book
 from marketmakerl.data.tape import MORE, Kind
@@ -87,7 +86,7 @@ def walk(seed, messages=400, instrument=LINEAR, centre=2000):
 
 def open_engine(tape, model, **options):
     usual = {"fees": FREE, "order_qty": tape.instrument.lot_size, "cash": 1e9, "first_price": 1000.0, "risk": OFF}
-    return TickEngine(tape.instrument, model, **usual | options)
+    return Engine(tape.instrument, model, **usual | options)
 
 
 def run(tape, model, **options):
@@ -879,9 +878,9 @@ sys.path[:0] = {path!r}
 from pathlib import Path
 from marketmakerl.core.jit import CACHE_DIR
 def kernels():
-    return {{str(p) for p in Path(CACHE_DIR).rglob("*.nb*") if p.name.startswith(("tick_step.", "matching."))}}
+    return {{str(p) for p in Path(CACHE_DIR).rglob("*.nb*") if p.name.startswith(("step.", "matching."))}}
 from backtesting.test_tick_truths import *
-from marketmakerl.backtesting.tick_step import advance
+from marketmakerl.backtesting.step import advance
 before = kernels()
 engine = run(walk(2, 100), CustomModel(quote_of_two, (0.6, 0.1)), quote_on="all", latency=DELAY)
 print(len(engine.orders()) > 3, len(advance.overloads), sum(advance.stats.cache_misses.values()),

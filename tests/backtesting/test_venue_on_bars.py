@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import marketmakerl as mml
-from marketmakerl.backtesting.engine import Engine
+from marketmakerl.backtesting.bar_engine import Engine
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.ledger import equity
 from marketmakerl.risk.reasons import Reason

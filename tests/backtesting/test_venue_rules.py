@@ -30,9 +30,9 @@ from backtesting.test_tick_oracle_by_hand import (
     tape_of,
 )
 from backtesting.test_ticks_against_oracle import Shape, draw_with_rules
-from marketmakerl.backtesting.account import account, find_triggers, must_liquidate
+from marketmakerl.backtesting.engine import Engine
+from marketmakerl.backtesting.exchange.account import account, find_triggers, must_liquidate
 from marketmakerl.backtesting.order_script import OrderScript
-from marketmakerl.backtesting.tick_engine import TickEngine
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.ledger import equity
 from oracles.tick_venue import VenueParams
@@ -54,7 +54,7 @@ def play(request):
     return play
 
 
-def after(rows, script, **params) -> TickEngine:
+def after(rows, script, **params) -> Engine:
     """Return the fast engine at the end of a session."""
     timed = [(ts, ts, price, lots, kind) for ts, price, lots, kind in rows]
     engine = open_engine(script, VenueParams(**params))
@@ -764,7 +764,7 @@ def opened(cash=1_000.0, lots=0, kind="linear", **rules):
     script = OrderScript()
     script.submit(1002, side=1, price_ticks=100, qty_lots=8)
     script.submit(1002, side=-1, price_ticks=104, qty_lots=3)
-    engine = TickEngine(instrument, script, fees=FREE, order_qty=1.0, cash=cash, first_price=1.0,
+    engine = Engine(instrument, script, fees=FREE, order_qty=1.0, cash=cash, first_price=1.0,
                         initial_inventory=lots, risk=mml.RiskLimits.off(),
                         venue=mml.VenueRules(**rules))  # fmt: skip
     rows = [*OPEN, bid(1001, 99, 1), bid(1009, 98, 1)]

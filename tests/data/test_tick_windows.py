@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import marketmakerl as mml
-from marketmakerl.backtesting.tick_engine import TickEngine
+from marketmakerl.backtesting.engine import Engine
 from marketmakerl.data.tape import MORE, EventTape, Kind
 from marketmakerl.data.tick_windows import cut, equal_windows, opening_rows, row_at
 from tick_tapes import INSTRUMENT, make_tape
@@ -54,7 +54,7 @@ def random_tape(seed: int, feed: str) -> EventTape:
 
 
 def played(tape: EventTape, script: mml.OrderScript):
-    engine = TickEngine(
+    engine = Engine(
         tape.instrument, script, fees=mml.Fees(1.0, 2.0), order_qty=0.001, cash=1e6, first_price=100.0,
         risk=mml.RiskLimits.off(),
     )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 
 import marketmakerl as mml
 from marketmakerl import GLFT, AvellanedaStoikov, CarteaJaimungal, QuoteContext, Skewed
-from marketmakerl.backtesting.engine import Engine
+from marketmakerl.backtesting.bar_engine import Engine
 from marketmakerl.data.bars import compile_bars
 from marketmakerl.models.contract import new_context
 from recorded import bars_of

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from marketmakerl.backtesting.metrics import MARKOUT_HORIZONS_S, Metrics
+from marketmakerl.backtesting.results.metrics import MARKOUT_HORIZONS_S, Metrics
 from marketmakerl.core.artifacts import write_json, write_jsonl
 
 START_NS = 1_704_067_200_000_000_000

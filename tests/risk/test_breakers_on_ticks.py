@@ -10,7 +10,7 @@ from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 import marketmakerl as mml
-from marketmakerl.backtesting.records import Status
+from marketmakerl.backtesting.layout import Status
 from marketmakerl.risk.breakers import note_answer, trip
 from marketmakerl.risk.reasons import Control, Reason
 from marketmakerl.risk.state import HALTED, REDUCING

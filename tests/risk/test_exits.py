@@ -11,7 +11,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 import marketmakerl as mml
-from marketmakerl.backtesting.records import OrderType
+from marketmakerl.backtesting.layout import OrderType
 from marketmakerl.risk.order_checks import why_not_sent
 from marketmakerl.risk.reasons import Control, Reason
 from risky_markets import (

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from marketmakerl import EventTape, Fees, Instrument, RiskLimits, Symmetric
-from marketmakerl.backtesting.engine import Engine
-from marketmakerl.backtesting.metrics import compute_metrics
+from marketmakerl.backtesting.bar_engine import Engine
+from marketmakerl.backtesting.results.metrics import compute_metrics
 from marketmakerl.risk.reasons import Control
 
 LINEAR = Instrument("X/USDT:USDT", 0.01, 0.01, "linear")

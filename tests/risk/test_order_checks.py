@@ -11,7 +11,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 import marketmakerl as mml
-from marketmakerl.backtesting.records import OrderType
+from marketmakerl.backtesting.layout import OrderType
 from marketmakerl.models.custom import CustomModel
 from marketmakerl.risk.reasons import Reason
 from oracles.risk import Case, Referee

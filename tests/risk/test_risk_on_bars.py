@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import marketmakerl as mml
 from marketmakerl import Fees, Instrument, RiskLimits, Symmetric, backtest
-from marketmakerl.backtesting.engine import Engine
+from marketmakerl.backtesting.bar_engine import Engine
 from marketmakerl.core.errors import ConfigError
 from risk.test_controls import crash, tape_of, walk
 from risky_markets import INSTRUMENTS, LOT_WORTH, MS, S, examples, leaning, market, worst_window

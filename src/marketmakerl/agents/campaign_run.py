@@ -21,8 +21,8 @@ from marketmakerl.data.tape import EventTape
 from marketmakerl.data.tick_windows import cut
 
 if TYPE_CHECKING:
-    from marketmakerl.backtesting.metrics import Metrics
-    from marketmakerl.backtesting.result import BacktestResult
+    from marketmakerl.backtesting.results.metrics import Metrics
+    from marketmakerl.backtesting.results.result import BacktestResult
 
 RESULT_FILE = "result.json"
 

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from marketmakerl.backtesting.engine import BAR_VOLUME_SHARE, Engine
-from marketmakerl.backtesting.latency import Latency
-from marketmakerl.backtesting.metrics import compute_metrics
+from marketmakerl.backtesting.arguments import Model, as_model, check_tape, check_type
+from marketmakerl.backtesting.bar_engine import BAR_VOLUME_SHARE, Engine
+from marketmakerl.backtesting.exchange.venue import VenueRules
 from marketmakerl.backtesting.order_script import OrderScript
-from marketmakerl.backtesting.result import BacktestResult
-from marketmakerl.backtesting.tick_statistics import markout_bps
-from marketmakerl.backtesting.venue import VenueRules
+from marketmakerl.backtesting.results.metrics import compute_metrics
+from marketmakerl.backtesting.results.of_engine import rules_line, tick_result
+from marketmakerl.backtesting.results.result import BacktestResult
+from marketmakerl.backtesting.wire.latency import Latency
 from marketmakerl.core.clock import NS_PER_S
-from marketmakerl.core.errors import ConfigError, DataFormatError
+from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.rng import check_seed
-from marketmakerl.data.tape import EventTape
-from marketmakerl.models.contract import QuotingModel
-from marketmakerl.models.custom import CustomModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from marketmakerl.backtesting.queue import Queue
-    from marketmakerl.backtesting.tick_engine import TickEngine
+    from marketmakerl.backtesting.exchange.queue import Queue
     from marketmakerl.core.fees import Fees
+    from marketmakerl.data.tape import EventTape
+    from marketmakerl.models.contract import QuotingModel
     from marketmakerl.risk.limits import RiskLimits
-
-Model = QuotingModel | OrderScript | Callable[..., tuple[float, float]]
-TICK_INTERVAL_NS = 60 * NS_PER_S
 
 
 def backtest(
@@ -95,8 +90,8 @@ def backtest(
         DataQualityError: funding rates or times that cannot be.
     """
     check_seed(seed)
-    _check_type("venue", venue, VenueRules)
-    _check_type("latency", latency, Latency)
+    check_type("venue", venue, VenueRules)
+    check_type("latency", latency, Latency)
     shared: dict[str, Any] = {
         "venue": venue,
         "funding": funding,
@@ -129,33 +124,6 @@ def backtest(
     return _on_ticks(one, quoting, on_ticks)
 
 
-def _check_type(name: str, value: Any, wanted: type) -> None:
-    """Refuse an argument, or an entry of a list of them, that is neither None nor what is wanted."""
-    for one in value if isinstance(value, (list, tuple)) else (value,):
-        if one is not None and not isinstance(one, wanted):
-            raise ConfigError(f"{name} must be {wanted.__name__}(...), got {one!r}")
-
-
-def check_tape(tape: object) -> EventTape:
-    """Return a tape that can be backtested; errors as in `backtest`."""
-    if not isinstance(tape, EventTape):
-        raise ConfigError(f"backtest needs an EventTape, got {type(tape).__name__}; see EventTape.from_klines")
-    if len(tape) == 0:
-        raise DataFormatError("the tape holds no events")
-    if tape.tier == "T0":
-        raise DataFormatError("the tape is of tier T0: indicative prices choose a universe, they are never backtested")
-    return tape
-
-
-def as_model(model: object) -> QuotingModel | OrderScript:
-    """Return a model as the engines take it; a function becomes a `CustomModel`."""
-    if isinstance(model, (QuotingModel, OrderScript)):
-        return model
-    if not callable(model):
-        raise ConfigError(f"backtest needs a quoting model (see marketmakerl.models.contract), got {model!r}")
-    return CustomModel(model)
-
-
 def _on_bars(
     tape: EventTape,
     model: QuotingModel | OrderScript,
@@ -184,7 +152,7 @@ def _on_bars(
         tier=tape.tier,
         first_line=f"Bars: one decision a bar; a quote fills only where the next bar trades through it, "
         f"at most {bar_volume_share:.0%} of the bar's volume. The poorest evidence there is."
-        f"{_rules_line(shared['venue'], funded=shared['funding'] is not None)}",
+        f"{rules_line(shared['venue'], funded=shared['funding'] is not None)}",
         raw_fills=fills,
         raw_orders=orders,
         raw_samples=samples,
@@ -193,68 +161,13 @@ def _on_bars(
 
 
 def _on_ticks(tape: EventTape, model: QuotingModel | OrderScript, options: dict[str, Any]) -> BacktestResult:
-    from marketmakerl.backtesting.tick_engine import TickEngine  # noqa: PLC0415  (its kernel takes time to load)
-    from marketmakerl.backtesting.tick_probe import first_mid  # noqa: PLC0415
+    from marketmakerl.backtesting.engine import Engine  # noqa: PLC0415  (its kernel takes time to load)
+    from marketmakerl.backtesting.first_mid import first_mid  # noqa: PLC0415
 
     first_price = 0.0
     if tape.instrument.kind == "spot" and options["initial_inventory"] is None:
         first_price = first_mid(tape)
-    engine = TickEngine(tape.instrument, model, first_price=first_price, **options)
+    engine = Engine(tape.instrument, model, first_price=first_price, **options)
     engine.feed(tape)
     engine.finish()
     return tick_result(engine, tape)
-
-
-def tick_result(engine: TickEngine, tape: EventTape, budget: float | None = None) -> BacktestResult:
-    """Return the outcome of an engine that has finished its tape.
-
-    Args:
-        engine: the engine.
-        tape: what it was fed.
-        budget: what profits and losses are shares of; None: its own opening equity.
-
-    Raises:
-        DataFormatError: the tape never showed a two-sided book.
-    """
-    from marketmakerl.backtesting.tick_probe import NO_BOOK  # noqa: PLC0415
-
-    if engine.state.start_mark == 0.0:
-        raise DataFormatError(NO_BOOK)
-    fills, samples, mids = engine.fills(), engine.samples(), engine.markouts()
-    session_ns = max(1, int(engine.state.last_ns - engine.state.first_ns))
-    return BacktestResult(
-        metrics=compute_metrics(
-            engine.state,
-            tape.instrument,
-            fills,
-            samples,
-            TICK_INTERVAL_NS,
-            uptime_pct=float(engine.state.two_sided_ns) / session_ns,
-            markout_bps=markout_bps(tape.instrument, fills, mids),
-            budget=budget,
-        ),
-        instrument=tape.instrument,
-        tier=tape.tier,
-        first_line=_first_line(tape, engine.queue, engine.latency) + _rules_line(engine.rules, funded=engine.is_funded),
-        raw_fills=fills,
-        raw_orders=engine.orders(),
-        raw_samples=samples,
-        raw_markouts=mids,
-        run_log=engine.run_log(),
-        risk_events=engine.risk_events(),
-    )
-
-
-def _first_line(tape: EventTape, queue: Queue, latency: Latency) -> str:
-    way = "recorded" if latency.series is not None else f"{latency.entry_ns / 1e6:g} + {latency.response_ns / 1e6:g} ms"
-    return (
-        f"Ticks: {len(tape)} rows of tier {tape.tier}; queue {queue} (an assumption: nobody publishes it), "
-        f"order latency {way}; own orders move nobody else's."
-    )
-
-
-def _rules_line(rules: VenueRules | None, *, funded: bool) -> str:
-    """Return what of the venue's rules is on, as a sentence; empty if nothing is."""
-    on = [rules.describe() if rules else "", "funding" if funded else ""]
-    named = [name for name in on if name]
-    return f" Venue rules: {', '.join(named)}." if named else ""

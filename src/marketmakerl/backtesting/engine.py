@@ -1,148 +1,466 @@
-"""The engine in Python's hands: state and buffers. Backtest and paper trading feed it; the step is the same."""
+"""The tick engine in Python's hands: its state, its arrays, and how they grow. The step itself is compiled."""
 
 from __future__ import annotations
 
-import math
-from numbers import Real
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from marketmakerl.backtesting.funding import FUNDING, funding_rows
-from marketmakerl.backtesting.records import FILL, ORDER, PARAMS, SAMPLE, STATE, new_record
-from marketmakerl.backtesting.risk_log import halt_by_hand, notes_until, reset_by_hand, risk_events
-from marketmakerl.backtesting.step import act_on_halt, advance, finish
-from marketmakerl.backtesting.venue import VenueRules
-from marketmakerl.core.errors import ConfigError
-from marketmakerl.core.fees import Fees
-from marketmakerl.core.ledger import equity, open_ledger
+from marketmakerl.backtesting.arguments import check_fees, opening_balance, order_size, target_lots
+from marketmakerl.backtesting.exchange.funding import FUNDING, funding_rows
+from marketmakerl.backtesting.exchange.queue import FIFO, Queue
+from marketmakerl.backtesting.exchange.venue import VenueRules
+from marketmakerl.backtesting.layout import (
+    ANSWER,
+    FILL,
+    HORIZONS_NS,
+    MARKOUT,
+    MAX_OWN,
+    MEMORY,
+    NEVER,
+    ORDER,
+    OWN,
+    PARAMS,
+    PENDING,
+    REQUEST,
+    SAMPLE,
+    SCRIPT,
+    STATE,
+    TOP,
+    Mode,
+    Stop,
+    new_record,
+)
+from marketmakerl.backtesting.maker.local_view import local_equity, seen_mid
+from marketmakerl.backtesting.order_script import OrderScript
+from marketmakerl.backtesting.results.risk_log import halt_by_hand, notes_until, reset_by_hand, risk_events
+from marketmakerl.backtesting.step import advance, finish
+from marketmakerl.backtesting.wire.latency import LATENCY, Latency
+from marketmakerl.core.errors import ConfigError, DataFormatError
+from marketmakerl.core.ledger import open_ledger
 from marketmakerl.core.memory import address_of
-from marketmakerl.models.contract import new_context
+from marketmakerl.data.tape import COLUMNS, Kind
+from marketmakerl.data.tick_checks import check_ticks
+from marketmakerl.models.contract import CONTEXT, new_context
+from marketmakerl.models.symmetric import Symmetric
 from marketmakerl.risk.limits import RiskLimits
 from marketmakerl.risk.state import open_risk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from marketmakerl.core.fees import Fees
     from marketmakerl.core.instrument import Instrument
     from marketmakerl.data.tape import EventTape
     from marketmakerl.models.contract import QuotingModel
 
-BAR_VOLUME_SHARE = 0.10
-# Rows of an output buffer: enough that years of bars need few refills, few enough that one live event costs nothing.
-_BUFFER_ROWS = 4096
-_OUTPUTS = (("n_fills", FILL), ("n_orders", ORDER), ("n_samples", SAMPLE))
+DEFAULT_INTERVAL_NS = 100_000_000
+_EQUITY_INTERVAL_NS = 1_000_000_000
+_WINDOW_TICKS = 1 << 17
+# Rows of a chunk: emptying them costs the kernel a way out, and from 4 MB on numpy asks for large pages.
+_CHUNK = 1 << 16
+_OUTPUTS = (("fills", FILL), ("orders", ORDER), ("samples", SAMPLE), ("markouts", MARKOUT))
+_RINGS = (("requests", REQUEST, "request", 256), ("answers", ANSWER, "answer", 256), ("tops", TOP, "top", 4096),
+          ("pending", PENDING, "pending", 4096))  # fmt: skip
+_TIMES = ("limit_ns", "next_request_ns", "next_answer_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns",
+          "sample_ns", "funding_ns", "margin_ns", "watch_ns", "look_ns", "retry_ns",
+          "unheard_ns")  # fmt: skip
+_WAKES = {
+    "depth": (Kind.DEPTH_BID, Kind.DEPTH_ASK, Kind.SNAPSHOT),
+    "bbo": (Kind.BBO_BID, Kind.BBO_ASK),
+    "trade": (Kind.TRADE_SELL, Kind.TRADE_BUY, Kind.TRADE),
+    "response": (),
+}
 
 
 class Engine:
-    """One model trading one instrument, fed with events in order.
+    """One model, or one script of orders, trading one instrument on ticks.
 
     Attributes:
         state: the engine's STATE record.
-        own: ORDER[2], the resting bid and ask; order_id 0 where there is none.
+        latency, queue, rules: what it assumes of them and of the venue.
+        is_funded: whether positions pay funding.
     """
 
     def __init__(
         self,
         instrument: Instrument,
-        model: QuotingModel,
+        model: QuotingModel | OrderScript,
         *,
         fees: Fees,
         order_qty: float,
         cash: float,
         first_price: float,
+        latency: Latency | None = None,
+        queue: Queue | str | None = None,
+        quote_interval_ns: int | None = None,
+        quote_on: str | Iterable[str] | None = None,
         risk: RiskLimits | None = None,
         initial_inventory: float | None = None,
         target_inventory: float | None = None,
-        bar_volume_share: float = BAR_VOLUME_SHARE,
+        post_only: bool = True,
+        requote_threshold_ticks: int = 0,
+        equity_interval_ns: int = _EQUITY_INTERVAL_NS,
+        book_window_ticks: int = _WINDOW_TICKS,
+        log_orders: bool = True,
         venue: VenueRules | None = None,
         funding: Any = None,
     ) -> None:
-        """Open the books; arguments as in `backtest`, and `first_price`, at which a spot budget is split.
+        """Open the books; arguments as in `backtest`.
+
+        Args not there:
+            first_price: at which a spot budget is split.
+            book_window_ticks: levels within so many ticks of each other are held densely, a power of two >= 64; what
+                lies outside is held too, only slower.
 
         Raises:
-            ConfigError: an argument out of range, or one that does not fit the instrument or bars: a ladder does not.
+            ConfigError: an argument out of range, or one that does not fit the instrument.
             DataError: a funding series that cannot be used.
         """
         check_fees(fees)
-        rules = venue or VenueRules()
-        rules.check(instrument, bars=True, funding=funding is not None)
-        rates = funding_rows(funding)
-        if not 0 < _number("bar_volume_share", bar_volume_share) <= 1:
-            raise ConfigError(f"bar_volume_share must be in (0, 1], got {bar_volume_share!r}")
-        _check_levels(model)
-        order_lots = order_size(instrument, order_qty)
+        self.rules = venue or VenueRules()
+        self.rules.check(instrument, funding=funding is not None)
+        self.is_funded = funding is not None
+        self._funding = funding_rows(funding)
+        self.latency = latency or Latency()
+        limits = risk or RiskLimits()
         cash, position_lots = opening_balance(instrument, cash, initial_inventory, first_price)
-
-        self._book = np.zeros(1, STATE).view(np.recarray)
-        self.state = self._book[0]
-        open_ledger(self.state, instrument, cash, position_lots)
-        self.state.next_order_id = 1
-        self.own = np.zeros(2, ORDER).view(np.recarray)
+        self._script = model.rows() if isinstance(model, OrderScript) else np.zeros(0, SCRIPT)
+        quotes = None if isinstance(model, OrderScript) else model
         params = new_record(PARAMS)
-        params.tick_size = instrument.tick_size
-        params.lot_size = instrument.lot_size
-        params.contract_size = instrument.contract_size
-        params.inverse = int(instrument.kind == "inverse")
-        params.spot = int(instrument.kind == "spot")
-        params.min_notional = instrument.min_notional
-        params.order_lots = order_lots
+        _set_instrument(params, instrument)
+        params.order_lots = order_size(instrument, order_qty)
+        params.order_qty = params.order_lots * instrument.lot_size
         params.target_lots = target_lots(instrument, target_inventory, position_lots)
-        params.session_s = model.session_s
-        params.bar_volume_share = bar_volume_share
-        rules.write(params, self.state, fees)
-        params.funding_rows = len(rates)
-        self._funding = rates if len(rates) else np.zeros(1, FUNDING)
-        params.funding_at = address_of(self._funding)
-        limits = (risk or RiskLimits()).record(learns=False)
-        open_risk(self.state, limits)
+        params.session_s = quotes.session_s if quotes else np.inf
+        params.quoting = int(quotes is not None)
+        params.python_model = int(getattr(quotes, "is_python", False))
+        params.levels = _whole("model.levels", getattr(quotes, "levels", 1), 1)
+        params.level_step_ticks = _whole("model.level_step_ticks", getattr(quotes, "level_step_ticks", 1), 0)
+        params.grid_ticks = _whole("model.grid_ticks", getattr(quotes, "grid_ticks", 1), 1)
+        params.post_only = int(post_only)
+        params.requote_threshold_ticks = _whole("requote_threshold_ticks", requote_threshold_ticks, 0)
+        params.risk_on = int(quotes is not None and limits != RiskLimits.off())
+        params.simple = int(not params.spot and params.min_notional == 0.0)
+        params.plain = int(params.simple and not params.risk_on)
+        params.equity_interval_ns = _whole("equity_interval_ns", equity_interval_ns, 1)
+        params.feed_offset_ns = self.latency.feed_offset_ns
+        params.entry_ns = self.latency.entry_ns
+        params.response_ns = self.latency.response_ns
+        params.script_rows = len(self._script)
+        params.log_orders = int(log_orders)
+        _set_clock(params, quote_interval_ns, quote_on, quotes is not None)
+        chosen = Queue.of(queue)
+        params.queue, params.queue_power, params.queue_variant = chosen.kind, chosen.exponent, chosen.variant
+        self.queue = chosen
+        self._model = quotes or Symmetric(half_spread=1.0)  # a script never asks it
+        self._params = params
+        self._risk = limits.record()
         self._overrides: dict[int, str] = {}
-        self._inputs = (
-            self.own,
-            params,
-            limits,
-            new_context(),
-            model.kernel,
-            model.params(),
-        )
-        self._buffers = [np.zeros(_BUFFER_ROWS, dtype).view(np.recarray) for _, dtype in _OUTPUTS]
-        self._kept: list[list[Any]] = [[], [], []]
+        self._context = new_context()
+        self._context.tick_size = instrument.tick_size
+        self._model_params = self._model.params()
+        self._instrument = instrument
+        self._open_arrays(book_window_ticks)
+        self.rules.write(params, self.state, fees)
+        open_ledger(self.state, instrument, cash, position_lots)
+        self.state.local_lots = position_lots
+        self.state.local_cash = cash
+
+    def _open_arrays(self, book_window_ticks: int) -> None:
+        bits = _whole("book_window_ticks", book_window_ticks, 64).bit_length() - 1
+        if 1 << bits != book_window_ticks:
+            raise ConfigError(f"book_window_ticks must be a power of two, got {book_window_ticks}")
+        self._memory = new_record(MEMORY)
+        self._state = np.zeros(1, STATE).view(np.recarray)
+        self.state = state = self._state[0]
+        levels = int(self._params.levels)
+        own_cap = max(64, 8 * levels)
+        state.window_bits = bits
+        state.mode = int(Mode.OPENING)
+        state.far_cap = 1024
+        state.own_cap = state.n_free = own_cap
+        state.next_order_id = 1
+        state.top_seen = -1
+        state.two_sided_since = -1
+        state.view_changed = state.fill_reported = 1
+        self._context.time_left_s = np.inf
+        for side in range(2):
+            state.best[side] = state.own_best[side] = -NEVER
+            state.worst[side] = state.known[side] = state.meets[side] = NEVER
+        for name in _TIMES:
+            setattr(state, name, NEVER)
+        state.liquidate_low, state.liquidate_high = -NEVER, NEVER
+        state.look_low, state.look_high = -NEVER, NEVER
+        state.seen_low, state.seen_high = NEVER, -NEVER
+        open_risk(state, self._risk)
+        self._arrays: dict[str, Any] = {
+            "own": np.zeros(own_cap, OWN),
+            "free": np.arange(own_cap)[::-1].copy(),
+            "live": np.zeros(own_cap, np.int64),
+            "work": np.zeros(2 * own_cap, np.int64),
+            "want": np.zeros(4 * levels, np.int64),
+            "book": np.zeros(2 << bits, np.int64),
+            "far_ticks": np.zeros(2 * 1024, np.int64),
+            "far_lots": np.zeros(2 * 1024, np.int64),
+        }
+        for name, dtype, field, rows in _RINGS:
+            self._arrays[name] = np.zeros(rows, dtype)
+            setattr(state, f"{field}_mask", rows - 1)
+        series = self.latency.series
+        self._fixed = {
+            "script": self._script if len(self._script) else np.zeros(1, SCRIPT),
+            "latency": series if series is not None else np.zeros(1, LATENCY),
+        }
+        self._since: Any = None  # the column of the rows under way
+        self._params.latencies = 0 if series is None else len(series)
+        if len(self._funding):
+            state.funding_ns = int(self._funding["ts_ns"][0])
+        self._params.funding_rows = len(self._funding)
+        self._funding = self._funding if len(self._funding) else np.zeros(1, FUNDING)
+        self._params.funding_at = address_of(self._funding)
+        self._outputs = {name: np.empty(_CHUNK, dtype) for name, dtype in _OUTPUTS}
+        self._kept: dict[str, list[Any]] = {name: [] for name, _ in _OUTPUTS}
+        self._hand_in(None)
+
+    def _place(self) -> None:
+        """Write down where the arrays lie."""
+        memory = self._memory
+        for name, array in (self._arrays | self._fixed | self._outputs | self._columns).items():
+            setattr(memory, name, address_of(array))
+        memory.rows = self._rows_in
+        for name, array in self._outputs.items():
+            setattr(memory, f"{name}_cap", len(array))
+        memory.since = self._since_address()
+
+    def _since_address(self) -> int:
+        return 0 if self._since is None else address_of(self._since)
 
     def feed(self, events: EventTape) -> None:
-        """Step through `events`, which follow those fed before."""
+        """Go on through `events`, which follow those fed before.
+
+        What is due at the time of the last row waits for the next call, or for `finish`: more rows of that time may
+        come, and rows precede everything else.
+
+        Raises:
+            DataFormatError: a row no tick tape may have (see `check_ticks`), or a time before the last fed.
+            ConfigError: queue "fifo" on a tape without `since_ns`.
+        """
         if len(events) == 0:
             return
-        columns = [np.asarray(column) for column in (events.ts_ns, events.price_ticks, events.qty_lots, events.kind)]
-        self.state.row = 0
-        done = False
-        while not done:
-            done = advance(self.state, *self._inputs, *self._buffers, *columns)
-            self._empty()
-        self.state.row = 0
+        self.begin(events)
+        self._run(int(self.state.last_ns) - 1)
+        self.end()
 
-    def snapshot(self) -> bytes:
-        """Return the whole state; fills, orders and samples written so far are not part of it."""
-        return self._book.tobytes() + self.own.tobytes()
+    def begin(self, events: EventTape) -> None:
+        """Hand in events for somebody else to drive the kernel through; `end` must follow. Errors as in `feed`."""
+        check_ticks(events)
+        if self.queue.kind == FIFO and events.since_ns is None:
+            raise ConfigError(
+                'queue "fifo" needs a tape of single orders (EventTape.from_l3); this one holds only levels: '
+                'take "risk_averse", "log" or "power"'
+            )
+        if int(events.ts_ns[0]) < int(self.state.last_ns):
+            raise DataFormatError(f"events at {int(events.ts_ns[0])} come after those of {int(self.state.last_ns)}")
+        self._hand_in(events)
+        if self.state.rows == 0 and self._params.interval_ns > 0:
+            self.state.clock_ns = int(events.ts_ns[0]) + int(self._params.interval_ns)
+        if self.state.rows == 0 and len(self._script):
+            self.state.script_ns = int(self._script["ts_ns"][0])
 
-    def restore(self, snapshot: bytes) -> None:
-        """Go on from a snapshot of an engine that was opened alike."""
-        cut = self._book.nbytes
-        self._book[:] = np.frombuffer(snapshot[:cut], STATE)
-        self.own[:] = np.frombuffer(snapshot[cut:], ORDER)
-        self._overrides = notes_until(self.state, self._overrides)
+    def end(self) -> None:
+        """Take back the events handed in: all of them have been gone through."""
+        self.state.rows += self._rows_in
+        self._hand_in(None)
+
+    def move_to(self, homes: list[Any], number: int) -> None:
+        """Move the records that the kernel works on into somebody else's arrays.
+
+        Args:
+            homes: record arrays of one row each, for STATE, MEMORY, PARAMS, RISK and CONTEXT.
+            number: which of several instruments this one is.
+        """
+        own = (self._state[0], self._memory, self._params, self._risk, self._context)
+        for home, record in zip(homes, own, strict=True):
+            home[0] = record
+        self._state = homes[0]
+        self.state, self._memory, self._params, self._risk, self._context = (home[0] for home in homes)
+        self._context.instrument = number
+
+    @property
+    def kernel(self) -> Any:
+        """Return the model's quote function."""
+        return self._model.kernel
+
+    @property
+    def model_params(self) -> Any:
+        """Return the quote function's parameters, float64[n]."""
+        return self._model_params
+
+    @property
+    def wakes_on_rows(self) -> bool:
+        """Return whether rows wake the model."""
+        return bool(self._params.wake_kinds)
+
+    @property
+    def wakes_on_answers(self) -> bool:
+        """Return whether answers wake the model."""
+        return bool(self._params.wake_on_answers)
+
+    @property
+    def decisions_read_account(self) -> bool:
+        """Return whether a decision depends on more than this instrument: limits, a balance, a model that looks."""
+        return bool(self._params.risk_on or self.sends_need_cash or self._model.reads_others)
+
+    @property
+    def sends_need_cash(self) -> bool:
+        """Return whether what is sent may be refused for want of cash or margin."""
+        return bool(self._params.spot or self._params.leverage > 0.0)
+
+    def _hand_in(self, events: EventTape | None) -> None:
+        """Set the columns that the kernel reads from, from their first row on."""
+        if events is not None:
+            self._columns = {name: np.ascontiguousarray(getattr(events, name)) for name in COLUMNS}
+            self._since = None if events.since_ns is None else np.ascontiguousarray(events.since_ns)
+            self.state.last_ns = int(events.ts_ns[-1])
+        else:
+            self._columns = {name: np.zeros(1, dtype) for name, dtype in COLUMNS.items()}
+            self._since = None
+        self._rows_in = 0 if events is None else len(events)
+        self.state.row = 0
+        self._place()
+
+    def _run(self, until_ns: int) -> None:
+        go_on: Any = advance
+        while True:
+            stop = go_on(
+                self.state, self._memory, self._params, self._risk, self._context, self._model.kernel,
+                self._model_params, until_ns,
+            )  # fmt: skip
+            if stop == Stop.DONE:
+                return
+            self.carry_on(stop)
+
+    def carry_on(self, stop: int) -> None:
+        """Do what the kernel came out for, so that it can be called again."""
+        if stop == Stop.ASK:
+            quote: Callable[[Any], tuple[float, float]] = self._model.ask  # type: ignore[attr-defined]
+            self.state.quote_offset[0], self.state.quote_offset[1] = quote(self._context)
+            self.state.answered = 1
+        else:
+            self._make_room()
 
     def finish(self) -> None:
-        """End the session: what still rests expires."""
-        finish(self.state, self.own, self._buffers[1], int(self.state.last_ns))
+        """End the session: handle what is due at the last row, then let everything open expire."""
+        self._run(int(self.state.last_ns))
+        while finish(self.state, self._memory, self._params) != Stop.DONE:
+            self._make_room()
         self._empty()
 
     def _empty(self) -> None:
-        for (counter, _), buffer, chunks in zip(_OUTPUTS, self._buffers, self._kept, strict=True):
-            used = int(getattr(self.state, counter))
-            if used:
-                chunks.append(np.array(buffer[:used]))
-                setattr(self.state, counter, 0)
+        """Put what has been written aside; a buffer that is nearly full goes whole, and a new one takes its place."""
+        for name, buffer in self._outputs.items():
+            used = int(self._state[f"n_{name}"][0])
+            if used > len(buffer) // 2:
+                self._kept[name].append(buffer[:used])
+                self._outputs[name] = np.empty(len(buffer), buffer.dtype)
+            elif used:
+                self._kept[name].append(np.array(buffer[:used]))
+            self._state[f"n_{name}"] = 0
+        self._place()
+
+    def _make_room(self) -> None:
+        """Empty the outputs, and enlarge what is too small for what comes next.
+
+        Raises:
+            AssertionError: there is room already, so that calling again would go on for ever: a bug.
+        """
+        state = self.state
+        full = any(int(getattr(state, f"n_{name}")) for name in self._outputs)
+        before = self._sizes()
+        self._empty()
+        need = int(state.need) + int(state.n_live) + 8
+        for name, buffer in self._outputs.items():
+            if len(buffer) < 2 * need:
+                self._outputs[name] = np.empty(4 * need, buffer.dtype)
+        firsts = {
+            "request": int(state.request_first),
+            "answer": int(state.answer_first),
+            "top": max(int(state.top_seen), 0),
+            "pending": int(state.pending_first[len(HORIZONS_NS) - 1]),
+        }
+        for name, _, field, _ in _RINGS:
+            first, end = firsts[field], int(getattr(state, f"{field}_end"))
+            old = self._arrays[name]
+            if end - first + need + 2 <= len(old):
+                continue
+            new = np.zeros(len(old) * 2, old.dtype)
+            while len(new) < end - first + need + 2:
+                new = np.zeros(len(new) * 2, old.dtype)
+            at = np.arange(first, end)
+            new[at & (len(new) - 1)] = old[at & (len(old) - 1)]
+            self._arrays[name] = new
+            setattr(state, f"{field}_mask", len(new) - 1)
+        if int(state.n_free) < 2 * int(self._params.levels) + 2:
+            self._enlarge_own()
+        if max(state.n_far) + need >= state.far_cap:
+            for name in ("far_ticks", "far_lots"):
+                self._arrays[name] = _two_sided(self._arrays[name], 2 * int(state.far_cap) + need)
+            state.far_cap = 2 * int(state.far_cap) + need
+        if not full and self._sizes() == before:
+            raise AssertionError("the tick engine asks for room that it has")
+        state.need = 0
+        self._place()
+
+    def _sizes(self) -> list[int]:
+        return [len(array) for array in (self._arrays | self._outputs).values()]
+
+    def _enlarge_own(self) -> None:
+        state = self.state
+        old, new = int(state.own_cap), 2 * int(state.own_cap)
+        if new > MAX_OWN:
+            raise ConfigError(f"more than {old} own orders at once; what does the model do?")
+        arrays = self._arrays
+        own = np.zeros(new, OWN)
+        own[:old] = arrays["own"]
+        free = np.zeros(new, np.int64)
+        free[: state.n_free] = arrays["free"][: state.n_free]
+        free[state.n_free : state.n_free + old] = np.arange(new - 1, old - 1, -1)
+        live = np.zeros(new, np.int64)
+        live[:old] = arrays["live"]
+        arrays |= {"own": own, "free": free, "live": live, "work": _two_sided(arrays["work"], new)}
+        state.n_free += old
+        state.own_cap = new
+
+    def snapshot(self) -> bytes:
+        """Return the whole state; fills, orders, samples and markouts written so far are not part of it."""
+        self._empty()
+        parts = [self._state.tobytes(), self._context.tobytes()]
+        for name, array in self._arrays.items():
+            raw = array.tobytes()
+            parts += [struct.pack("<16sQ", name.encode(), len(raw)), raw]
+        return b"".join(parts)
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go on from a snapshot of an engine that was opened alike."""
+        cut = self._state.nbytes
+        self._state[:] = np.frombuffer(snapshot[:cut], STATE)
+        seen = np.frombuffer(snapshot[cut : cut + CONTEXT.itemsize], CONTEXT)[0]
+        for name in CONTEXT.names or ():
+            setattr(self._context, name, seen[name])
+        cut += CONTEXT.itemsize
+        while cut < len(snapshot):
+            name, size = struct.unpack_from("<16sQ", snapshot, cut)
+            cut += 24
+            key = name.rstrip(b"\0").decode()
+            self._arrays[key] = np.frombuffer(snapshot[cut : cut + size], self._arrays[key].dtype).copy()
+            cut += size
+        self._place()
+        self._overrides = notes_until(self.state, self._overrides)
 
     def halt(self, who: str, why: str) -> None:
-        """Halt from outside: everything is cancelled and liquidated, at the last mark.
+        """Halt from outside: everything is cancelled and liquidated at once.
 
         Raises:
             ConfigError: nobody, or no reason, is named.
@@ -151,10 +469,7 @@ class Engine:
         note = halt_by_hand(self.state, int(self.state.last_ns), who, why)
         if int(self.state.n_logged) > number:
             self._overrides[number] = note
-        own, params, risk = self._inputs[:3]
-        fills, orders, samples = self._buffers
-        act_on_halt(self.state, own, params, risk, fills, orders, samples, int(self.state.last_ns))
-        self._empty()
+        self.state.wake_ns = min(int(self.state.wake_ns), int(self.state.last_ns))
 
     def reset(self, who: str, why: str) -> None:
         """Set the breakers back to ACTIVE; drawdown and daily loss count from now.
@@ -163,7 +478,8 @@ class Engine:
             ConfigError: nobody, or no reason, is named; the venue itself has closed the account.
         """
         number = int(self.state.n_logged)
-        now = equity(self.state)
+        mid = seen_mid(self.state, self._params)
+        now = local_equity(self.state, mid) if mid > 0.0 else float(self.state.start_equity)
         self._overrides[number] = reset_by_hand(self.state, int(self.state.last_ns), now, who, why)
 
     def risk_events(self) -> list[dict[str, Any]]:
@@ -172,73 +488,103 @@ class Engine:
 
     def fills(self, first: int = 0) -> Any:
         """Return FILL[n]: the fills from the `first`-th on."""
-        return self._rows(0)[first:]
+        return self._rows("fills")[first:]
 
     def orders(self) -> Any:
         """Return ORDER[n]: the orders that have ended, in the order they did."""
-        return self._rows(1)
+        return self._rows("orders")
 
     def samples(self) -> Any:
-        """Return SAMPLE[n]: equity at the start and at every decision."""
-        return self._rows(2)
+        """Return SAMPLE[n]: equity on the fixed interval."""
+        return self._rows("samples")
 
-    def _rows(self, output: int) -> Any:
-        chunks = self._kept[output]
+    def markouts(self) -> Any:
+        """Return float64[n, 8]: the mid at each horizon after each fill, NaN where the data ended before it."""
+        raw = self._rows("markouts")
+        table = np.full((int(self.state.fills), len(HORIZONS_NS)), np.nan)
+        table[raw["number"], raw["horizon"]] = raw["mid"]
+        return table
+
+    def run_log(self) -> dict[str, int]:
+        """Return what the run met, by name."""
+        state = self.state
+        return {
+            "rows": int(state.rows),
+            "trades": int(state.trades),
+            "gaps": int(state.gaps),
+            "snapshots": int(state.snapshots),
+            "crossed_messages": int(state.crossed),
+            "recentres": int(state.recentres),
+            "far_levels": int(state.n_far[0] + state.n_far[1]),
+            "receipt_clamped": int(state.receipt_clamped),
+            "decisions": int(state.decisions),
+            "orders": int(state.orders),
+            "cancels": int(state.cancels),
+            "replaces": int(state.replaces),
+            "rejected": int(state.rejected),
+            "late_cancels": int(state.too_late),
+            "replace_rejected": int(state.replace_rejected),
+            "script_ignored": int(state.script_ignored),
+            "self_trades": int(state.self_trades),
+            "self_trades_prevented": int(state.prevented),
+            "requests_in_flight_at_end": int(state.request_end - state.request_first),
+            "answers_in_flight_at_end": int(state.answer_end - state.answer_first),
+        }
+
+    def _rows(self, name: str) -> Any:
+        self._empty()
+        chunks = self._kept[name]
         if len(chunks) > 1:
             chunks[:] = [np.concatenate(chunks)]
-        return chunks[0] if chunks else np.zeros(0, _OUTPUTS[output][1])
+        return chunks[0] if chunks else np.zeros(0, self._outputs[name].dtype)
 
 
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise ConfigError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
+def _two_sided(old: Any, cap: int) -> Any:
+    """Copy an array of two halves into one whose halves are longer."""
+    half = len(old) // 2
+    new = np.zeros(2 * cap, old.dtype)
+    new[:half] = old[:half]
+    new[cap : cap + half] = old[half:]
+    return new
 
 
-def _check_levels(model: QuotingModel) -> None:
-    """Refuse what bars would quote otherwise than asked: they hold one order a side, on the tick."""
-    for name in ("levels", "grid_ticks"):
-        value = getattr(model, name, 1)
-        if value != 1:
-            raise ConfigError(
-                f"bars and paper trading quote one level a side, on every tick; {model.id} asks for {name}={value!r}: "
-                "run it on ticks (book and trades), or use the model without its ladder"
-            )
+def _ticks_per_price(tick_size: float) -> float:
+    """Return 1 / tick size, exactly the whole number where it is one."""
+    inverse = 1.0 / tick_size
+    return float(round(inverse)) if abs(inverse - round(inverse)) < 1e-9 * inverse else inverse
 
 
-def check_fees(fees: Any) -> None:
-    """Raise `ConfigError` for anything that is no `Fees`."""
-    if not isinstance(fees, Fees):
-        raise ConfigError(f"fees must be Fees(maker_bps, taker_bps), got {fees!r}")
+def _whole(name: str, value: Any, low: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
+        raise ConfigError(f"{name} must be an integer >= {low}, got {value!r}")
+    return int(value)
 
 
-def order_size(instrument: Instrument, order_qty: float) -> int:
-    """Return the size of a quote in lots; `ConfigError` below one."""
-    lots = instrument.lots(_number("order_qty", order_qty))
-    if lots < 1:
-        raise ConfigError(f"order_qty {order_qty:g} is below one lot of {instrument.symbol} ({instrument.lot_size:g})")
-    return lots
+def _set_instrument(params: Any, instrument: Instrument) -> None:
+    params.tick_size = instrument.tick_size
+    params.ticks_per_price = _ticks_per_price(instrument.tick_size)
+    params.lot_size = instrument.lot_size
+    params.contract_size = instrument.contract_size
+    params.inverse = int(instrument.kind == "inverse")
+    params.spot = int(instrument.kind == "spot")
+    params.min_notional = instrument.min_notional
 
 
-def target_lots(instrument: Instrument, target_inventory: float | None, position_lots: int) -> int:
-    """Return the inventory a model leans towards: the given one, else the opening one on spot, else none."""
-    if target_inventory is not None:
-        return instrument.lots(_number("target_inventory", target_inventory))
-    return position_lots if instrument.kind == "spot" else 0
-
-
-def opening_balance(
-    instrument: Instrument, cash: float, initial_inventory: float | None, first_price: float
-) -> tuple[float, int]:
-    """Return opening cash and position in lots."""
-    if _number("cash", cash) <= 0:
-        raise ConfigError(f"cash must be > 0, got {cash!r}")
-    if initial_inventory is None:
-        if instrument.kind != "spot":
-            return float(cash), 0
-        lots = instrument.lots(cash / 2 / instrument.value(first_price))
-        return cash - instrument.qty(lots) * instrument.value(first_price), lots
-    lots = instrument.lots(_number("initial_inventory", initial_inventory))
-    if lots < 0 and instrument.kind == "spot":
-        raise ConfigError(f"spot cannot start short: initial_inventory {initial_inventory:g}")
-    return float(cash), lots
+def _set_clock(params: Any, interval_ns: int | None, quote_on: str | Iterable[str] | None, quoting: bool) -> None:
+    """Set when the model is asked: on a clock, on events, or on both; every 100 ms if nothing is said."""
+    names = () if quote_on is None else (quote_on,) if isinstance(quote_on, str) else tuple(quote_on)
+    if "all" in names:
+        names = tuple(_WAKES)
+    if not quoting:
+        return
+    for name in names:
+        if name not in _WAKES:
+            raise ConfigError(f"quote_on knows all, {', '.join(_WAKES)}; not {name!r}")
+        for kind in _WAKES[name]:
+            params.wake_kinds |= 1 << int(kind)
+    params.wake_on_answers = int("response" in names)
+    if interval_ns is None:
+        interval_ns = 0 if names else DEFAULT_INTERVAL_NS
+    else:
+        _whole("quote_interval_ns", interval_ns, 1)
+    params.interval_ns = interval_ns

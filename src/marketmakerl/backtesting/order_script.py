@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from marketmakerl.backtesting.records import OrderType
-from marketmakerl.backtesting.tick_records import SCRIPT, Action
+from marketmakerl.backtesting.layout import SCRIPT, Action, OrderType
 from marketmakerl.core.errors import ConfigError
 
 _TYPES = {"limit": OrderType.LIMIT, "post_only": OrderType.POST_ONLY, "ioc": OrderType.IOC, "market": OrderType.MARKET}

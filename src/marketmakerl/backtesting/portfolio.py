@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from marketmakerl.backtesting.backtest_engine import TICK_INTERVAL_NS, as_model, check_tape, tick_result
-from marketmakerl.backtesting.metrics import Metrics, interval_changes, sharpe_ratio, sortino_ratio
-from marketmakerl.backtesting.result import BacktestResult
-from marketmakerl.backtesting.tick_engine import TickEngine
-from marketmakerl.backtesting.tick_portfolio import TickPortfolio
-from marketmakerl.backtesting.tick_probe import first_mid
-from marketmakerl.backtesting.tick_statistics import markout_sums, values
+from marketmakerl.backtesting.arguments import as_model, check_tape
+from marketmakerl.backtesting.engine import Engine
+from marketmakerl.backtesting.first_mid import first_mid
+from marketmakerl.backtesting.portfolio_engine import PortfolioEngine
+from marketmakerl.backtesting.results.markouts import markout_sums, values
+from marketmakerl.backtesting.results.metrics import Metrics, interval_changes, sharpe_ratio, sortino_ratio
+from marketmakerl.backtesting.results.of_engine import TICK_INTERVAL_NS, tick_result
+from marketmakerl.backtesting.results.result import BacktestResult
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.data.catalog import weakest_tier
@@ -119,13 +120,13 @@ def backtest_together(tapes: Sequence[EventTape], model: Any, options: dict[str,
     cash = _fund_spot(instruments, first, own, cash)
     common = {name: value for name, value in options.items() if name not in {*EACH, "cash"}}
     engines = [
-        TickEngine(
+        Engine(
             instruments[j], models[j], cash=cash / n, first_price=first[j],
             **{name: values[j] for name, values in own.items()}, **common,
         )
         for j in range(n)
     ]  # fmt: skip
-    portfolio = TickPortfolio(engines, [
+    portfolio = PortfolioEngine(engines, [
         cash / n + (float(engine.state.position_lots) * instrument.lot_size * instrument.value(mid) if mid else 0.0)
         for engine, instrument, mid in zip(engines, instruments, first, strict=True)
     ])  # fmt: skip

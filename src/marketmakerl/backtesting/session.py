@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from marketmakerl.backtesting.backtest_engine import backtest
-from marketmakerl.backtesting.engine import BAR_VOLUME_SHARE
+from marketmakerl.backtesting.bar_engine import BAR_VOLUME_SHARE
 from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.data.tape import EventTape, Kind
 from marketmakerl.models.bar_calibration import MIN_BARS, BarEstimate, estimate_from_bars
@@ -16,8 +16,8 @@ from marketmakerl.risk.limits import limits_from
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from marketmakerl.backtesting.result import BacktestResult
-    from marketmakerl.backtesting.venue import VenueRules
+    from marketmakerl.backtesting.exchange.venue import VenueRules
+    from marketmakerl.backtesting.results.result import BacktestResult
     from marketmakerl.core.fees import Fees
     from marketmakerl.core.instrument import Instrument
     from marketmakerl.models.contract import QuotingModel

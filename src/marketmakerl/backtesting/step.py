@@ -1,9 +1,9 @@
-"""The one transition: `step` takes a market event, matches own orders, books fills, and asks the model for quotes.
+"""The transition on ticks: rows of market data, own requests, answers, decisions and measurements, in order of time.
 
-`advance` drives it over a tape. Everything here is compiled, allocates nothing, and stops when an output buffer is
-full, so that a caller can empty it and go on: the same call serves a backtest of years and one live event.
-
-Kernel and helpers stand in one file on purpose: numba compiles them into one function.
+`advance` drives it from wherever the state stands to the end of the columns it is given: a backtest passes the whole
+tape, a live session one row at a time, and both get the same bits. Rows come first at equal times, then what the venue
+does of its own accord (funding, a look at the margin), requests that reach the exchange, answers that reach us,
+scripted orders, decisions, and last what is only measured.
 """
 
 from __future__ import annotations
@@ -13,376 +13,343 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from marketmakerl.backtesting.account import add_volume, allowed_lots, is_rejecting, move_tier, must_liquidate
-from marketmakerl.backtesting.funding import at_funding
-from marketmakerl.backtesting.records import (
-    FILL,
-    ORDER,
+from marketmakerl.backtesting.exchange.account import look_at_margin
+from marketmakerl.backtesting.exchange.book import find_best, keep_mid, level_lots, off_centre, recentre, wanted_low
+from marketmakerl.backtesting.exchange.book import mark_stale as begin_snapshot
+from marketmakerl.backtesting.exchange.fills import mark, open_session
+from marketmakerl.backtesting.exchange.liquidation import funding_is_due, margin_is_due, rows_to_liquidate
+from marketmakerl.backtesting.exchange.matching import (
+    best_becomes,
+    change_level,
+    end_snapshot,
+    handle_request,
+    levels_to_take,
+    move_linked,
+    move_queue,
+    trade,
+)
+from marketmakerl.backtesting.exchange.order_life import end_order
+from marketmakerl.backtesting.layout import (
+    HORIZONS_NS,
+    MEMORY,
+    NEVER,
     PARAMS,
     SAMPLE,
+    SLOT_BITS,
+    SLOT_MASK,
     STATE,
+    Action,
+    Answer,
+    Local,
+    Mode,
     Status,
-    array_type,
+    Stop,
+    at_answers,
+    at_int,
+    at_kind,
+    at_markouts,
+    at_own,
+    at_pending,
+    at_requests,
+    at_script,
+    at_tops,
     record_type,
 )
-from marketmakerl.core.clock import NS_PER_DAY
+from marketmakerl.backtesting.maker.limits import (
+    act_now,
+    act_on_answer,
+    begin_session,
+    catch_up,
+    look_at_limits,
+    watch_is_due,
+)
+from marketmakerl.backtesting.maker.local_view import LOOK, LOST, SAME, WAKE, next_marked, see
+from marketmakerl.backtesting.maker.orders import (
+    cancel,
+    replace,
+    slot_by_id,
+    submit,
+    take_answer,
+)
+from marketmakerl.backtesting.maker.quoting import look, place, stay, unchanged
+from marketmakerl.backtesting.maker.unwind import may_ask_model, pull_quotes
 from marketmakerl.core.jit import njit
-from marketmakerl.core.ledger import book_fill, equity, mark_to, pay_funding, position_qty, start, unit_value
-from marketmakerl.data.tape import Kind
+from marketmakerl.core.ledger import equity
+from marketmakerl.core.memory import viewer
+from marketmakerl.data.tape import MORE, Kind
 from marketmakerl.models.contract import CONTEXT_TYPE, QUOTE_TYPE
-from marketmakerl.risk.breakers import check_equity, check_executions, note_answer, trip
-from marketmakerl.risk.exits import end_exit, enter, look_at_exits
 from marketmakerl.risk.limits import RISK
-from marketmakerl.risk.market_watch import note_fill, watch
-from marketmakerl.risk.order_checks import lots_within_limit, why_not_sent
-from marketmakerl.risk.overlays import apply_overlays, earns_its_fee, why_silent
-from marketmakerl.risk.rates import count_execution, count_message
-from marketmakerl.risk.reasons import Control, Purpose, Reason
+from marketmakerl.risk.reasons import Reason
 from marketmakerl.risk.state import HALTED
 
-# Room that one event may need in each buffer.
-MAX_ROWS_PER_EVENT = 8
+at_samples = viewer(SAMPLE)
 
-_BAR_OPEN, _BAR_LOW, _BAR_HIGH, _BAR_CLOSE, _GAP = (
-    int(kind) for kind in (Kind.BAR_OPEN, Kind.BAR_LOW, Kind.BAR_HIGH, Kind.BAR_CLOSE, Kind.GAP)
+_GAP, _SNAPSHOT, _TRADE, _BBO_BID = int(Kind.GAP), int(Kind.SNAPSHOT), int(Kind.TRADE), int(Kind.BBO_BID)
+_DEPTH_PAIR, _BBO_PAIR, _TRADE_PAIR = int(Kind.DEPTH_BID) >> 1, int(Kind.BBO_BID) >> 1, int(Kind.TRADE_SELL) >> 1
+_MORE = int(MORE)
+_NORMAL, _OPENING, _IN_SNAPSHOT, _IN_GAP = (int(mode) for mode in Mode)
+_DONE, _ROOM, _ASK, _LIMIT = (int(stop) for stop in Stop)
+_SUBMIT, _CANCEL, _REPLACE = (int(action) for action in Action)
+_FREE = int(Local.FREE)
+_FILL, _LAST_FILL = int(Answer.FILL), int(Answer.LAST_FILL)
+_NEW, _LIVE, _PARTIAL, _EXPIRED = (
+    int(status) for status in (Status.NEW, Status.LIVE, Status.PARTIALLY_FILLED, Status.EXPIRED)
 )
-_LIVE, _PARTIALLY_FILLED, _FILLED = int(Status.LIVE), int(Status.PARTIALLY_FILLED), int(Status.FILLED)
-_CANCELLED, _EXPIRED, _REJECTED = int(Status.CANCELLED), int(Status.EXPIRED), int(Status.REJECTED)
-_NONE, _REQUOTE, _WITHDRAWN = int(Reason.NONE), int(Reason.REQUOTE), int(Reason.WITHDRAWN)
-_NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
-_MIN_NOTIONAL, _PRICE = int(Reason.MIN_NOTIONAL), int(Reason.PRICE)
-_ON_GAP, _END = int(Reason.GAP), int(Reason.END)
-_HALTED, _EDGE, _EXIT = int(Reason.HALTED), int(Reason.EDGE), int(Reason.EXIT)
-_INVENTORY_LIMIT, _RATE = int(Reason.INVENTORY_LIMIT), int(Reason.RATE)
-_MARGIN, _LIQUIDATED, _VENUE_DOWN = int(Reason.MARGIN), int(Reason.LIQUIDATED), int(Reason.VENUE_DOWN)
-_BY_VENUE = int(Control.LIQUIDATED)
-_FOR_EXIT, _FOR_BREAKER, _FOR_VENUE = int(Purpose.EXIT), int(Purpose.LIQUIDATION), int(Purpose.VENUE)
-_DAY_NS = int(NS_PER_DAY)
-_NS_PER_S = 1e9
-_EPS = 1e-6  # of a tick or a lot: float noise
+_REQUOTE, _IN_FLIGHT, _END = int(Reason.REQUOTE), int(Reason.IN_FLIGHT), int(Reason.END)
+# What `dirty` says of the message under way, besides the marks WAKE and LOOK of its entry: that the top has changed,
+# and that it could not be sent yet.
+_WAKE, _LOOK, _SAME = WAKE, LOOK, SAME
+_TOP_CHANGED, _UNSENT = 1, 4
+_N_HORIZONS = len(HORIZONS_NS)
 
 
 @njit()
-def _close_order(state: Any, order: Any, orders: Any, ts_ns: int, status: int, reason: int) -> None:
-    """Move an own order to a terminal state and into the order log."""
-    order.closed_ns = ts_ns
-    order.status = status
-    order.reason = reason
-    orders[state.n_orders] = order
-    state.n_orders += 1
-    order.order_id = 0
-
-
-@njit()
-def _fill(
-    state: Any,
-    order: Any,
-    params: Any,
-    risk: Any,
-    fills: Any,
-    orders: Any,
-    ts_ns: int,
-    lots: int,
-    price_ticks: int,
-    maker: bool,
-) -> None:
-    """Fill `lots` of an order, against the mark that stood before the event."""
-    price = price_ticks * params.tick_size
-    if params.n_tiers > 0:
-        move_tier(state, params, ts_ns)
-    rate = state.maker_rate if maker else state.taker_rate
-    if state.liquidated != 0:
-        rate += params.liquidation_rate
-    fee = book_fill(state, order.side, lots, price, rate, maker)
-    if params.n_tiers > 0:
-        add_volume(state, params, lots, price)
-        move_tier(state, params, ts_ns)
-    order.filled_lots += lots
-    state.filled_lots += lots
-    note_fill(state, risk, ts_ns, order.side, lots, price)
-    enter(state, ts_ns, order.side, lots, lots * params.lot_size * unit_value(state, price))
-    count_execution(state, ts_ns)
-    check_executions(state, risk, ts_ns)
-    row = fills[state.n_fills]
-    row.ts_ns = ts_ns
-    row.order_id = order.order_id
-    row.side = order.side
-    row.price_ticks = price_ticks
-    row.qty_lots = lots
-    row.fee = fee
-    row.mid = state.mark
-    row.maker = int(maker)
-    row.position_lots = state.position_lots
-    row.rested_ns = ts_ns - order.live_ns
-    row.purpose = order.purpose
-    state.n_fills += 1
-    if order.filled_lots == order.qty_lots:
-        _close_order(state, order, orders, ts_ns, _FILLED, order.reason)
-    else:
-        order.status = _PARTIALLY_FILLED
-
-
-@njit()
-def _submit(state: Any, order: Any, ts_ns: int, side: int, price_ticks: int, lots: int, purpose: int) -> None:
-    """Make `order` a new live order."""
-    order.order_id = state.next_order_id
-    state.next_order_id += 1
-    order.side = side
-    order.price_ticks = price_ticks
-    order.qty_lots = lots
-    order.filled_lots = 0
-    order.submitted_ns = ts_ns
-    order.live_ns = ts_ns
-    order.closed_ns = 0
-    order.status = _LIVE
-    order.reason = _NONE
-    order.purpose = purpose
-    state.orders += 1
-    state.submitted_lots += lots
-    count_message(state, ts_ns, True)
-
-
-@njit()
-def _pull(state: Any, own: Any, orders: Any, ts_ns: int, reason: int) -> None:
-    """Cancel both quotes."""
-    for i in range(2):
-        if own[i].order_id != 0:
-            _close_order(state, own[i], orders, ts_ns, _CANCELLED, reason)
-            count_message(state, ts_ns, False)
-
-
-@njit()
-def _take_off(
-    state: Any,
-    own: Any,
-    params: Any,
-    risk: Any,
-    fills: Any,
-    orders: Any,
-    ts_ns: int,
-    held: int,
-    reason: int,
-    purpose: int,
-) -> bool:
-    """Cancel everything and close `held` lots as taker, at the mark less the declared slippage and the taker fee.
-
-    Bars show no depth to slice it by. Returns whether that went through: a venue that is down takes no order.
-    """
-    _pull(state, own, orders, ts_ns, reason)
-    lots = abs(held)
-    side = -1 if held > 0 else 1
-    exact = state.mark * (1.0 + side * risk.liquidation_slippage_bps * 1e-4) / params.tick_size
-    price_ticks = int(np.ceil(exact - _EPS)) if side > 0 else max(int(np.floor(exact + _EPS)), 1)
-    # Spot that was sold below its target is bought back as far as the cash goes.
-    lots = _affordable_lots(state, params, side, price_ticks * params.tick_size, lots, state.taker_rate)
-    if lots == 0:
-        return True
-    if purpose != _FOR_VENUE and is_rejecting(params, ts_ns):
+def _has_room(state: Any, memory: Any, rows: int) -> bool:
+    """Return whether every array that a fill writes to has room for `rows` more."""
+    if (
+        state.n_fills + rows > memory.fills_cap
+        or state.n_orders + rows > memory.orders_cap
+        or state.answer_end - state.answer_first + rows > state.answer_mask
+    ):
+        state.need = rows
         return False
-    _submit(state, own[0], ts_ns, side, price_ticks, lots, purpose)
-    if reason == _LIQUIDATED:
-        own[0].reason = reason
-    _fill(state, own[0], params, risk, fills, orders, ts_ns, lots, price_ticks, False)
-    if purpose != _FOR_EXIT:
-        state.liquidations += 1
+    oldest = state.pending_first[_N_HORIZONS - 1]
+    if state.pending_end - oldest + rows > state.pending_mask:
+        state.need = rows
+        return False
     return True
 
 
 @njit()
-def _look_at_margin(
-    state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int, price: float
-) -> None:
-    """Let the venue look at the margin at one price of a bar, and liquidate there."""
-    if state.position_lots == 0 or not must_liquidate(state, params, price):
-        return
-    mark_to(state, price)
-    state.liquidated = 1
-    trip(state, ts_ns, _BY_VENUE, HALTED, 0.0, np.nan)
-    state.halted = 1
-    _take_off(state, own, params, risk, fills, orders, ts_ns, state.position_lots, _LIQUIDATED, _FOR_VENUE)
-
-
-@njit()
-def _funding_until(state: Any, params: Any, last_ns: int) -> None:
-    """Book the funding payments due up to `last_ns`; before the first mark there is nothing to pay on."""
-    rows = at_funding(params.funding_at)
-    while state.funding_next < params.funding_rows and rows[state.funding_next].ts_ns <= last_ns:
-        if state.start_mark > 0.0:
-            pay_funding(state, rows[state.funding_next].rate)
-        state.funding_next += 1
-
-
-@njit()
-def _affordable_lots(state: Any, params: Any, side: int, price: float, lots: int, rate: float) -> int:
-    """Return how many of `lots` the balances allow: spot neither sells what it does not hold nor buys on credit."""
-    if params.spot == 0:
-        return lots
-    if side < 0:
-        return min(lots, max(state.position_lots, 0))
-    unit_cost = price * params.contract_size * params.lot_size * (1.0 + max(rate, 0.0))
-    return min(lots, int(max(np.floor(state.cash / unit_cost + _EPS), 0.0)))
-
-
-@njit()
-def _price_of(state: Any, params: Any, side: int, offset: float) -> tuple[int, int]:
-    """Return the price of a quote in ticks, and why there is none, or 0.
-
-    Bids round down, asks up; a quote through the market is placed one tick short of it, as a passive order.
-    """
-    exact = (state.mark - side * offset) / params.tick_size
-    touch = np.rint(state.mark / params.tick_size)
-    # A price beyond 2**53 ticks has no whole ticks left to round to.
-    if not abs(exact) < 9e15:
-        return 0, _PRICE
-    tick = min(np.floor(exact + _EPS), touch - 1.0) if side > 0 else max(np.ceil(exact - _EPS), touch + 1.0)
-    return int(tick), _NONE if tick >= 1.0 else _PRICE
-
-
-@njit()
-def _why_not_sent(state: Any, own: Any, params: Any, risk: Any, ts_ns: int, index: int, tick: int, lots: int) -> int:
-    """Return why a new order may not be sent in the place of what rests on a side, or 0."""
-    lot_value = params.lot_size * abs(unit_value(state, state.mark))
-    # The cancel of the order that it replaces is still to be sent.
-    out_there = int(own[0].order_id != 0) + int(own[1].order_id != 0)
-    return why_not_sent(
-        state, risk, ts_ns, 1 - 2 * index, tick * params.tick_size, lots, state.mark, lot_value, state.start_equity,
-        params.order_lots, state.held_lots, out_there, 1,
-    )  # fmt: skip
-
-
-@njit()
-def _quote_side(state: Any, own: Any, params: Any, risk: Any, orders: Any, ts_ns: int, index: int) -> None:
-    """Bring one side's resting order in line with what is wanted there."""
-    order = own[index]
-    side = 1 - 2 * index
-    reason = state.want_reason[index]
-    price_ticks, lots = 0, 0
-    if reason == _NONE:
-        price_ticks, reason = _price_of(state, params, side, state.want_offset[index])
-    if reason == _NONE and side * state.held_lots >= 0:
-        # Where it will stand decides what it can earn, not where the model wished it; getting rid of risk may cost.
-        distance = side * (state.mark - price_ticks * params.tick_size)
-        if not earns_its_fee(state, risk, distance, state.maker_rate * state.mark, state.mark):
-            reason = _EDGE
-    if reason == _NONE:
-        wanted = state.want_lots[index]
-        price = price_ticks * params.tick_size
-        lots = _affordable_lots(state, params, side, price, wanted, state.maker_rate)
-        if params.leverage > 0.0:
-            lots = allowed_lots(state, params, side, price, state.mark, lots)
-        unit = 1.0 if params.inverse else price
-        too_small = lots * params.lot_size * params.contract_size * unit < params.min_notional * (1.0 - 1e-9)
-        if lots < wanted and (lots < 1 or too_small):
-            reason = _NO_CASH if side > 0 else _NO_INVENTORY
-            if params.spot == 0:
-                reason = _MARGIN
-        elif too_small:
-            reason = _MIN_NOTIONAL
-    if reason == _NONE:
-        lot_value = params.lot_size * abs(unit_value(state, state.mark))
-        lots = min(lots, lots_within_limit(state, risk, side, state.held_lots, 0, lot_value, state.start_equity))
-        if lots < 1:
-            reason = _INVENTORY_LIMIT
-    stays = order.order_id != 0 and order.price_ticks == price_ticks and order.qty_lots >= lots
-    if reason == _NONE and not stays:
-        reason = _why_not_sent(state, own, params, risk, ts_ns, index, price_ticks, lots)
-    state.quote_reason[index] = reason
-    if order.order_id != 0:
-        if reason == _NONE and stays:
-            # Unchanged, or cut in size: it keeps its order and its place. Grown: it does not.
-            cut = order.qty_lots - order.filled_lots - lots
-            if cut > 0 and not is_rejecting(params, ts_ns):
-                order.qty_lots -= cut
-                state.submitted_lots -= cut
-            return
-        _close_order(state, order, orders, ts_ns, _CANCELLED, _REQUOTE if reason == _NONE else reason)
-        count_message(state, ts_ns, False)
-    if reason != _NONE:
-        state.suppressed[reason] += 1
-        return
-    _submit(state, order, ts_ns, side, price_ticks, lots, 0)
-    rejected = is_rejecting(params, ts_ns)
-    note_answer(state, risk, ts_ns, rejected)
-    if rejected:
-        _close_order(state, order, orders, ts_ns, _REJECTED, _VENUE_DOWN)
-
-
-@njit()
-def _look_at_limits(
-    state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int, mid: float
-) -> int:
-    """Watch the market and look at every limit; act on what is due; return why nothing may be quoted, or 0."""
-    watch(state, risk, ts_ns, mid, ts_ns)
-    worth = abs(state.held_lots) * params.lot_size * abs(unit_value(state, mid))
-    if ts_ns % _DAY_NS == 0:
-        # A close at midnight is the last moment of a day before it is the first of the next.
-        check_equity(state, risk, ts_ns - 1, equity(state), state.start_equity, worth)
-    check_equity(state, risk, ts_ns, equity(state), state.start_equity, worth)
-    if state.breaker == HALTED:
-        if state.halted == 0:
-            lots = state.position_lots
-            gone = _take_off(state, own, params, risk, fills, orders, ts_ns, lots, _HALTED, _FOR_BREAKER)
-            state.halted = int(gone)
+def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int, dirty: int) -> None:
+    """Send the top of the book, as it stands after a message that changed it, on its way to us."""
+    local_ns = local_ts_ns + params.feed_offset_ns
+    if local_ns < ts_ns:
+        local_ns = ts_ns
+        state.receipt_clamped += 1
+    tops = at_tops(memory.tops)
+    flags = dirty & (_WAKE | _LOOK)
+    if local_ns == state.last_top_ns and state.top_end - 1 > state.top_seen:
+        # What we get at one time is one entry: we see its last state, and wake once.
+        top = tops[np.uint64((state.top_end - 1) & state.top_mask)]
+        flags |= top.marks & (_WAKE | _LOOK)
     else:
-        held_value = state.held_lots * params.lot_size * unit_value(state, mid)
-        look_at_exits(state, risk, ts_ns, held_value, state.start_equity)
-        if state.exiting != 0 and _take_off(
-            state, own, params, risk, fills, orders, ts_ns, state.held_lots, _EXIT, _FOR_EXIT
-        ):
-            end_exit(state, risk, ts_ns)
-    return int(why_silent(state, risk, ts_ns, mid, 0.0))
+        top = tops[np.uint64(state.top_end & state.top_mask)]
+        state.top_end += 1
+        state.last_top_ns = local_ns
+        top.local_ns = local_ns
+    if flags & _WAKE and local_ns < state.wake_ns:
+        state.wake_ns = local_ns
+        state.stop_ns = min(state.stop_ns, local_ns)
+    if flags & _LOOK and local_ns < state.look_ns:
+        state.look_ns = local_ns
+        state.rest_ns = min(state.rest_ns, local_ns)
+        state.stop_ns = min(state.stop_ns, local_ns)
+    if state.mode == _IN_GAP:
+        flags |= LOST
+    bid, ask = state.best[0], state.best[1]
+    top.marks = flags
+    top.bid_ticks = bid
+    top.ask_ticks = ask
+    top.bid_lots = 0
+    top.ask_lots = 0
+    if bid > -NEVER:
+        top.bid_lots = level_lots(state, memory, 0, bid)
+    if ask > -NEVER:
+        top.ask_lots = level_lots(state, memory, 1, -ask)
+        if bid > -NEVER:
+            if bid >= -ask:
+                state.crossed += 1
+            if state.begun == 0:
+                if state.start_mark == 0.0:
+                    open_session(state, params, (bid - ask) * 0.5 * params.tick_size, ts_ns)
+                begin_session(state, params)
+                if params.risk_on != 0:
+                    # What the run opens with may be beyond a limit already.
+                    top.marks |= _LOOK
+                    state.look_ns = min(state.look_ns, local_ns)
+                    state.rest_ns = min(state.rest_ns, local_ns)
+                    state.stop_ns = min(state.stop_ns, local_ns)
+    if params.leverage > 0.0 and state.position_lots != 0 and (bid == -NEVER or ask == -NEVER):
+        # The mark is the last mid there was, which no trigger was compared with.
+        look_at_margin(state, params, ts_ns)
 
 
 @njit()
-def _decide(
-    state: Any,
-    own: Any,
-    params: Any,
-    risk: Any,
-    context: Any,
-    model: Any,
-    model_params: Any,
-    fills: Any,
-    orders: Any,
-    ts_ns: int,
-) -> None:
-    """Breakers, then the model's quote at the local mid, then the overlays, then the orders."""
-    mid = state.mark
-    state.decisions += 1
-    reason = _look_at_limits(state, own, params, risk, fills, orders, ts_ns, mid)
-    if reason != _NONE:
-        _pull(state, own, orders, ts_ns, reason)
-        for i in range(2):
-            state.quote_reason[i] = reason
-            state.suppressed[reason] += 1
-        return
-    context.ts_ns = ts_ns
-    context.mid = mid
-    context.best_bid = mid
-    context.best_ask = mid
-    context.inventory = position_qty(state)
-    context.q = (state.position_lots - params.target_lots) / params.order_lots
-    context.tick_size = params.tick_size
-    context.maker_fee = state.maker_rate * mid
-    context.time_left_s = np.inf
-    if np.isfinite(params.session_s):
-        elapsed_s = (ts_ns - state.first_ns) / _NS_PER_S
-        context.time_left_s = params.session_s - elapsed_s % params.session_s
-    bid_offset, ask_offset = model(context, model_params)
-    state.want_offset[0] = bid_offset
-    state.want_offset[1] = ask_offset
-    for i in range(2):
-        state.want_lots[i] = params.order_lots
-        state.want_reason[i] = _WITHDRAWN if np.isnan(state.want_offset[i]) else _NONE
-    lot_value = params.lot_size * abs(unit_value(state, mid))
-    apply_overlays(state, risk, ts_ns, mid, state.held_lots, lot_value, state.start_equity)
-    _quote_side(state, own, params, risk, orders, ts_ns, 0)
-    _quote_side(state, own, params, risk, orders, ts_ns, 1)
+def _slow_row(
+    state: Any, memory: Any, params: Any, kind: int, more: bool, tick: int, lots: int, ts_ns: int, row: int
+) -> bool:
+    """Apply a row that the fast path leaves alone; return False, with nothing changed, if an array is too small."""
+    if not _has_room(state, memory, state.n_live + 2):
+        return False
+    if max(state.n_far[0], state.n_far[1]) + 1 >= state.far_cap:
+        state.need = 1
+        return False
+    state.row_mid = keep_mid(state, params.tick_size)
+    side = kind & 1
+    signed = tick if side == 0 else -tick
+    if kind >> 1 == _DEPTH_PAIR:
+        state.depth_seen = 1
+        if state.mode == _OPENING:
+            state.mode = _NORMAL
+            state.known[0] = -NEVER
+            state.known[1] = -NEVER
+        if state.mode != _IN_GAP:
+            if state.mode == _IN_SNAPSHOT and lots > 0:
+                state.named_worst[side] = min(state.named_worst[side], signed)
+            change_level(state, memory, params, side, tick, lots, ts_ns, row)
+    elif kind >> 1 == _BBO_PAIR:
+        if state.mode == _IN_GAP and state.depth_seen == 0:
+            state.mode = _OPENING
+        if state.mode != _IN_GAP:
+            if state.depth_seen == 0:
+                state.known[side] = signed
+            best_becomes(state, memory, params, side, tick, lots, ts_ns)
+    elif kind == _SNAPSHOT:
+        state.mode = _IN_SNAPSHOT
+        state.depth_seen = 1
+        state.named_worst[0] = NEVER
+        state.named_worst[1] = NEVER
+        begin_snapshot(state, memory)
+    elif kind == _GAP:
+        state.mode = _IN_GAP
+        state.gaps += 1
+        state.known[0] = NEVER
+        state.known[1] = NEVER
+        state.dirty |= _TOP_CHANGED | _WAKE
+    else:
+        state.trades += 1
+        if kind == _TRADE:
+            side = -1
+            if state.best[1] > -NEVER and tick >= -state.best[1]:
+                side = 1
+            elif state.best[0] > -NEVER and tick <= state.best[0]:
+                side = 0
+        if side >= 0:
+            trade(state, memory, params, side, tick, lots, ts_ns)
+    if state.mode == _IN_SNAPSHOT and not more:
+        keep_mid(state, params.tick_size)
+        end_snapshot(state, memory, params, ts_ns)
+        state.mode = _NORMAL
+        state.dirty |= _TOP_CHANGED
+    return True
 
 
 @njit()
-def _sample(state: Any, samples: Any, ts_ns: int) -> None:
-    row = samples[state.n_samples]
+def _set_rest(state: Any, memory: Any, params: Any) -> None:
+    """Work out when the next thing is due that has nothing to do with the feed or with requests under way."""
+    state.script_ns = NEVER
+    if state.script_next < params.script_rows:
+        state.script_ns = at_script(memory.script)[state.script_next].ts_ns
+    ours = min(min(state.script_ns, state.clock_ns), min(state.markout_ns, state.sample_ns))
+    ours = min(ours, min(min(state.watch_ns, state.look_ns), state.retry_ns))
+    state.rest_ns = min(ours, min(state.funding_ns, state.margin_ns))
+
+
+@njit()
+def _venue_is_due(state: Any, memory: Any, params: Any, risk: Any) -> int:
+    """Let the venue act of its own accord: funding first, then a look at the margin."""
+    if state.funding_ns == state.now_ns:
+        if params.risk_on != 0:
+            catch_up(state, memory, params)
+        funding_is_due(state, params)
+        if params.risk_on != 0:
+            look_at_limits(state, memory, params, risk)
+    else:
+        if state.position_lots != 0:
+            if not _has_room(state, memory, rows_to_liquidate(state, memory)):
+                return _ROOM
+            if state.n_free < 1:
+                state.need = 1
+                return _ROOM
+        margin_is_due(state, memory, params)
+    _set_rest(state, memory, params)
+    return _DONE
+
+
+@njit()
+def next_due(state: Any) -> int:
+    """Return when the next thing is due that is no row."""
+    return int(min(min(state.next_request_ns, state.next_answer_ns), min(state.rest_ns, state.wake_ns)))
+
+
+@njit()
+def _exchange_is_due(state: Any, memory: Any, params: Any) -> int:
+    """Handle the request that is due at the exchange; return `_ROOM` if an array is too small."""
+    row = at_requests(memory.requests)[state.request_first & state.request_mask]
+    order = at_own(memory.own)[row.slot]
+    price_ticks = order.price_ticks if row.action == _SUBMIT else row.price_ticks
+    lots = order.qty_lots if row.action == _SUBMIT else row.qty_lots
+    levels = 0 if row.action == _CANCEL else levels_to_take(state, memory, params, row.slot, price_ticks, lots)
+    if not _has_room(state, memory, levels + 4):
+        return _ROOM
+    handle_request(state, memory, params)
+    return _DONE
+
+
+@njit()
+def _script_is_due(state: Any, memory: Any, params: Any) -> int:
+    if state.n_free < 1 or state.request_end - state.request_first + 1 > state.request_mask:
+        state.need = 1
+        return _ROOM
+    row = at_script(memory.script)[state.script_next]
+    state.script_next += 1
+    _set_rest(state, memory, params)
+    if row.action == _SUBMIT:
+        submit(state, memory, params, row.side, row.price_ticks, row.qty_lots, row.order_type)
+        return _DONE
+    slot = slot_by_id(state, memory, row.order_id)
+    if slot < 0:
+        state.script_ignored += 1
+    elif row.action == _CANCEL:
+        cancel(state, memory, params, slot, _REQUOTE)
+    else:
+        replace(state, memory, params, slot, row.price_ticks, row.qty_lots)
+    return _DONE
+
+
+@njit()
+def _markouts_are_due(state: Any, memory: Any, params: Any) -> int:
+    """Note the mid at each horizon after a fill, and when the next is due."""
+    mid = keep_mid(state, params.tick_size)
+    pending, out = at_pending(memory.pending), at_markouts(memory.markouts)
+    due = NEVER
+    for h in range(_N_HORIZONS):
+        while state.pending_first[h] < state.pending_end:
+            later = pending[state.pending_first[h] & state.pending_mask]
+            when = later.ts_ns + HORIZONS_NS[h]
+            if when > state.now_ns:
+                due = min(due, when)
+                break
+            if state.n_markouts >= memory.markouts_cap:
+                state.need = 1
+                return _ROOM
+            row = out[state.n_markouts]
+            row.number = later.number
+            row.horizon = h
+            row.mid = mid
+            state.n_markouts += 1
+            state.pending_first[h] += 1
+    state.markout_ns = due
+    _set_rest(state, memory, params)
+    return _DONE
+
+
+@njit()
+def _sample_is_due(state: Any, memory: Any, params: Any) -> int:
+    if state.n_samples >= memory.samples_cap:
+        state.need = 1
+        return _ROOM
+    _write_sample(state, memory, params, state.now_ns)
+    state.sample_ns += params.equity_interval_ns
+    _set_rest(state, memory, params)
+    return _DONE
+
+
+@njit()
+def _write_sample(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
+    mark(state, keep_mid(state, params.tick_size))
+    row = at_samples(memory.samples)[state.n_samples]
     row.ts_ns = ts_ns
     row.equity = equity(state)
     row.cash = state.cash
@@ -392,163 +359,357 @@ def _sample(state: Any, samples: Any, ts_ns: int) -> None:
 
 
 @njit()
-def step(
-    state: Any,
-    own: Any,
-    params: Any,
-    risk: Any,
-    context: Any,
-    model: Any,
-    model_params: Any,
-    fills: Any,
-    orders: Any,
-    samples: Any,
-    ts_ns: int,
-    price_ticks: int,
-    qty_lots: int,
-    kind: int,
-) -> None:
-    """Take one event. Rule 8: orders placed at a close rest through the next bar and fill where it trades through."""
-    state.last_ns = ts_ns
-    price = price_ticks * params.tick_size
-    if params.funding_rows > 0:
-        _funding_until(state, params, ts_ns - 1)
-    if state.start_mark == 0.0:
-        state.first_ns = ts_ns
-        start(state, price)
-        if params.n_tiers > 0:
-            move_tier(state, params, ts_ns)
-        state.peak_equity = state.start_equity
-        state.day = ts_ns // _DAY_NS
-        state.day_equity = state.start_equity
-        state.held_lots = state.position_lots - params.target_lots
-        state.held_value = state.held_lots * params.lot_size * unit_value(state, price)
-        state.held_since_ns = ts_ns
-        _sample(state, samples, ts_ns)
-    if kind == _BAR_LOW or kind == _BAR_HIGH:
-        order = own[0] if kind == _BAR_LOW else own[1]
-        if order.order_id != 0 and order.side * (order.price_ticks - price_ticks) >= 1:
-            can_trade = int(np.floor(qty_lots * params.bar_volume_share + _EPS))
-            lots = min(order.qty_lots - order.filled_lots, can_trade)
-            if lots <= 0:
-                state.starved += 1
-            else:
-                _fill(state, order, params, risk, fills, orders, ts_ns, lots, order.price_ticks, True)
-    elif kind == _BAR_OPEN:
-        state.bars += 1
-        if own[0].order_id != 0 and own[1].order_id != 0:
-            state.two_sided += 1
-    elif kind == _BAR_CLOSE:
-        mark_to(state, price)
-        if params.funding_rows > 0:
-            _funding_until(state, params, ts_ns)
-        if params.leverage > 0.0:
-            _look_at_margin(state, own, params, risk, fills, orders, ts_ns, price)
-        _decide(state, own, params, risk, context, model, model_params, fills, orders, ts_ns)
-        _sample(state, samples, ts_ns)
-    elif kind == _GAP:
-        state.gaps += 1
-        _pull(state, own, orders, ts_ns, _ON_GAP)
-    if params.leverage > 0.0 and (kind == _BAR_OPEN or kind == _BAR_LOW or kind == _BAR_HIGH):
-        _look_at_margin(state, own, params, risk, fills, orders, ts_ns, price)
+def _room_to_decide(state: Any, params: Any) -> bool:
+    sends = state.n_work[0] + state.n_work[1] + 2 * params.levels + 2
+    if state.n_free < 2 * params.levels + 2 or state.request_end - state.request_first + sends > state.request_mask:
+        state.need = sends
+        return False
+    return True
 
 
-HALT_SIGNATURE = types.void(
+@njit()
+def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> bool:
+    """Write down what we see, and return whether the model is to be asked."""
+    reason = look(state, params, context)
+    if reason != 0:
+        state.decisions += 1
+        pull_quotes(state, memory, params, reason)
+        return False
+    if params.risk_on == 0 and state.breaker != HALTED:
+        return True
+    return may_ask_model(state, memory, params, risk, context)
+
+
+@njit()
+def _risk_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_ns: int) -> None:
+    """Watch the market, or look at our limits because of what has reached us."""
+    if state.retry_ns == state.now_ns:
+        state.retry_ns = NEVER
+        state.settled = 0
+    elif state.watch_ns == state.now_ns:
+        watch_is_due(state, memory, params, risk, newest_local_ns)
+    else:
+        look_at_limits(state, memory, params, risk)
+    state.look_ns = next_marked(state, memory, _LOOK)
+    _set_rest(state, memory, params)
+
+
+@njit()
+def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
+    """Take note of an answer, and look at our limits if it changes what we have or may do."""
+    if state.begun == 0 and state.start_mark > 0.0:
+        begin_session(state, params)
+    if params.risk_on == 0:
+        take_answer(state, memory, params, risk)
+        return
+    what = at_answers(memory.answers)[np.uint64(state.answer_first & state.answer_mask)].what
+    if what == _FILL or what == _LAST_FILL:
+        catch_up(state, memory, params)
+    breaker, lots = state.breaker, state.local_lots
+    take_answer(state, memory, params, risk)
+    if state.local_lots != lots or state.breaker != breaker:
+        look_at_limits(state, memory, params, risk)
+        if state.breaker != breaker:
+            act_now(state, params)
+        _set_rest(state, memory, params)
+    if state.breaker == HALTED or state.exiting != 0 or state.pause != 0:
+        act_on_answer(state, params)
+
+
+@njit()
+def _still_mids(state: Any) -> tuple[int, int]:
+    """Return twice the mids between which the window may stay where it is, the account too, and our limits."""
+    quarter = 1 << (state.window_bits - 2)
+    low, high = 2 * (state.low_ticks + quarter), 2 * (state.low_ticks + 3 * quarter)
+    low, high = max(low, state.liquidate_low + 1), min(high, state.liquidate_high - 1)
+    return max(low, state.look_low + 1), min(high, state.look_high - 1)
+
+
+ADVANCE_SIGNATURE = types.int64(
     record_type(STATE),
-    array_type(ORDER),
-    record_type(PARAMS),
-    record_type(RISK),
-    array_type(FILL),
-    array_type(ORDER),
-    array_type(SAMPLE),
-    types.int64,
-)
-
-
-@njit(HALT_SIGNATURE)
-def act_on_halt(
-    state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, samples: Any, ts_ns: int
-) -> None:
-    """Cancel everything and liquidate now, at the last mark, not at the next close; needs `MAX_ROWS_PER_EVENT` rows."""
-    if state.breaker == HALTED and state.halted == 0 and state.start_mark > 0.0:
-        lots = state.position_lots
-        gone = _take_off(state, own, params, risk, fills, orders, ts_ns, lots, _HALTED, _FOR_BREAKER)
-        state.halted = int(gone)
-        _sample(state, samples, ts_ns)  # no close may follow that would say what it cost
-
-
-FINISH_SIGNATURE = types.void(record_type(STATE), array_type(ORDER), array_type(ORDER), types.int64)
-
-
-@njit(FINISH_SIGNATURE)
-def finish(state: Any, own: Any, orders: Any, ts_ns: int) -> None:
-    """End the session: whatever still rests expires."""
-    for i in range(2):
-        if own[i].order_id != 0:
-            _close_order(state, own[i], orders, ts_ns, _EXPIRED, _END)
-
-
-ADVANCE_SIGNATURE = types.boolean(
-    record_type(STATE),
-    array_type(ORDER),
+    record_type(MEMORY),
     record_type(PARAMS),
     record_type(RISK),
     CONTEXT_TYPE,
     QUOTE_TYPE,
     types.float64[::1],
-    array_type(FILL),
-    array_type(ORDER),
-    array_type(SAMPLE),
-    types.Array(types.int64, 1, "C", readonly=True),
-    types.Array(types.int64, 1, "C", readonly=True),
-    types.Array(types.int64, 1, "C", readonly=True),
-    types.Array(types.int8, 1, "C", readonly=True),
+    types.int64,
 )
 
 
 @njit(ADVANCE_SIGNATURE)
 def advance(
     state: Any,
-    own: Any,
+    memory: Any,
     params: Any,
     risk: Any,
     context: Any,
     model: Any,
     model_params: Any,
-    fills: Any,
-    orders: Any,
-    samples: Any,
-    ts_ns: Any,
-    price_ticks: Any,
-    qty_lots: Any,
-    kind: Any,
-) -> bool:
-    """Step through the events from `state.row`; return False if a buffer filled up first, True at the end.
+    until_ns: int,
+) -> int:
+    """Go on from `state.row` to the end of the columns, then through what is due up to `until_ns`.
 
     Args:
-        state: STATE record, carried from call to call.
-        own: ORDER[2], the resting bid and ask.
+        state: STATE record, carried from call to call. Nothing later than its `limit_ns` happens.
+        memory: MEMORY record, the addresses of the arrays, the columns among them.
         params: PARAMS record.
         risk: RISK record.
         context: CONTEXT record, scratch.
         model: the model's compiled quote function.
         model_params: float64[n], its parameters.
-        fills: FILL[m] output; rows [0, state.n_fills) are used. The caller resets the counter after emptying it.
-        orders: ORDER[m] output, likewise.
-        samples: SAMPLE[m] output, likewise.
-        ts_ns: int64[n] event times.
-        price_ticks: int64[n].
-        qty_lots: int64[n].
-        kind: int8[n].
+        until_ns: the caller promises that no row before or at this time will follow.
+
+    Returns:
+        A `Stop`.
+
+    Raises:
+        AssertionError: an order took an illegal step, which is a bug.
     """
-    room = min(len(fills), len(orders), len(samples)) - MAX_ROWS_PER_EVENT
-    for i in range(state.row, len(ts_ns)):
-        if max(state.n_fills, state.n_orders, state.n_samples) > room:
-            state.row = i
-            return False
-        step(
-            state, own, params, risk, context, model, model_params, fills, orders, samples,
-            ts_ns[i], price_ticks[i], qty_lots[i], kind[i],
-        )  # fmt: skip
-    state.row = len(ts_ns)
-    return True
+    n = memory.rows
+    ts_ns, local_ts_ns = at_int(memory.ts_ns), at_int(memory.local_ts_ns)
+    price_ticks, qty_lots, kind = at_int(memory.price_ticks), at_int(memory.qty_lots), at_kind(memory.kind)
+    limit_ns = state.limit_ns
+    i = state.row
+    _set_rest(state, memory, params)
+    book = at_int(memory.book)
+    tops = at_tops(memory.tops)
+    best, worst, own_best, meets = state.best, state.worst, state.own_best, state.meets
+    size = 1 << state.window_bits
+    mask = size - 1
+    wake_kinds = params.wake_kinds
+    fifo = params.queue == 3
+    may_stay = params.python_model == 0 and params.session_s == np.inf
+    if state.answered != 0:
+        state.answered = 0
+        place(state, memory, params, risk, context)
+    if state.dirty & _UNSENT:
+        if not recentre(state, memory, wanted_low(state)):
+            return _ROOM
+        _push_top(state, memory, params, ts_ns[i - 1], local_ts_ns[i - 1], state.dirty)
+        state.dirty = 0
+    state.armed = 1
+    low_mid, high_mid = 0, 0
+    while True:
+        if state.armed != 0:
+            state.armed = 0
+            low_mid, high_mid = _still_mids(state)
+        others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
+        stop = min(others, state.wake_ns)
+        state.stop_ns = stop
+        calm = may_stay and state.settled != 0 and state.view_changed == 0
+        # Outside the normal state of affairs no tick is in the window: every row takes the slow path.
+        low = state.low_ticks if state.mode == _NORMAL else NEVER
+        dirty = state.dirty
+        room = True
+        while i < n:
+            # Unsigned, or every access would be checked for an index counted from the end.
+            row = np.uint64(i)
+            now = ts_ns[row]
+            if now > stop:
+                # The commonest by far where every event wakes: nothing new is seen, the model says what it said, and
+                # nothing else is due. What follows below would do the same, only slower.
+                if not calm or others <= stop:
+                    break
+                at = state.top_seen + 1
+                if at >= state.top_end:
+                    break
+                top = tops[np.uint64(at & state.top_mask)]
+                if top.local_ns != stop or top.marks != _WAKE | _SAME:
+                    break
+                wake = NEVER
+                if at + 1 < state.top_end:
+                    top = tops[np.uint64((at + 1) & state.top_mask)]
+                    if top.marks & _WAKE == 0:
+                        break
+                    wake = top.local_ns
+                context.ts_ns = stop
+                bid_offset, ask_offset = model(context, model_params)
+                if not unchanged(state, params, context, bid_offset, ask_offset):
+                    break
+                stay(state)
+                state.top_seen = at
+                state.wake_ns = wake
+                stop = min(wake, others)
+                state.stop_ns = stop
+                continue
+            code: Any = np.int64(kind[row])
+            k = code & (_MORE - 1)
+            tick = price_ticks[row]
+            lots = qty_lots[row]
+            side = k & 1
+            signed = (tick ^ -side) + side  # -tick for an ask
+            pair = k >> 1
+            if pair == _DEPTH_PAIR and ((tick - low) & ~mask) == 0:
+                # The tests are in this order, and nested, so that what is rare comes first: a branch that goes either
+                # way at random costs more than all the rest of the row.
+                at = np.uint64(side * size + (tick & mask))
+                old = book[at]
+                if signed >= meets[side] and lots > (old >> SLOT_BITS):
+                    if not _has_room(state, memory, state.n_live + 2):
+                        room = False
+                        break
+                    state.row_mid = keep_mid(state, params.tick_size)
+                    state.dirty = dirty
+                    change_level(state, memory, params, side, tick, lots, now, -1)
+                    dirty = state.dirty
+                    stop = state.stop_ns
+                    others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
+                else:
+                    book[at] = (lots << SLOT_BITS) | (old & SLOT_MASK)
+                    if signed >= best[side]:
+                        if lots > 0:
+                            best[side] = signed
+                            worst[side] = min(worst[side], signed)
+                            dirty |= _TOP_CHANGED
+                        elif signed == best[side]:
+                            keep_mid(state, params.tick_size)
+                            find_best(state, memory, side, signed)
+                            dirty |= _TOP_CHANGED
+                    elif signed < worst[side] and lots > 0:
+                        worst[side] = signed
+                    if old & SLOT_MASK != 0:
+                        if fifo:
+                            move_queue(state, memory, params, side, tick, old >> SLOT_BITS, lots, i)
+                        else:
+                            move_linked(memory, params, old & SLOT_MASK, old >> SLOT_BITS, lots)
+            elif pair == _TRADE_PAIR and k != _TRADE and own_best[side] < signed:
+                state.trades += 1
+            else:
+                state.dirty = dirty
+                if not _slow_row(state, memory, params, k, code >= _MORE, tick, lots, now, i):
+                    room = False
+                    break
+                dirty = state.dirty
+                stop = state.stop_ns
+                others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
+                low = state.low_ticks if state.mode == _NORMAL else NEVER
+            dirty |= ((wake_kinds >> k) & 1) << 1
+            i += 1
+            if dirty != 0 and code < _MORE:
+                if dirty == _WAKE:
+                    # The commonest by far where every event wakes: nothing new to see, only that something came.
+                    local_ns = local_ts_ns[row] + params.feed_offset_ns
+                    if local_ns < now:
+                        local_ns = now
+                        state.receipt_clamped += 1
+                    # Without a branch: whether it comes at the time of the entry before is as good as random.
+                    end = state.top_end
+                    joins = int((local_ns == state.last_top_ns) & (end - 1 > state.top_seen))
+                    top = tops[np.uint64((end - joins) & state.top_mask)]
+                    top.marks = (top.marks & -joins) | (_SAME & (joins - 1)) | _WAKE
+                    top.local_ns = local_ns
+                    state.top_end = end + 1 - joins
+                    state.last_top_ns = local_ns
+                    state.wake_ns = min(state.wake_ns, local_ns)
+                    stop = min(stop, local_ns)
+                    state.stop_ns = stop
+                else:
+                    mids = best[0] - best[1]
+                    if mids < low_mid or mids > high_mid:
+                        if mids <= state.liquidate_low or mids >= state.liquidate_high:
+                            look_at_margin(state, params, now)
+                        if mids <= state.look_low or mids >= state.look_high:
+                            dirty |= _LOOK
+                        # The window must move before the top is read.
+                        if off_centre(state):
+                            if not recentre(state, memory, wanted_low(state)):
+                                dirty |= _UNSENT
+                                room = False
+                                break
+                            low = state.low_ticks if state.mode == _NORMAL else NEVER
+                            low_mid, high_mid = _still_mids(state)
+                    _push_top(state, memory, params, now, local_ts_ns[row], dirty)
+                    stop = state.stop_ns
+                    others = min(others, state.rest_ns)
+                dirty = 0
+                if state.top_end - state.top_seen >= state.top_mask:
+                    see(state, memory, now)
+                    calm = False
+                    if state.top_end - state.top_seen >= state.top_mask >> 1:
+                        state.need = state.top_mask >> 1
+                        room = False
+                        break
+        state.dirty = dirty
+        state.row = i
+        if not room:
+            return _ROOM
+        if i == n and stop > until_ns:
+            if n > 0:
+                last = np.uint64(n - 1)
+                state.newest_local_ns = max(local_ts_ns[last] + params.feed_offset_ns, ts_ns[last])
+            return _DONE
+        if stop >= limit_ns and (state.may_act == 0 or next_due(state) > limit_ns):
+            return _LIMIT
+        state.now_ns = stop
+        result = _DONE
+        if min(state.funding_ns, state.margin_ns) == stop:
+            result = _venue_is_due(state, memory, params, risk)
+            state.armed = 1
+        elif state.next_request_ns == stop:
+            result = _exchange_is_due(state, memory, params)
+        elif state.next_answer_ns == stop:
+            _answer_is_due(state, memory, params, risk)
+            # Once a time is enough: a model that an order of no duration answered at once would never get any further.
+            if params.wake_on_answers != 0 and state.decided_ns != stop:
+                state.wake_ns = stop
+        elif state.script_ns == stop:
+            result = _script_is_due(state, memory, params)
+        elif min(min(state.watch_ns, state.look_ns), state.retry_ns) == stop:
+            # What has happened by now is what the exchange's rows say; what has reached us, their times of receipt.
+            newest = state.newest_local_ns
+            if i > 0:
+                newest = max(local_ts_ns[np.uint64(i - 1)] + params.feed_offset_ns, ts_ns[np.uint64(i - 1)])
+            _risk_is_due(state, memory, params, risk, newest)
+        elif state.wake_ns == stop or state.clock_ns == stop:
+            if not _room_to_decide(state, params):
+                return _ROOM
+            # However many reasons there are to wake at one time, it is one decision.
+            see(state, memory, stop)
+            if state.clock_ns == stop:
+                state.clock_ns += params.interval_ns
+                _set_rest(state, memory, params)
+            if params.quoting == 0:
+                continue
+            state.decided_ns = stop
+            if not _before_the_model(state, memory, params, risk, context):
+                continue
+            if params.python_model != 0:
+                return _ASK
+            bid_offset, ask_offset = model(context, model_params)
+            if unchanged(state, params, context, bid_offset, ask_offset):
+                stay(state)
+            else:
+                state.quote_offset[0] = bid_offset
+                state.quote_offset[1] = ask_offset
+                place(state, memory, params, risk, context)
+        elif state.markout_ns == stop:
+            result = _markouts_are_due(state, memory, params)
+        else:
+            result = _sample_is_due(state, memory, params)
+        if result != _DONE:
+            return _ROOM
+
+
+FINISH_SIGNATURE = types.int64(record_type(STATE), record_type(MEMORY), record_type(PARAMS))
+
+
+@njit(FINISH_SIGNATURE)
+def finish(state: Any, memory: Any, params: Any) -> int:
+    """End the session at the last row: what is still on its way never arrived, what rests expires."""
+    own, live = at_own(memory.own), at_int(memory.live)
+    if not _has_room(state, memory, state.own_cap - state.n_free + 1) or state.n_samples >= memory.samples_cap:
+        return _ROOM
+    ts_ns = state.last_ns
+    if state.start_mark > 0.0 and state.sample_ns - params.equity_interval_ns < ts_ns:
+        _write_sample(state, memory, params, ts_ns)
+    if state.two_sided_since >= 0:
+        state.two_sided_ns += ts_ns - state.two_sided_since
+        state.two_sided_since = -1
+    for i in range(state.request_first, state.request_end):
+        slot = at_requests(memory.requests)[i & state.request_mask].slot
+        if own[slot].local != _FREE and own[slot].status == _NEW:
+            end_order(state, memory, params, slot, ts_ns, _EXPIRED, _IN_FLIGHT)
+    for i in range(state.n_live):
+        end_order(state, memory, params, live[i], ts_ns, _EXPIRED, _END)
+    return _DONE

@@ -10,9 +10,9 @@ import numpy as np
 
 from marketmakerl.backtesting.backtest_engine import backtest
 from marketmakerl.backtesting.calibrated import given_estimate
-from marketmakerl.backtesting.latency import Latency
-from marketmakerl.backtesting.queue import Queue
+from marketmakerl.backtesting.exchange.queue import Queue
 from marketmakerl.backtesting.session import Prepared, sized
+from marketmakerl.backtesting.wire.latency import Latency
 from marketmakerl.core.clock import NS_PER_MS, NS_PER_S
 from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.data.tape import MORE, EventTape, Kind
@@ -23,9 +23,9 @@ from marketmakerl.models.registry import calibrated_model
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from marketmakerl.backtesting.result import BacktestResult
+    from marketmakerl.backtesting.exchange.venue import VenueRules
+    from marketmakerl.backtesting.results.result import BacktestResult
     from marketmakerl.backtesting.session import Session
-    from marketmakerl.backtesting.venue import VenueRules
     from marketmakerl.models.contract import QuotingModel
     from marketmakerl.risk.limits import RiskLimits
 
@@ -128,7 +128,7 @@ def trade_ticks(
 
 def prepare_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[EventTape, Prepared]:
     """Return the part of a tape that is traded, and what the session starts with; raises as `trade_ticks`."""
-    from marketmakerl.backtesting.tick_probe import first_mid  # noqa: PLC0415  (the engine's kernel takes time to load)
+    from marketmakerl.backtesting.first_mid import first_mid  # noqa: PLC0415  (the engine's kernel takes time to load)
 
     rules.check()
     first_ns, last_ns = int(tape.ts_ns[0]), int(tape.ts_ns[-1])
@@ -199,7 +199,7 @@ def estimate_from_ticks(tape: EventTape) -> BarEstimate:
     Raises:
         DataQualityError: fewer than 30 seconds with a book, or a market in which nothing moved or traded.
     """
-    from marketmakerl.backtesting.tick_probe import probes  # noqa: PLC0415  (the engine's kernel takes time to load)
+    from marketmakerl.backtesting.first_mid import probes  # noqa: PLC0415  (the engine's kernel takes time to load)
 
     samples: Any = ()
     for engine in probes(tape):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from marketmakerl.backtesting.engine import Engine
-from marketmakerl.backtesting.metrics import Metrics, compute_metrics
+from marketmakerl.backtesting.bar_engine import Engine
+from marketmakerl.backtesting.results.metrics import Metrics, compute_metrics
 from marketmakerl.backtesting.session import Prepared, Session, last_bars, prepare
 from marketmakerl.core.artifacts import environment
 from marketmakerl.core.clock import NS_PER_MS, Clock, iso_utc

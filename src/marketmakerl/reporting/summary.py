@@ -96,7 +96,7 @@ def _flat(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def _metric_columns() -> list[str]:
     # The engine (and numba, a second) is loaded only here, by whoever has just run it anyway; a report needs neither.
-    from marketmakerl.backtesting.metrics import MARKOUT_HORIZONS_S, Metrics  # noqa: PLC0415
+    from marketmakerl.backtesting.results.metrics import MARKOUT_HORIZONS_S, Metrics  # noqa: PLC0415
     from marketmakerl.risk.reasons import SUPPRESSING  # noqa: PLC0415
 
     nested = {

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from marketmakerl.backtesting.metrics import interval_changes
+from marketmakerl.backtesting.results.metrics import interval_changes
 from marketmakerl.backtesting.session import Session, split_warm_up, trade
 from marketmakerl.backtesting.tick_session import TickRules, trade_ticks
 from marketmakerl.core.clock import NS_PER_S
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from marketmakerl.backtesting.result import BacktestResult
+    from marketmakerl.backtesting.results.result import BacktestResult
     from marketmakerl.validation.ablation_markets import Window
 
 ALL_ON: Final = "all on"

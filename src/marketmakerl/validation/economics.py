@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from marketmakerl.backtesting.calibrated import calibration_entry, given_estimate
-from marketmakerl.backtesting.queue import QUEUES, Queue
+from marketmakerl.backtesting.exchange.queue import QUEUES, Queue
 from marketmakerl.backtesting.session import Prepared, Session, prepare, split_warm_up
 from marketmakerl.backtesting.tick_session import TickRules, prepare_ticks
 from marketmakerl.core.artifacts import environment

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from marketmakerl.backtesting.attribution import attribute
 from marketmakerl.backtesting.backtest_engine import backtest
-from marketmakerl.backtesting.latency import Latency
-from marketmakerl.backtesting.tick_statistics import values
+from marketmakerl.backtesting.results.attribution import attribute
+from marketmakerl.backtesting.results.markouts import values
+from marketmakerl.backtesting.wire.latency import Latency
 from marketmakerl.core.clock import NS_PER_MS, NS_PER_S
 from marketmakerl.core.fees import Fees
 from marketmakerl.data.tape import EventTape
@@ -21,7 +21,7 @@ from marketmakerl.validation.fidelity_fills import MIN_BLOCKS, RESAMPLES, block_
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from marketmakerl.backtesting.result import BacktestResult
+    from marketmakerl.backtesting.results.result import BacktestResult
     from marketmakerl.backtesting.session import Prepared
     from marketmakerl.risk.limits import RiskLimits
     from marketmakerl.validation.fee_levels import FeeLevel

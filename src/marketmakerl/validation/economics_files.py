@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from marketmakerl.backtesting.attribution import HORIZONS
+from marketmakerl.backtesting.results.attribution import HORIZONS
 from marketmakerl.core.artifacts import manifest, write_atomic, write_json, write_jsonl
 from marketmakerl.core.clock import NS_PER_S, iso_utc
 from marketmakerl.data.tape import Kind

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from marketmakerl.backtesting.backtest_engine import backtest
-from marketmakerl.backtesting.latency import Latency
-from marketmakerl.backtesting.queue import Queue
+from marketmakerl.backtesting.exchange.queue import Queue
 from marketmakerl.backtesting.tick_session import estimate_from_ticks
+from marketmakerl.backtesting.wire.latency import Latency
 from marketmakerl.core.clock import NS_PER_MS, NS_PER_S
 from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.core.fees import Fees
@@ -241,7 +241,7 @@ def common_window(tape: EventTape, longest_bar_s: int) -> Window:
         DataQualityError: no trades, never a two-sided book, or fewer than two of the longest bars have both.
         DataFormatError: the tape is one of bars.
     """
-    from marketmakerl.backtesting.tick_probe import probes  # noqa: PLC0415  (the engine's kernel takes time to load)
+    from marketmakerl.backtesting.first_mid import probes  # noqa: PLC0415  (the engine's kernel takes time to load)
 
     source = tape.meta.get("source") or "the tape"
     trades = trade_rows(tape)
@@ -288,10 +288,10 @@ def best_prices(
         tape: ticks.
         times_ns: int64[n], increasing.
     """
+    from marketmakerl.backtesting.engine import Engine  # noqa: PLC0415  (its kernel takes time to load)
     from marketmakerl.backtesting.order_script import OrderScript  # noqa: PLC0415
-    from marketmakerl.backtesting.tick_engine import TickEngine  # noqa: PLC0415  (its kernel takes time to load)
 
-    engine = TickEngine(
+    engine = Engine(
         tape.instrument, OrderScript(), fees=Fees(0.0, 0.0), order_qty=tape.instrument.lot_size, cash=1.0,
         first_price=1.0, initial_inventory=0.0,
     )  # fmt: skip

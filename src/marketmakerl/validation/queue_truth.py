@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from marketmakerl.backtesting.engine import Engine
+from marketmakerl.backtesting.exchange.queue import Queue
 from marketmakerl.backtesting.order_script import OrderScript
-from marketmakerl.backtesting.queue import Queue
-from marketmakerl.backtesting.tick_engine import TickEngine
 from marketmakerl.core.clock import Clock, SystemClock, iso_utc
 from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.core.fees import Fees
@@ -118,7 +118,7 @@ def twin_fills(tape: EventTape, resting: npt.NDArray[Any], queue: Queue) -> Ints
             place[numbers[at] - 1] = at
         else:
             script.cancel(int(times[at]), numbers[at - n])
-    engine = TickEngine(
+    engine = Engine(
         replace(tape.instrument, kind="linear", min_notional=0.0), script, fees=Fees(0, 0), log_orders=False,
         order_qty=tape.instrument.lot_size, cash=1e12, first_price=1.0, queue=queue, risk=RiskLimits.off(),
     )  # fmt: skip

@@ -54,7 +54,7 @@ from marketmakerl.validation.study import RUN_ERRORS, Progress, failure, gravest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from marketmakerl.backtesting.result import BacktestResult
+    from marketmakerl.backtesting.results.result import BacktestResult
     from marketmakerl.simulation.world import World
 
 KIND: Final = "stress"

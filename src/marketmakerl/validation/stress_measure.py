@@ -12,7 +12,7 @@ from marketmakerl.risk.limits import FAILURE_DRAWDOWN_PCT
 from marketmakerl.risk.reasons import Purpose
 
 if TYPE_CHECKING:
-    from marketmakerl.backtesting.result import BacktestResult
+    from marketmakerl.backtesting.results.result import BacktestResult
     from marketmakerl.risk.limits import RiskLimits
     from marketmakerl.simulation.simulate import SimulationResult
     from marketmakerl.simulation.world import World

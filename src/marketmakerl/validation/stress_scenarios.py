@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from marketmakerl.backtesting.exchange.venue import VenueRules
 from marketmakerl.backtesting.tick_session import TickRules, needs_estimate
-from marketmakerl.backtesting.venue import VenueRules
 from marketmakerl.core.clock import NS_PER_S
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.fees import Fees

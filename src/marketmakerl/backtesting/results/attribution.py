@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from marketmakerl.backtesting.metrics import MARKOUT_HORIZONS_S
-from marketmakerl.backtesting.tick_statistics import values
+from marketmakerl.backtesting.results.markouts import values
+from marketmakerl.backtesting.results.metrics import MARKOUT_HORIZONS_S
 from marketmakerl.core.clock import NS_PER_S
 from marketmakerl.risk.reasons import Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from marketmakerl.backtesting.result import BacktestResult
+    from marketmakerl.backtesting.results.result import BacktestResult
 
 HORIZONS = tuple(f"{horizon_s:g}s" for horizon_s in MARKOUT_HORIZONS_S)
 

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba.core.errors import NumbaExperimentalFeatureWarning
 
-from marketmakerl.backtesting.records import new_record
-from marketmakerl.backtesting.tick_portfolio_step import ACCOUNT, MEMBER, advance_together
-from marketmakerl.backtesting.tick_records import MEMORY, NEVER, PARAMS, STATE, Stop
+from marketmakerl.backtesting.layout import MEMORY, NEVER, PARAMS, STATE, Stop, new_record
+from marketmakerl.backtesting.portfolio_step import ACCOUNT, MEMBER, advance_together
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.models.contract import CONTEXT, MAX_INSTRUMENTS
 from marketmakerl.risk.limits import RISK
 
 if TYPE_CHECKING:
-    from marketmakerl.backtesting.tick_engine import TickEngine
+    from marketmakerl.backtesting.engine import Engine
     from marketmakerl.data.tape import EventTape
 
 
-class TickPortfolio:
+class PortfolioEngine:
     """Tick engines that share cash and risk budget.
 
     Attributes:
@@ -28,7 +27,7 @@ class TickPortfolio:
         account: the ACCOUNT record.
     """
 
-    def __init__(self, engines: list[TickEngine], opening_equity: list[float]) -> None:
+    def __init__(self, engines: list[Engine], opening_equity: list[float]) -> None:
         """Put fresh engines on one account.
 
         Args:

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from marketmakerl.backtesting.orders import cancel, replace
-from marketmakerl.backtesting.records import OrderType
-from marketmakerl.backtesting.tick_records import NEVER, Local, at_int, at_own
-from marketmakerl.backtesting.tick_risk import account_budget, send_new
+from marketmakerl.backtesting.layout import NEVER, Local, OrderType, at_int, at_own
+from marketmakerl.backtesting.maker.order_gate import account_budget, send_new
+from marketmakerl.backtesting.maker.orders import cancel, replace
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import unit_value
 from marketmakerl.risk.overlays import apply_overlays, earns_its_fee

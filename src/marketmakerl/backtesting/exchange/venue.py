@@ -8,6 +8,7 @@ from itertools import pairwise
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from marketmakerl.backtesting.layout import MAX_STEPS
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.fees import MAX_ABS_FEE_BPS
 
@@ -21,48 +22,6 @@ SelfTrade = Literal["none", "expire_taker", "expire_maker", "expire_both", "decr
 # The code the compiled code sees is the place in this list, from 1 on; 0: own orders do not see one another.
 SELF_TRADES: Final[tuple[SelfTrade, ...]] = get_args(SelfTrade)
 FeeUpdate = Literal["fill", "day"]
-
-MAX_STEPS: Final = 24  # rows of a tier or bracket table; no venue publishes more
-VOLUME_DAYS: Final = 30  # whole UTC days before today that a volume tier looks back on
-
-VENUE_PARAM_FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
-    ("stp", "i8"),  # 0, or 1 + the place in SELF_TRADES
-    ("check_notional", "i8"),  # the exchange refuses orders below the instrument's minimum
-    ("band_up", "f8"),  # inf: none
-    ("band_down", "f8"),  # 0: none
-    ("n_tiers", "i8"),  # 0: the fees stand still
-    ("tier_volume", "f8", (MAX_STEPS,)),
-    ("tier_maker", "f8", (MAX_STEPS,)),
-    ("tier_taker", "f8", (MAX_STEPS,)),
-    ("base_maker", "f8"),  # rates below the first tier
-    ("base_taker", "f8"),
-    ("volume_start", "f8"),
-    ("tier_by_day", "i8"),  # the tier moves at 00:00 UTC, not with every fill
-    ("leverage", "f8"),  # 0: no margin, no liquidation
-    ("n_brackets", "i8"),
-    ("bracket_cap", "f8", (MAX_STEPS,)),
-    ("bracket_rate", "f8", (MAX_STEPS,)),
-    ("bracket_less", "f8", (MAX_STEPS,)),
-    ("liquidation_rate", "f8"),
-    ("n_reject_windows", "i8"),
-    ("reject_from_ns", "i8", (MAX_STEPS,)),
-    ("reject_until_ns", "i8", (MAX_STEPS,)),
-    ("funding_at", "i8"),  # address of FUNDING[funding_rows]
-    ("funding_rows", "i8"),
-]
-VENUE_STATE_FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
-    ("maker_rate", "f8"),  # the rates in force
-    ("taker_rate", "f8"),
-    ("fee_day", "i8"),  # UTC day since the epoch that the volumes are of; 0: no day yet
-    ("day_volume", "f8", (VOLUME_DAYS + 1,)),  # quote currency, by day modulo their number; today's included
-    ("funding_next", "i8"),
-    ("liquidated", "i8"),  # the venue has closed the account: nothing is accepted any more
-    # What the rest of the account holds, written by whoever runs several instruments on one; settlement currency.
-    ("other_equity", "f8"),
-    ("other_margin", "f8"),
-    ("other_maintenance", "f8"),
-    ("other_reserved", "f8"),
-]
 
 
 @dataclass(frozen=True, kw_only=True)

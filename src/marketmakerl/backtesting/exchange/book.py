@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marketmakerl.backtesting.tick_records import (
+from marketmakerl.backtesting.layout import (
     LOTS_MASK,
     NEVER,
     SLOT_BITS,

@@ -15,10 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from marketmakerl.backtesting.orders import cancel, submit
-from marketmakerl.backtesting.records import OrderType
-from marketmakerl.backtesting.tick_records import NEVER, Local, at_int, at_own, at_tops
-from marketmakerl.backtesting.view import (
+from marketmakerl.backtesting.layout import NEVER, Local, OrderType, at_own, at_tops
+from marketmakerl.backtesting.maker.local_view import (
     LOOK,
     LOST,
     SAME,
@@ -28,13 +26,13 @@ from marketmakerl.backtesting.view import (
     see_top,
     seen_mid,
 )
+from marketmakerl.backtesting.maker.order_gate import account_budget
+from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import unit_value
 from marketmakerl.risk.breakers import check_equity, check_unanswered
-from marketmakerl.risk.exits import end_exit, look_at_exits
+from marketmakerl.risk.exits import look_at_exits
 from marketmakerl.risk.market_watch import WATCH_NS, watch
-from marketmakerl.risk.order_checks import largest_order, lots_within_limit, why_not_sent
-from marketmakerl.risk.overlays import why_silent
 from marketmakerl.risk.reasons import Purpose, Reason
 from marketmakerl.risk.state import ACTIVE, HALTED
 
@@ -45,13 +43,29 @@ _INVENTORY_LIMIT = int(Reason.INVENTORY_LIMIT)
 _EXIT, _LIQUIDATION = int(Purpose.EXIT), int(Purpose.LIQUIDATION)
 _SLACK: Final = 0.02  # of a drawdown limit: how far the peak may move before we look
 _MAX_MIDS: Final = 1 << 53  # half ticks; beyond, prices have no whole ticks
+_DAY_NS: Final = int(NS_PER_DAY)
 _EPS = 1e-6  # of a tick or a lot: float noise
 
 
 @njit()
-def account_budget(state: Any) -> float:
-    """Return the opening equity of the account."""
-    return float(state.start_equity + state.other_budget)
+def begin_session(state: Any, params: Any) -> None:
+    """Note what the maker starts from: equity, inventory and day as they stood at the first mid."""
+    state.begun = 1
+    state.peak_equity = state.start_equity
+    # Local equity is local_cash + local position x value at the local mid, whatever the kind of instrument.
+    state.local_cash = state.start_equity - state.start_lots * state.lot_size * unit_value(state, state.start_mark)
+    if params.risk_on != 0:
+        ts_ns = state.first_ns
+        state.held_lots = state.start_lots - params.target_lots
+        state.held_value = state.held_lots * state.lot_size * unit_value(state, state.start_mark)
+        state.held_since_ns = ts_ns
+        if params.shared == 0:  # else the day is the account's, which tells it
+            state.day = ts_ns // _DAY_NS
+            state.day_equity = state.start_equity
+        state.heard_ns = ts_ns
+        state.watch_ns = (max(ts_ns, state.now_ns) // WATCH_NS + 1) * WATCH_NS
+        state.rest_ns = min(state.rest_ns, state.watch_ns)
+        state.stop_ns = min(state.stop_ns, state.watch_ns)
 
 
 @njit()
@@ -242,176 +256,3 @@ def _mark_under_way(state: Any, memory: Any) -> None:
 
 
 # -- decisions
-
-
-@njit()
-def pull_quotes(state: Any, memory: Any, params: Any, reason: int) -> None:
-    """Quote nothing: cancel what is out there."""
-    state.settled = 0
-    own, work = at_own(memory.own), at_int(memory.work)
-    for side in range(2):
-        state.quote_reason[side] = reason
-        state.suppressed[reason] += 1
-        base = side * state.own_cap
-        for i in range(base, base + state.n_work[side]):
-            if own[work[i]].local == _WORKING:
-                cancel(state, memory, params, work[i], reason)
-
-
-@njit()
-def may_quote_at_all(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> bool:
-    """Return whether the model is to be asked; if not, quotes are pulled, and inventory that is due is taken off."""
-    if params.shared != 0 and params.risk_on != 0:
-        mid = context.mid
-        worth = abs(state.held_lots) * params.lot_size * abs(unit_value(state, mid))
-        equity = local_equity(state, mid) + state.other_local_equity
-        check_equity(state, risk, state.now_ns, equity, account_budget(state), worth)
-    reason = why_silent(state, risk, state.now_ns, context.mid, context.best_ask - context.best_bid)
-    if reason == _NONE:
-        return True
-    state.decisions += 1
-    pull_quotes(state, memory, params, reason)
-    if state.breaker == HALTED:
-        if state.halted == 0:
-            state.halted = 1
-            state.liquidations += int(state.local_lots != 0)
-        _take_off(state, memory, params, risk, context, state.local_lots, _LIQUIDATION)
-    elif state.exiting != 0:
-        if state.held_lots == 0 or _is_dust(state, params, context):
-            if state.takers == 0 and state.n_work[0] + state.n_work[1] == 0:
-                end_exit(state, risk, state.now_ns)
-        else:
-            _take_off(state, memory, params, risk, context, state.held_lots, _EXIT)
-    return False
-
-
-@njit()
-def _take_off(state: Any, memory: Any, params: Any, risk: Any, context: Any, lots: int, purpose: int) -> None:
-    """Send a slice of what is to be taken off, as deep as the book shows; the next one once we know what came of it."""
-    if lots == 0 or state.takers != 0 or _is_dust(state, params, context):
-        return
-    if state.now_ns < state.rejected_until_ns:
-        return  # the venue rejects what is sent: the watch looks again every second
-    sign = -1 if lots > 0 else 1
-    shown = state.view_bid_lots if sign < 0 else state.view_ask_lots
-    lot_value = params.lot_size * abs(unit_value(state, context.mid))
-    most = largest_order(risk, lot_value, account_budget(state), params.order_lots)
-    # Own orders of this side whose cancels are on their way may still be filled: no more than the rest is ours to take.
-    piece = min(abs(lots) - _lots_out_there(state, memory, sign), max(min(shown, most), _least_lots(params, context)))
-    if piece < 1:
-        return
-    kind, tick = _MARKET, 0
-    price = context.mid
-    if risk.price_collar_pct > 0.0:
-        # An order to take, but not at any price.
-        kind = _IOC
-        exact = context.mid * (1.0 + sign * risk.price_collar_pct) * params.ticks_per_price
-        tick = max(1, int(np.floor(exact + _EPS) if sign > 0 else np.ceil(exact - _EPS)))
-        price = tick * params.tick_size
-    out_there = state.n_work[0] + state.n_work[1]
-    if risk.check_self_match != 0 and state.n_work[1 if sign > 0 else 0] > 0:
-        return  # own quotes of the other side are still out there: their cancels are on their way
-    held = state.local_lots if purpose == _LIQUIDATION else state.held_lots
-    why = why_not_sent(
-        state, risk, state.now_ns, sign, price, piece, context.mid, lot_value, account_budget(state),
-        max(params.order_lots, piece), held, out_there, 0,
-    )  # fmt: skip
-    if why == _NONE:
-        submit(state, memory, params, sign, tick, piece, kind, purpose)
-
-
-@njit()
-def _lots_out_there(state: Any, memory: Any, sign: int) -> int:
-    """Return how many lots the own orders of a side may still be filled for, whether they rest or take."""
-    own, work = at_own(memory.own), at_int(memory.work)
-    side, lots = 0 if sign > 0 else 1, 0
-    base = side * state.own_cap
-    for i in range(base, base + state.n_work[side]):
-        order = own[np.uint64(work[i])]
-        lots += order.local_qty_lots - order.local_filled_lots
-    if state.takers != 0:
-        for slot in range(state.own_cap):
-            order = own[np.uint64(slot)]
-            if order.taker != 0 and order.side == sign and order.local not in (_FREE, _CLOSED):
-                lots += order.local_qty_lots - order.local_filled_lots
-    return lots
-
-
-@njit()
-def _least_lots(params: Any, context: Any) -> int:
-    """Return the fewest lots that the venue takes on spot."""
-    if params.spot == 0 or params.min_notional == 0.0:
-        return 1
-    unit = params.lot_size * params.contract_size * context.best_bid
-    return max(1, int(np.ceil(params.min_notional / unit - _EPS)))
-
-
-@njit()
-def _is_dust(state: Any, params: Any, context: Any) -> bool:
-    """Return whether the venue would refuse to take what is left of a spot position."""
-    if params.check_notional == 0 or params.spot == 0:
-        return False
-    lots = state.local_lots if state.breaker == HALTED else state.held_lots
-    value = abs(lots) * params.lot_size * params.contract_size * context.best_bid
-    return bool(value < params.min_notional * (1.0 - 1e-9))
-
-
-@njit()
-def _is_out_there(state: Any, memory: Any, side: int, tick: int, lots: int) -> bool:
-    """Return whether an order like this one is out there, and no cancel of it under way."""
-    own, work = at_own(memory.own), at_int(memory.work)
-    base = side * state.own_cap
-    for i in range(base, base + state.n_work[side]):
-        order = own[np.uint64(work[i])]
-        if order.local_price_ticks == tick and order.local_qty_lots == lots and order.local != _CANCELLING:
-            return True
-    return False
-
-
-@njit()
-def _why_it_clashes(state: Any, memory: Any, risk: Any, sign: int, tick: int, lots: int, kind: int) -> int:
-    """Return why an order does not go with the own orders out there, or 0."""
-    own, work = at_own(memory.own), at_int(memory.work)
-    side = 0 if sign > 0 else 1
-    if risk.check_duplicates != 0 and _is_out_there(state, memory, side, tick, lots):
-        return _DUPLICATE
-    if risk.check_self_match != 0 and state.n_work[1 - side] > 0:
-        # A market order goes as far as the touch, and beyond it if it is larger than what is shown there.
-        best, limit = own[np.uint64(work[(1 - side) * state.own_cap])].local_price_ticks, tick
-        if kind == _MARKET:
-            touch, shown = (-state.view_ask, state.view_ask_lots) if sign > 0 else (state.view_bid, state.view_bid_lots)
-            limit = touch if lots <= shown else best
-        if sign * (limit - best) >= 0:
-            return _STP
-    return _NONE
-
-
-@njit()
-def send_new(
-    state: Any, memory: Any, params: Any, risk: Any, context: Any, sign: int, tick: int, lots: int, kind: int
-) -> int:
-    """Send a quote, or an order of the model that takes, if the checks let it pass; return why not, or 0."""
-    if params.risk_on == 0:
-        submit(state, memory, params, sign, tick, lots, kind)
-        return _NONE
-    why = _why_it_clashes(state, memory, risk, sign, tick, lots, kind)
-    if why != _NONE:
-        return why
-    lot_value = params.lot_size * abs(unit_value(state, context.mid))
-    budget = account_budget(state)
-    outstanding = _lots_out_there(state, memory, sign)
-    room = lots_within_limit(state, risk, sign, state.held_lots, outstanding, lot_value, budget)
-    if lots > room:
-        lots = room
-        # An inverse contract is worth so much in quote currency, and that is what venues look at.
-        least = params.lot_size * params.contract_size if params.inverse else lot_value
-        if lots < 1 or (params.min_notional > 0.0 and lots * least < params.min_notional):
-            return _INVENTORY_LIMIT
-    price = tick * params.tick_size if tick > 0 else context.mid
-    why = why_not_sent(
-        state, risk, state.now_ns, sign, price, lots, context.mid, lot_value, budget, params.order_lots,
-        state.held_lots, state.n_work[0] + state.n_work[1], 0 if kind == _MARKET else 1,
-    )  # fmt: skip
-    if why == _NONE:
-        submit(state, memory, params, sign, tick, lots, kind)
-    return why

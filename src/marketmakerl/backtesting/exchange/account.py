@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from marketmakerl.backtesting.book import keep_mid
-from marketmakerl.backtesting.tick_records import NEVER, at_int, at_own
-from marketmakerl.backtesting.venue import VOLUME_DAYS
+from marketmakerl.backtesting.exchange.book import keep_mid
+from marketmakerl.backtesting.layout import NEVER, VOLUME_DAYS, at_int, at_own
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import equity_at, unit_value

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from marketmakerl.backtesting.account import account as account_of
-from marketmakerl.backtesting.account import look_at_margin, unit_cost
-from marketmakerl.backtesting.records import record_type
-from marketmakerl.backtesting.tick_records import MEMORY, NEVER, PARAMS, STATE, Stop, at_int, at_own
-from marketmakerl.backtesting.tick_step import advance, next_due
-from marketmakerl.backtesting.view import local_equity, see_top
+from marketmakerl.backtesting.exchange.account import account as account_of
+from marketmakerl.backtesting.exchange.account import look_at_margin, unit_cost
+from marketmakerl.backtesting.layout import MEMORY, NEVER, PARAMS, STATE, Stop, at_int, at_own, record_type
+from marketmakerl.backtesting.maker.local_view import local_equity, see_top
+from marketmakerl.backtesting.step import advance, next_due
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
 from marketmakerl.models.contract import CONTEXT_TYPE, MAX_INSTRUMENTS, QUOTE_TYPE

@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from marketmakerl.backtesting.account import add_volume, look_at_margin, move_tier
-from marketmakerl.backtesting.book import link, unlink
-from marketmakerl.backtesting.orders import answer, end_order, move_to
-from marketmakerl.backtesting.records import FILL, Status
-from marketmakerl.backtesting.tick_records import HORIZONS_NS, NEVER, Answer, at_int, at_own, at_pending
+from marketmakerl.backtesting.exchange.account import add_volume, look_at_margin, move_tier
+from marketmakerl.backtesting.exchange.book import link, unlink
+from marketmakerl.backtesting.exchange.order_life import end_order, move_to
+from marketmakerl.backtesting.layout import FILL, HORIZONS_NS, NEVER, Answer, Status, at_int, at_own, at_pending
+from marketmakerl.backtesting.wire.messages import answer
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
-from marketmakerl.core.ledger import book_fill, equity, mark_to, start, unit_value
+from marketmakerl.core.ledger import book_fill, mark_to, start
 from marketmakerl.core.memory import viewer
-from marketmakerl.risk.market_watch import WATCH_NS
 
 at_fills = viewer(FILL)
 
@@ -26,29 +25,15 @@ _DAY_NS = int(NS_PER_DAY)
 
 @njit()
 def open_session(state: Any, params: Any, mid: float, ts_ns: int) -> None:
-    """Fix where the run starts from, at the first mid."""
+    """Fix where the run starts from, at the first mid; the maker follows with `begin_session`."""
     start(state, mid)
     state.first_ns = ts_ns
     state.sample_ns = ts_ns
     state.rest_ns = min(state.rest_ns, ts_ns)
     state.stop_ns = min(state.stop_ns, ts_ns)
-    state.peak_equity = state.start_equity
-    # Local equity is local_cash + local position x value at the local mid, whatever the kind of instrument.
-    state.local_cash = equity(state) - state.position_lots * state.lot_size * unit_value(state, mid)
     if params.n_tiers > 0:
         move_tier(state, params, ts_ns)
     look_at_margin(state, params, ts_ns)
-    if params.risk_on != 0:
-        state.held_lots = state.position_lots - params.target_lots
-        state.held_value = state.held_lots * state.lot_size * unit_value(state, mid)
-        state.held_since_ns = ts_ns
-        if params.shared == 0:  # else the day is the account's, which tells it
-            state.day = ts_ns // _DAY_NS
-            state.day_equity = state.start_equity
-        state.heard_ns = ts_ns
-        state.watch_ns = (ts_ns // WATCH_NS + 1) * WATCH_NS
-        state.rest_ns = min(state.rest_ns, state.watch_ns)
-        state.stop_ns = min(state.stop_ns, state.watch_ns)
 
 
 @njit()

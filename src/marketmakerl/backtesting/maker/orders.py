@@ -6,29 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from marketmakerl.backtesting.latency import entry_latency, response_latency
-from marketmakerl.backtesting.records import ORDER, OrderType, Status
-from marketmakerl.backtesting.tick_records import (
+from marketmakerl.backtesting.layout import (
     NEVER,
     Action,
     Answer,
     Local,
+    OrderType,
+    Status,
     at_answers,
     at_int,
     at_own,
-    at_requests,
 )
+from marketmakerl.backtesting.wire.messages import request
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import unit_value
-from marketmakerl.core.memory import viewer
 from marketmakerl.risk.breakers import check_executions, note_answer, trip
 from marketmakerl.risk.exits import enter
 from marketmakerl.risk.market_watch import note_fill
-from marketmakerl.risk.rates import count_execution, count_message
+from marketmakerl.risk.rates import count_execution
 from marketmakerl.risk.reasons import Control, Purpose, Reason
 from marketmakerl.risk.state import HALTED
-
-at_orders = viewer(ORDER)
 
 _NEW, _LIVE, _PARTIAL, _FILLED, _CANCELLED, _REJECTED, _EXPIRED = (int(status) for status in Status)
 _FREE, _SENT, _WORKING, _CANCELLING, _CLOSED = (int(local) for local in Local)
@@ -37,96 +34,6 @@ _ACCEPTED, _FILL, _LAST_FILL, _ENDED, _REFUSED, _REDUCED = (int(answer) for answ
 _LIQUIDATED, _BY_VENUE = int(Reason.LIQUIDATED), int(Control.LIQUIDATED)
 _IOC, _MARKET = int(OrderType.IOC), int(OrderType.MARKET)
 _VENUE = int(Purpose.VENUE)
-
-# From a status, to which others an order may go. Everything else is a bug, and stops the run.
-_MAY_BECOME = {
-    Status.NEW: (Status.LIVE, Status.PARTIALLY_FILLED, Status.FILLED, Status.REJECTED, Status.EXPIRED),
-    Status.LIVE: (Status.PARTIALLY_FILLED, Status.FILLED, Status.CANCELLED, Status.EXPIRED),
-    Status.PARTIALLY_FILLED: (Status.PARTIALLY_FILLED, Status.FILLED, Status.CANCELLED, Status.EXPIRED),
-}
-ALLOWED = sum(1 << (int(before) * 8 + int(after)) for before, afters in _MAY_BECOME.items() for after in afters)
-
-
-@njit()
-def move_to(order: Any, status: int) -> None:
-    """Move an order to another status.
-
-    Raises:
-        AssertionError: the life of an order has no such step (see `ALLOWED`).
-    """
-    if (ALLOWED >> (order.status * 8 + status)) & 1 == 0:
-        raise AssertionError("illegal order transition")
-    order.status = status
-
-
-@njit()
-def end_order(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, status: int, reason: int) -> None:
-    """Move an order to a terminal status and into the order log."""
-    order = at_own(memory.own)[np.uint64(slot)]
-    move_to(order, status)
-    order.reason = reason
-    order.closed_ns = ts_ns
-    if params.log_orders == 0:
-        return
-    row = at_orders(memory.orders)[state.n_orders]
-    row.order_id = order.order_id
-    row.side = order.side
-    row.price_ticks = order.price_ticks
-    row.qty_lots = order.qty_lots
-    row.filled_lots = order.filled_lots
-    row.submitted_ns = order.submitted_ns
-    row.live_ns = order.live_ns
-    row.closed_ns = ts_ns
-    row.status = status
-    row.reason = reason
-    row.order_type = order.order_type
-    row.joined_behind_lots = order.joined_behind_lots
-    row.purpose = order.purpose
-    state.n_orders += 1
-
-
-@njit()
-def answer(
-    state: Any, memory: Any, params: Any, slot: int, ts_ns: int, what: int, lots: int, price_ticks: int, fee: float
-) -> None:
-    """Send an answer on its way to us. Answers never overtake one another."""
-    arrive_ns = max(state.last_answer_ns, ts_ns + response_latency(state, memory, params, ts_ns))
-    state.last_answer_ns = arrive_ns
-    row = at_answers(memory.answers)[np.uint64(state.answer_end & state.answer_mask)]
-    row.arrive_ns = arrive_ns
-    row.slot = slot
-    row.what = what
-    row.lots = lots
-    row.price_ticks = price_ticks
-    row.fee = fee
-    if state.answer_end == state.answer_first:
-        state.next_answer_ns = arrive_ns
-    state.answer_end += 1
-    at_own(memory.own)[np.uint64(slot)].in_flight += 1
-    state.stop_ns = min(state.stop_ns, arrive_ns)
-
-
-@njit()
-def request(
-    state: Any, memory: Any, params: Any, slot: int, action: int, reason: int, price_ticks: int, qty_lots: int
-) -> None:
-    """Send a request on its way to the exchange, now. Requests never overtake one another."""
-    arrive_ns = max(state.last_request_ns, state.now_ns + entry_latency(state, memory, params, state.now_ns))
-    state.last_request_ns = arrive_ns
-    row = at_requests(memory.requests)[np.uint64(state.request_end & state.request_mask)]
-    row.arrive_ns = arrive_ns
-    row.slot = slot
-    row.action = action
-    row.reason = reason
-    row.price_ticks = price_ticks
-    row.qty_lots = qty_lots
-    if state.request_end == state.request_first:
-        state.next_request_ns = arrive_ns
-    state.request_end += 1
-    order = at_own(memory.own)[np.uint64(slot)]
-    order.in_flight += 1
-    order.asked_ns = state.now_ns
-    count_message(state, state.now_ns, action == _SUBMIT)
 
 
 @njit()
@@ -250,9 +157,9 @@ def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
         order.local_qty_lots -= row.lots
     if what == _LAST_FILL or what == _ENDED:
         order.local = _CLOSED
-        if order.reason == _LIQUIDATED and trip(state, state.now_ns, _BY_VENUE, HALTED, 0.0, np.nan):
+        if row.reason == _LIQUIDATED and trip(state, state.now_ns, _BY_VENUE, HALTED, 0.0, np.nan):
             state.halted = 1
-        if params.risk_on != 0 and order.status == _REJECTED and order.purpose != _VENUE:
+        if params.risk_on != 0 and row.status == _REJECTED and order.purpose != _VENUE:
             note_answer(state, risk, state.now_ns, True)
         if order.taker:
             state.takers -= 1

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from marketmakerl.backtesting.tick_records import HORIZONS_NS, UNKNOWN_AHEAD
+from marketmakerl.backtesting.layout import HORIZONS_NS, UNKNOWN_AHEAD
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from marketmakerl.backtesting.account import free_cash, unit_cost
-from marketmakerl.backtesting.fills import best_own, fill, leave
-from marketmakerl.backtesting.orders import answer, end_order
-from marketmakerl.backtesting.records import Status
-from marketmakerl.backtesting.tick_records import NEVER, Answer, at_int, at_own
-from marketmakerl.backtesting.venue import SELF_TRADES
+from marketmakerl.backtesting.exchange.account import free_cash, unit_cost
+from marketmakerl.backtesting.exchange.fills import best_own, fill, leave
+from marketmakerl.backtesting.exchange.order_life import end_order
+from marketmakerl.backtesting.exchange.venue import SELF_TRADES
+from marketmakerl.backtesting.layout import NEVER, Answer, Status, at_int, at_own
+from marketmakerl.backtesting.wire.messages import answer
 from marketmakerl.core.jit import njit
 from marketmakerl.risk.reasons import Reason
 

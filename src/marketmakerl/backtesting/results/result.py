@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from marketmakerl.backtesting.records import OrderType, Status
-from marketmakerl.backtesting.risk_log import risk_frame
-from marketmakerl.backtesting.tick_statistics import known_lots as _known
-from marketmakerl.backtesting.tick_statistics import markout_frame, order_statistics
+from marketmakerl.backtesting.layout import OrderType, Status
+from marketmakerl.backtesting.results.markouts import known_lots as _known
+from marketmakerl.backtesting.results.markouts import markout_frame, order_statistics
+from marketmakerl.backtesting.results.risk_log import risk_frame
 from marketmakerl.risk.reasons import Purpose, Reason
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from marketmakerl.backtesting.metrics import Metrics
+    from marketmakerl.backtesting.results.metrics import Metrics
     from marketmakerl.core.instrument import Instrument
 
 _STATUS_NAMES = np.array([status.name.lower() for status in Status], dtype=object)
@@ -32,11 +32,11 @@ class BacktestResult:
     """The outcome of one run.
 
     Attributes:
-        metrics: see `marketmakerl.backtesting.metrics.Metrics`; `.model_dump()` gives a dict.
+        metrics: see `marketmakerl.backtesting.results.metrics.Metrics`; `.model_dump()` gives a dict.
         instrument: what was traded.
         tier: tier of the data.
         first_line: what a reader must know before any number (on bars: how fills were decided).
-        raw_fills, raw_orders, raw_samples: the engine's own records (see `marketmakerl.backtesting.records`).
+        raw_fills, raw_orders, raw_samples: the engine's own records (see `marketmakerl.backtesting.bar_records`).
     """
 
     metrics: Metrics

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from marketmakerl.backtesting.account import free_cash, initial_margin, is_rejecting, margin_carries, unit_cost
-from marketmakerl.backtesting.book import keep_mid, level_lots, link, unlink, write_level
-from marketmakerl.backtesting.fills import best_own, fill, go_live, leave
-from marketmakerl.backtesting.orders import answer, end_order, move_to
-from marketmakerl.backtesting.queue import ahead_after, ahead_after_leaving
-from marketmakerl.backtesting.records import OrderType, Status
-from marketmakerl.backtesting.self_trade import affordable_lots, free_lots, meet_own, meets_own
-from marketmakerl.backtesting.tick_records import (
+from marketmakerl.backtesting.exchange.account import free_cash, initial_margin, is_rejecting, margin_carries, unit_cost
+from marketmakerl.backtesting.exchange.book import keep_mid, level_lots, link, unlink, write_level
+from marketmakerl.backtesting.exchange.fills import best_own, fill, go_live, leave
+from marketmakerl.backtesting.exchange.order_life import end_order, move_to
+from marketmakerl.backtesting.exchange.queue import ahead_after, ahead_after_leaving
+from marketmakerl.backtesting.exchange.self_trade import affordable_lots, free_lots, meet_own, meets_own
+from marketmakerl.backtesting.layout import (
     LOTS_MASK,
     NEVER,
     SLOT_BITS,
@@ -24,10 +23,13 @@ from marketmakerl.backtesting.tick_records import (
     Action,
     Answer,
     Mode,
+    OrderType,
+    Status,
     at_int,
     at_own,
     at_requests,
 )
+from marketmakerl.backtesting.wire.messages import answer
 from marketmakerl.core.jit import njit
 from marketmakerl.risk.reasons import Reason
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from marketmakerl.backtesting.account import find_triggers, look_at_margin, must_liquidate
-from marketmakerl.backtesting.book import keep_mid, level_lots
-from marketmakerl.backtesting.fills import fill, leave, mark
-from marketmakerl.backtesting.funding import at_funding
-from marketmakerl.backtesting.matching import next_level
-from marketmakerl.backtesting.orders import answer, end_order
-from marketmakerl.backtesting.records import OrderType, Status
-from marketmakerl.backtesting.tick_records import NEVER, Answer, Local, at_int, at_own
+from marketmakerl.backtesting.exchange.account import find_triggers, look_at_margin, must_liquidate
+from marketmakerl.backtesting.exchange.book import keep_mid, level_lots
+from marketmakerl.backtesting.exchange.fills import fill, leave, mark
+from marketmakerl.backtesting.exchange.funding import at_funding
+from marketmakerl.backtesting.exchange.matching import next_level
+from marketmakerl.backtesting.exchange.order_life import end_order
+from marketmakerl.backtesting.layout import NEVER, Answer, Local, OrderType, Status, at_int, at_own
+from marketmakerl.backtesting.wire.messages import answer
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import pay_funding
 from marketmakerl.risk.reasons import Purpose, Reason

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from marketmakerl.backtesting.engine import Engine
 from marketmakerl.backtesting.order_script import OrderScript
-from marketmakerl.backtesting.tick_engine import TickEngine
 from marketmakerl.core.errors import DataFormatError
 from marketmakerl.core.fees import Fees
 
@@ -18,9 +18,9 @@ _ROWS = 4096
 NO_BOOK = "the tape never shows a bid and an ask at once: there was nothing to quote against"
 
 
-def probes(tape: EventTape) -> Iterator[TickEngine]:
+def probes(tape: EventTape) -> Iterator[Engine]:
     """Yield an engine that trades nothing after every few thousand rows of the tape."""
-    engine = TickEngine(
+    engine = Engine(
         tape.instrument, OrderScript(), fees=Fees(0.0, 0.0), order_qty=tape.instrument.lot_size, cash=1.0,
         first_price=1.0, initial_inventory=0.0,
     )  # fmt: skip

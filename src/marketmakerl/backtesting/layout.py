@@ -7,11 +7,12 @@ Sides are indexed 0 bid, 1 ask.
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import Any, Final
 
+import numba
 import numpy as np
+import numpy.typing as npt
 
-from marketmakerl.backtesting.venue import VENUE_PARAM_FIELDS, VENUE_STATE_FIELDS
 from marketmakerl.core.ledger import LEDGER_FIELDS
 from marketmakerl.core.memory import viewer
 from marketmakerl.risk.reasons import Reason
@@ -27,6 +28,142 @@ LOTS_MASK: Final = (1 << 46) - 1
 STALE: Final = 1 << 62
 MAX_OWN: Final = SLOT_MASK - 1
 HORIZONS_NS: Final = tuple(round(s * 1e9) for s in (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0))
+
+
+class Side(enum.IntEnum):
+    """Index of a side in arrays; its sign is +1 for a bid, -1 for an ask."""
+
+    BID = 0
+    ASK = 1
+
+
+class Status(enum.IntEnum):
+    """Life of an order at the exchange. Terminal states are those from FILLED on; see `orders.ALLOWED`."""
+
+    NEW = 0  # sent, not there yet
+    LIVE = 1
+    PARTIALLY_FILLED = 2
+    FILLED = 3
+    CANCELLED = 4
+    REJECTED = 5
+    EXPIRED = 6
+
+
+class OrderType(enum.IntEnum):
+    """What an order asks for."""
+
+    LIMIT = 0
+    POST_ONLY = 1  # rejected where it would take
+    IOC = 2  # takes up to its limit, the rest expires
+    MARKET = 3  # takes whatever is displayed, the rest expires
+
+
+ORDER = np.dtype(
+    [
+        ("order_id", "i8"),  # 0: no order
+        ("price_ticks", "i8"),
+        ("qty_lots", "i8"),  # as submitted
+        ("filled_lots", "i8"),
+        ("submitted_ns", "i8"),
+        ("live_ns", "i8"),  # when it came to rest at the exchange; 0: never
+        ("closed_ns", "i8"),
+        ("joined_behind_lots", "f8"),  # market quantity in front of it when it came to rest
+        # Narrow, because a run may log millions of orders.
+        ("side", "i1"),  # +1 bid, -1 ask
+        ("status", "i1"),
+        ("reason", "i2"),
+        ("order_type", "i2"),
+        ("purpose", "i2"),  # risk.reasons.Purpose
+    ],
+    align=True,
+)
+
+
+FILL = np.dtype(
+    [
+        ("ts_ns", "i8"),
+        ("order_id", "i8"),
+        ("side", "i8"),
+        ("price_ticks", "i8"),
+        ("qty_lots", "i8"),
+        ("fee", "f8"),  # settlement currency; negative is a rebate
+        ("mid", "f8"),  # the mid just before the event that filled
+        ("maker", "i8"),
+        ("position_lots", "i8"),  # after the fill
+        ("rested_ns", "i8"),  # how long the order had rested
+        ("joined_behind_lots", "f8"),  # market quantity in front of it when it came to rest
+        ("purpose", "i8"),  # risk.reasons.Purpose
+    ],
+    align=True,
+)
+
+
+SAMPLE = np.dtype(
+    [("ts_ns", "i8"), ("equity", "f8"), ("cash", "f8"), ("position_lots", "i8"), ("mid", "f8")], align=True
+)
+
+
+def new_record(dtype: npt.DTypeLike) -> Any:
+    """Return one zeroed record whose fields are attributes, in numba and in plain Python alike."""
+    return np.zeros(1, dtype).view(np.recarray)[0]
+
+
+def record_type(dtype: Any) -> Any:
+    """Return the numba type of a record."""
+    return numba.from_dtype(dtype)
+
+
+def array_type(dtype: Any) -> Any:
+    """Return the numba type of a one-dimensional array of records."""
+    return numba.from_dtype(dtype)[::1]
+
+
+MAX_STEPS: Final = 24  # rows of a tier or bracket table; no venue publishes more
+
+
+VOLUME_DAYS: Final = 30  # whole UTC days before today that a volume tier looks back on
+
+
+VENUE_PARAM_FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
+    ("stp", "i8"),  # 0, or 1 + the place in SELF_TRADES
+    ("check_notional", "i8"),  # the exchange refuses orders below the instrument's minimum
+    ("band_up", "f8"),  # inf: none
+    ("band_down", "f8"),  # 0: none
+    ("n_tiers", "i8"),  # 0: the fees stand still
+    ("tier_volume", "f8", (MAX_STEPS,)),
+    ("tier_maker", "f8", (MAX_STEPS,)),
+    ("tier_taker", "f8", (MAX_STEPS,)),
+    ("base_maker", "f8"),  # rates below the first tier
+    ("base_taker", "f8"),
+    ("volume_start", "f8"),
+    ("tier_by_day", "i8"),  # the tier moves at 00:00 UTC, not with every fill
+    ("leverage", "f8"),  # 0: no margin, no liquidation
+    ("n_brackets", "i8"),
+    ("bracket_cap", "f8", (MAX_STEPS,)),
+    ("bracket_rate", "f8", (MAX_STEPS,)),
+    ("bracket_less", "f8", (MAX_STEPS,)),
+    ("liquidation_rate", "f8"),
+    ("n_reject_windows", "i8"),
+    ("reject_from_ns", "i8", (MAX_STEPS,)),
+    ("reject_until_ns", "i8", (MAX_STEPS,)),
+    ("funding_at", "i8"),  # address of FUNDING[funding_rows]
+    ("funding_rows", "i8"),
+]
+
+
+VENUE_STATE_FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
+    ("maker_rate", "f8"),  # the rates in force
+    ("taker_rate", "f8"),
+    ("fee_day", "i8"),  # UTC day since the epoch that the volumes are of; 0: no day yet
+    ("day_volume", "f8", (VOLUME_DAYS + 1,)),  # quote currency, by day modulo their number; today's included
+    ("funding_next", "i8"),
+    ("liquidated", "i8"),  # the venue has closed the account: nothing is accepted any more
+    # What the rest of the account holds, written by whoever runs several instruments on one; settlement currency.
+    ("other_equity", "f8"),
+    ("other_margin", "f8"),
+    ("other_maintenance", "f8"),
+    ("other_reserved", "f8"),
+]
 
 
 class Mode(enum.IntEnum):
@@ -126,6 +263,8 @@ ANSWER = np.dtype(
         ("lots", "i8"),
         ("price_ticks", "i8"),
         ("fee", "f8"),
+        ("status", "i8"),  # of the order, when this was sent
+        ("reason", "i8"),
     ],
     align=True,
 )
@@ -164,6 +303,7 @@ STATE = np.dtype(
         ("row", "i8"),  # next row of the columns handed in
         ("now_ns", "i8"),
         ("decided_ns", "i8"),  # when the model was last asked
+        ("begun", "i8"),  # the maker has noted what it starts from
         ("first_ns", "i8"),  # start of the session: the first two-sided book
         ("last_ns", "i8"),  # time of the last row
         ("mode", "i8"),

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from marketmakerl.backtesting.tick_records import NEVER, at_tops
+from marketmakerl.backtesting.layout import NEVER, at_tops
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import unit_value
 

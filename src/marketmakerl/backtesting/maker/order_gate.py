@@ -1,0 +1,103 @@
+"""The gate that every order of ours passes: what the checks leave of it, or why it is not sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from marketmakerl.backtesting.layout import Local, OrderType, at_int, at_own
+from marketmakerl.backtesting.maker.orders import submit
+from marketmakerl.core.jit import njit
+from marketmakerl.core.ledger import unit_value
+from marketmakerl.risk.order_checks import lots_within_limit, why_not_sent
+from marketmakerl.risk.reasons import Reason
+
+_FREE, _CLOSED, _CANCELLING = int(Local.FREE), int(Local.CLOSED), int(Local.CANCELLING)
+_MARKET = int(OrderType.MARKET)
+_NONE, _STP, _DUPLICATE = int(Reason.NONE), int(Reason.STP), int(Reason.DUPLICATE)
+_INVENTORY_LIMIT = int(Reason.INVENTORY_LIMIT)
+
+
+@njit()
+def account_budget(state: Any) -> float:
+    """Return the opening equity of the account."""
+    return float(state.start_equity + state.other_budget)
+
+
+@njit()
+def open_lots(state: Any, memory: Any, sign: int) -> int:
+    """Return how many lots the own orders of a side may still be filled for, whether they rest or take."""
+    own, work = at_own(memory.own), at_int(memory.work)
+    side, lots = 0 if sign > 0 else 1, 0
+    base = side * state.own_cap
+    for i in range(base, base + state.n_work[side]):
+        order = own[np.uint64(work[i])]
+        lots += order.local_qty_lots - order.local_filled_lots
+    if state.takers != 0:
+        for slot in range(state.own_cap):
+            order = own[np.uint64(slot)]
+            if order.taker != 0 and order.side == sign and order.local not in (_FREE, _CLOSED):
+                lots += order.local_qty_lots - order.local_filled_lots
+    return lots
+
+
+@njit()
+def _is_open(state: Any, memory: Any, side: int, tick: int, lots: int) -> bool:
+    """Return whether an order like this one is out there, and no cancel of it under way."""
+    own, work = at_own(memory.own), at_int(memory.work)
+    base = side * state.own_cap
+    for i in range(base, base + state.n_work[side]):
+        order = own[np.uint64(work[i])]
+        if order.local_price_ticks == tick and order.local_qty_lots == lots and order.local != _CANCELLING:
+            return True
+    return False
+
+
+@njit()
+def _why_it_clashes(state: Any, memory: Any, risk: Any, sign: int, tick: int, lots: int, kind: int) -> int:
+    """Return why an order does not go with the own orders out there, or 0."""
+    own, work = at_own(memory.own), at_int(memory.work)
+    side = 0 if sign > 0 else 1
+    if risk.check_duplicates != 0 and _is_open(state, memory, side, tick, lots):
+        return _DUPLICATE
+    if risk.check_self_match != 0 and state.n_work[1 - side] > 0:
+        # A market order goes as far as the touch, and beyond it if it is larger than what is shown there.
+        best, limit = own[np.uint64(work[(1 - side) * state.own_cap])].local_price_ticks, tick
+        if kind == _MARKET:
+            touch, shown = (-state.view_ask, state.view_ask_lots) if sign > 0 else (state.view_bid, state.view_bid_lots)
+            limit = touch if lots <= shown else best
+        if sign * (limit - best) >= 0:
+            return _STP
+    return _NONE
+
+
+@njit()
+def send_new(
+    state: Any, memory: Any, params: Any, risk: Any, context: Any, sign: int, tick: int, lots: int, kind: int
+) -> int:
+    """Send a quote, or an order of the model that takes, if the checks let it pass; return why not, or 0."""
+    if params.risk_on == 0:
+        submit(state, memory, params, sign, tick, lots, kind)
+        return _NONE
+    why = _why_it_clashes(state, memory, risk, sign, tick, lots, kind)
+    if why != _NONE:
+        return why
+    lot_value = params.lot_size * abs(unit_value(state, context.mid))
+    budget = account_budget(state)
+    outstanding = open_lots(state, memory, sign)
+    room = lots_within_limit(state, risk, sign, state.held_lots, outstanding, lot_value, budget)
+    if lots > room:
+        lots = room
+        # An inverse contract is worth so much in quote currency, and that is what venues look at.
+        least = params.lot_size * params.contract_size if params.inverse else lot_value
+        if lots < 1 or (params.min_notional > 0.0 and lots * least < params.min_notional):
+            return _INVENTORY_LIMIT
+    price = tick * params.tick_size if tick > 0 else context.mid
+    why = why_not_sent(
+        state, risk, state.now_ns, sign, price, lots, context.mid, lot_value, budget, params.order_lots,
+        state.held_lots, state.n_work[0] + state.n_work[1], 0 if kind == _MARKET else 1,
+    )  # fmt: skip
+    if why == _NONE:
+        submit(state, memory, params, sign, tick, lots, kind)
+    return why

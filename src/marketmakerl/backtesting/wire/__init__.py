@@ -1,0 +1,1 @@
+"""What travels between exchange and maker: requests, answers, market data, and how long they take."""
