@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 import marketmakerl as mml
 from backtesting.test_tick_oracle_by_hand import OPEN, ask, bid, buy, open_engine, sold, tape_of
 from backtesting.test_ticks_against_oracle import QUEUES, draw_with_rules, latencies, seeds, shapes, venue_kinds
-from marketmakerl.backtesting.backtest_engine import tick_result
 from marketmakerl.backtesting.results.attribution import HORIZONS, attribute, break_even_maker_bps
+from marketmakerl.backtesting.results.of_engine import result_of
 from oracles.tick_venue import VenueParams
 from tick_tapes import INSTRUMENT, START_NS, make_frames
 
@@ -148,7 +148,7 @@ def test_it_adds_up_whatever_happens(seed, shape, kind, queue, latency):
     engine.finish()
     if engine.state.start_mark == 0.0:
         return
-    result = tick_result(engine, tape)
+    result = result_of(engine, tape)
     found = adds_up(result)
     event(f"{kind}, forced: {found.forced_fills > 0}, funding: {found.quote.funding != 0}")
     assert (found.forced_fills > 0) == (result.metrics.liquidations > 0)
@@ -169,7 +169,7 @@ def test_a_liquidation_by_the_venue_is_no_spread_of_ours():
     tape = tape_of(timed, params)
     engine.feed(tape)
     engine.finish()
-    result = tick_result(engine, tape)
+    result = result_of(engine, tape)
     found = adds_up(result)
     assert [tuple(fill) for fill in result.fills[["side", "price", "qty"]].to_numpy()] == [
         (1, 100, 5), (-1, 84, 3), (-1, 82, 1), (-1, 82, 1),

@@ -15,13 +15,12 @@ from marketmakerl import (
     EventTape,
     Fees,
     Instrument,
-    Latency,
     RiskLimits,
     Symmetric,
     backtest,
 )
-from marketmakerl.backtesting import bar_engine as engine_module
-from marketmakerl.backtesting.bar_engine import Engine
+from marketmakerl.backtesting import engine as engine_module
+from marketmakerl.backtesting.engine import Engine
 from marketmakerl.core.errors import ConfigError, DataFormatError
 
 LINEAR = Instrument("BTC/USDT:USDT", 0.1, 0.001, "linear", 1.0, 5.0)
@@ -35,7 +34,7 @@ def tape():
 
 
 def opened(tape) -> Engine:
-    return Engine(tape.instrument, MODEL, first_price=float(tape.price_ticks[0]) * 0.1, **ARGS)
+    return Engine(tape.instrument, MODEL, bars=True, first_price=float(tape.price_ticks[0]) * 0.1, **ARGS)
 
 
 def outputs(engine: Engine):
@@ -45,7 +44,7 @@ def outputs(engine: Engine):
 def test_however_it_is_fed_it_does_the_same(tape, monkeypatch):
     whole = opened(tape)
     whole.feed(tape)
-    monkeypatch.setattr(engine_module, "_BUFFER_ROWS", 16)  # full again and again
+    monkeypatch.setattr(engine_module, "_CHUNK", 64)  # full again and again
     pieces = opened(tape)
     cuts = [0, 1, 2, 5, 900, 901, len(tape)]
     for first, last in itertools.pairwise(cuts):
@@ -114,7 +113,6 @@ def test_plain_python_does_the_same_as_compiled_code(tape):
         ({"order_qty": "1"}, "order_qty"),
         ({"fees": (2, 5)}, "fees"),
         ({"bar_volume_share": 0.0}, "bar_volume_share"),
-        ({"latency": Latency(entry_ns=60_000_000_000)}, "not shorter than a bar"),
         ({"initial_inventory": float("inf")}, "initial_inventory"),
         ({"seed": -1}, "seed"),
     ],
@@ -197,7 +195,7 @@ def test_numpy_numbers_are_numbers():
 
 def test_what_is_no_model_is_refused(tape):
     with pytest.raises(ConfigError, match="quoting model"):
-        backtest(tape, lambda _context, _params: (1.0, 1.0), **ARGS)
+        backtest(tape, (1.0, 1.0), **ARGS)
 
 
 def test_the_identity_holds_over_a_long_run_of_a_large_budget():

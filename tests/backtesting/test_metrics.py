@@ -27,7 +27,7 @@ def made(equity, fills=(), instrument=None, mids=None):
     state.start_mark = samples["mid"][0]
     state.mark = samples["mid"][-1]
     state.fills = len(fills)
-    return compute_metrics(state, instrument, rows, samples, MINUTE_NS)
+    return compute_metrics(state, instrument, rows, samples, MINUTE_NS, uptime_pct=1.0)
 
 
 def test_drawdown_is_from_the_peak_over_the_opening_budget():
@@ -104,7 +104,7 @@ def test_excess_is_over_holding_the_opening_inventory():
     samples["equity"] = [4000.0, 4000.0 + 200 + 3, 4000.0 + 100 + 2]
     state = new_record(STATE)
     state.start_equity, state.start_mark, state.mark, state.start_lots, state.fills = 4000.0, 100.0, 105.0, 200, 1
-    m = compute_metrics(state, spot, np.zeros(0, FILL), samples, MINUTE_NS)
+    m = compute_metrics(state, spot, np.zeros(0, FILL), samples, MINUTE_NS, uptime_pct=1.0)
     assert m.excess_pnl == pytest.approx(2.0)
     assert m.excess_sharpe == pytest.approx(1.0 / math.sqrt(8) * math.sqrt(PER_YEAR))
     assert m.sharpe == pytest.approx(51.0 / np.std([203, -101], ddof=1) * math.sqrt(PER_YEAR))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import marketmakerl as mml
-from marketmakerl.backtesting.bar_engine import Engine
+from marketmakerl.backtesting.engine import Engine
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.ledger import equity
 from marketmakerl.risk.reasons import Reason
@@ -30,7 +30,7 @@ def tape_of(bars, instrument=LINEAR, volume=1_000.0):
 
 def run(bars, *, fees=None, cash=100.0, order_qty=5.0, instrument=LINEAR, risk=OFF, **options) -> Engine:
     tape = tape_of(bars, instrument)
-    engine = Engine(tape.instrument, mml.Symmetric(half_spread=2.0), fees=fees or mml.Fees(0, 10), order_qty=order_qty,
+    engine = Engine(tape.instrument, mml.Symmetric(half_spread=2.0), bars=True, fees=fees or mml.Fees(0, 10), order_qty=order_qty,
                     cash=cash, first_price=100.0, risk=risk, bar_volume_share=1.0, **options)  # fmt: skip
     engine.feed(tape)
     engine.finish()
@@ -80,13 +80,12 @@ def test_funding_before_the_first_bar_and_after_the_last_is_nobodys():
     assert engine.state.funding_next == 3
 
 
-@pytest.mark.parametrize(("cash", "lots"), [(500.0, 5), (490.0, 5), (480.0, 4), (98.0, 1), (97.0, 0)])
-def test_a_quote_is_as_large_as_margin_allows(cash, lots):
+@pytest.mark.parametrize(("cash", "lots"), [(500.0, 5), (490.0, 5), (480.0, 0)])
+def test_what_margin_does_not_carry_the_venue_rejects(cash, lots):
     engine = run(BARS[:2], cash=cash, venue=mml.VenueRules(leverage=1))
     assert sum(row[2] for row in rows_of(engine)) == lots
     if lots == 0:
-        assert engine.state.suppressed[Reason.MARGIN] == 4  # neither side, at either close
-        assert len(engine.orders()) == 0
+        assert list(engine.orders()["reason"]) == [Reason.MARGIN] * 4  # either side, at either close
 
 
 def test_the_side_that_reduces_needs_no_margin():
@@ -99,7 +98,7 @@ def test_the_side_that_reduces_needs_no_margin():
 
 def test_who_has_no_margin_left_may_still_reduce():
     tape = tape_of([*BARS[:2], (100, 100, 99, 99), (99, 103, 99, 100)])
-    engine = Engine(tape.instrument, mml.Symmetric(half_spread=2.0), fees=mml.Fees(0, 0), order_qty=5.0, cash=500.0,
+    engine = Engine(tape.instrument, mml.Symmetric(half_spread=2.0), bars=True, fees=mml.Fees(0, 0), order_qty=5.0, cash=500.0,
                     first_price=100.0, risk=OFF, bar_volume_share=1.0, venue=mml.VenueRules(leverage=1))  # fmt: skip
     engine.feed(tape.slice_rows(0, 8))
     engine.state.other_margin = 1e6  # the rest of the account takes all there is

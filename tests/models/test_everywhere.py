@@ -7,7 +7,7 @@ import pytest
 
 import marketmakerl as mml
 from marketmakerl import GLFT, AvellanedaStoikov, CarteaJaimungal, QuoteContext, Skewed
-from marketmakerl.backtesting.bar_engine import Engine
+from marketmakerl.backtesting.engine import Engine
 from marketmakerl.data.bars import compile_bars
 from marketmakerl.models.contract import new_context
 from recorded import bars_of
@@ -59,7 +59,7 @@ def test_on_bars(index):
     """Every decision of the bar engine, told again from Python."""
     model, frame = models(40.0)[index], bars_of(150)
     tape = compile_bars(frame, LINEAR, interval_ms=60_000, tier="T2")
-    engine = Engine(LINEAR, model, first_price=float(frame["close"].iloc[0]), **TERMS)
+    engine = Engine(LINEAR, model, bars=True, first_price=float(frame["close"].iloc[0]), **TERMS)
     seen = 0
     for first in range(0, len(tape), 4):  # open, low, high, close
         engine.feed(tape.slice_rows(first, first + 4))
@@ -70,7 +70,7 @@ def test_on_bars(index):
             float(engine.state.mark), float(engine.state.position_lots) / 10, left, LINEAR.tick_size
         )  # fmt: skip
         quote = model.quote(context)
-        held = [order.price_ticks if order.order_id else None for order in engine.own]
+        held = [next((order.price_ticks for order in engine.working(side)), None) for side in range(2)]
         for side, (price, ticks) in enumerate(zip((quote.bid, quote.ask), held, strict=True)):
             wanted = None if price is None else round(price / 0.1)
             if wanted is not None:  # a passive order stays a tick off the mid

@@ -58,7 +58,7 @@ def test_paper_does_what_the_backtest_of_the_same_bars_does(tmp_path):
     ]
     assert metrics.pnl == pytest.approx(result.metrics.pnl, abs=1e-9)
     quotes = [line["equity"] for line in journal if line["type"] == "quote"]
-    np.testing.assert_allclose(quotes, result.equity["equity"].to_numpy()[1:], rtol=1e-12)
+    np.testing.assert_allclose(quotes, result.equity["equity"].to_numpy(), rtol=1e-12)
 
 
 @pytest.mark.parametrize("model", ["glft", "cartea_jaimungal"])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from marketmakerl import EventTape, Fees, Instrument, RiskLimits, Symmetric
-from marketmakerl.backtesting.bar_engine import Engine
+from marketmakerl.backtesting.engine import Engine
 from marketmakerl.backtesting.results.metrics import compute_metrics
 from marketmakerl.risk.reasons import Control
 
@@ -30,7 +30,7 @@ def bars(closes, *, instrument=LINEAR, start_ms=MIDNIGHT_MS, every_ms=60_000, up
 
 def opened(tape, limits, half_spread=0.5, **options):
     given = {"fees": Fees(0, 5), "order_qty": 5.0, "cash": 10_000.0, "first_price": 100.0, "risk": limits}
-    return Engine(tape.instrument, Symmetric(half_spread), **given | options)
+    return Engine(tape.instrument, Symmetric(half_spread), bars=True, **given | options)
 
 
 def events(engine):
@@ -98,7 +98,7 @@ def test_an_order_that_stays_is_not_cancelled_for_want_of_messages():
     tape = bars([100.0] * 5, up=0.0, down=0.0, every_ms=1000)
     engine = opened(tape, replace(OFF, max_orders=2, rate_window_s=60.0))
     engine.feed(tape)
-    assert [int(order.order_id) for order in engine.own] == [1, 2]
+    assert [order.order_id for side in range(2) for order in engine.working(side)] == [1, 2]
     assert engine.state.orders == 2
 
 
@@ -124,7 +124,7 @@ def test_halted_before_the_first_bar_it_never_quotes_and_quotes_again_after_a_re
     assert list(engine.fills()["purpose"]) == [2]
     engine.reset("A", "c")
     engine.feed(tape.slice_rows(8, 12))
-    assert [int(order.order_id > 0) for order in engine.own] == [1, 1]
+    assert [len(engine.working(side)) for side in range(2)] == [1, 1]
 
 
 def test_however_many_exits_there_were_the_log_says_what_the_breakers_did():
@@ -147,7 +147,9 @@ def test_what_a_halt_by_hand_costs_is_in_the_profit_though_no_bar_follows():
     engine.feed(tape)
     engine.halt("A", "b")
     engine.finish()
-    metrics = compute_metrics(engine.state, tape.instrument, engine.fills(), engine.samples(), 60 * 10**9)
+    metrics = compute_metrics(
+        engine.state, tape.instrument, engine.fills(), engine.samples(), 60 * 10**9, uptime_pct=1.0
+    )
     assert metrics.liquidation_cost == pytest.approx(0.5 + 0.49975)  # 5 bps of slippage, and as much of fees
     assert metrics.pnl == pytest.approx(-metrics.liquidation_cost)
     assert engine.samples()["position_lots"][-1] == 0

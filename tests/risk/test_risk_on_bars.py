@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import marketmakerl as mml
 from marketmakerl import Fees, Instrument, RiskLimits, Symmetric, backtest
-from marketmakerl.backtesting.bar_engine import Engine
+from marketmakerl.backtesting.engine import Engine
 from marketmakerl.core.errors import ConfigError
 from risk.test_controls import crash, tape_of, walk
 from risky_markets import INSTRUMENTS, LOT_WORTH, MS, S, examples, leaning, market, worst_window
@@ -154,7 +154,7 @@ def test_collar_and_size_on_bars(limits, half, passes):
 
 def test_a_crash_on_bars_and_a_reset_and_a_second_halt():
     tape = crash()
-    engine = Engine(tape.instrument, Symmetric(0.5), fees=Fees(0, 5), order_qty=5.0, cash=10_000.0, first_price=100.0,
+    engine = Engine(tape.instrument, Symmetric(0.5), bars=True, fees=Fees(0, 5), order_qty=5.0, cash=10_000.0, first_price=100.0,
                     risk=replace(OFF, soft_drawdown_pct=0.02, hard_drawdown_pct=0.05))  # fmt: skip
     while engine.state.breaker != 2:
         engine.feed(tape.slice_rows(int(engine.state.bars) * 5, int(engine.state.bars) * 5 + 5))

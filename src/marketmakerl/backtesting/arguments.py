@@ -17,6 +17,8 @@ from marketmakerl.models.custom import CustomModel
 if TYPE_CHECKING:
     from marketmakerl.core.instrument import Instrument
 
+BAR_VOLUME_SHARE = 0.10
+
 Model = QuotingModel | OrderScript | Callable[..., tuple[float, float]]
 
 

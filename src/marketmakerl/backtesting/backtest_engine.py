@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from marketmakerl.backtesting.arguments import Model, as_model, check_tape, check_type
-from marketmakerl.backtesting.bar_engine import BAR_VOLUME_SHARE, Engine
+from marketmakerl.backtesting.arguments import BAR_VOLUME_SHARE, Model, as_model, check_tape, check_type
 from marketmakerl.backtesting.exchange.venue import VenueRules
-from marketmakerl.backtesting.order_script import OrderScript
-from marketmakerl.backtesting.results.metrics import compute_metrics
-from marketmakerl.backtesting.results.of_engine import rules_line, tick_result
-from marketmakerl.backtesting.results.result import BacktestResult
+from marketmakerl.backtesting.results.of_engine import result_of
 from marketmakerl.backtesting.wire.latency import Latency
 from marketmakerl.core.clock import NS_PER_S
 from marketmakerl.core.errors import ConfigError
@@ -20,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from marketmakerl.backtesting.exchange.queue import Queue
+    from marketmakerl.backtesting.results.result import BacktestResult
     from marketmakerl.core.fees import Fees
     from marketmakerl.data.tape import EventTape
-    from marketmakerl.models.contract import QuotingModel
     from marketmakerl.risk.limits import RiskLimits
 
 
@@ -52,18 +48,19 @@ def backtest(
     """Run one quoting model over one tape, or over several that share one account.
 
     Args:
-        tape: market events (`EventTape.from_book`, `.from_klines`, `.from_hftbacktest`, `.load`). A list of tick tapes
-            runs them in one order of time on one account: the cash, the budget of the limits and the breakers are
-            common, and a model may read the others' best prices (`context.bids`, `.asks`). `model`, `fees`,
-            `order_qty`, `latency`, `queue`, `venue`, `funding` and the inventories may then be lists too, one entry a
-            tape. The result is a `PortfolioResult`.
-        model: a quoting model, a function that is one (see `CustomModel`), or an `OrderScript` (ticks only).
+        tape: market events (`EventTape.from_book`, `.from_klines`, `.from_hftbacktest`, `.load`). A list of tapes (all
+            of ticks, or all of bars of one length) runs them in one order of time on one account: the cash, the budget
+            of the limits and the breakers are common, and a model may read the others' best prices (`context.bids`,
+            `.asks`). `model`, `fees`, `order_qty`, `latency`, `queue`, `venue`, `funding` and the inventories may then
+            be lists too, one entry a tape. The result is a `PortfolioResult`.
+        model: a quoting model, a function that is one (see `CustomModel`), or an `OrderScript`.
         fees: maker and taker rates.
         order_qty: size of each quote, in base units (inverse: contracts); at least one lot.
         cash: opening balance in settlement currency (quote; base for inverse), > 0. On spot with no
             `initial_inventory` it is the whole budget, and half of it is turned into inventory at the first price
             (of several such instruments in equal parts).
-        latency: None: none. On bars anything shorter than a bar changes nothing (rule 8), a longer one is refused.
+        latency: None: none. On bars what fills in a bar is reported `response_ns` after its close, and an order that
+            arrives within a bar may fill in it: a latency near the length of a bar flatters.
         queue: ticks: how orders move up the queue, `Queue` or its name; None is the pessimistic "risk_averse".
         quote_interval_ns: ticks: the model is asked every so often, > 0; default 100 ms if `quote_on` says nothing.
         quote_on: ticks: the model is asked on events: "all", or some of "depth", "bbo", "trade", "response" (an answer
@@ -71,14 +68,15 @@ def backtest(
         risk: limits; None means the defaults, everything on. `RiskLimits.off()` for none.
         initial_inventory: opening position in units of quantity; None: half the budget on spot, else none.
         target_inventory: the inventory a model leans towards; None: the opening one on spot, else 0.
-        post_only: ticks: quotes never take; False sends plain limit orders.
-        requote_threshold_ticks: ticks: an order so near to its wanted price stays where it is, >= 0.
+        post_only: quotes never take; False sends plain limit orders.
+        requote_threshold_ticks: an order so near to its wanted price stays where it is, >= 0.
         equity_interval_ns: ticks: spacing of `result.equity`; Sharpe and its kin use 60 s.
-        log_orders: ticks: False keeps no order log, so that memory does not grow with the number of orders.
+        log_orders: False keeps no order log, so that memory does not grow with the number of orders.
         bar_volume_share: bars only: how much of a bar's volume our orders can get, in (0, 1].
         venue: rules of the venue besides matching (order checks, fee tiers, margin; see `VenueRules`); None: none.
             On bars its price bands and self-trade prevention are refused, and margin is looked at at every price of a
-            bar: a liquidation happens at that price, less the slippage that `risk` declares.
+            bar: a liquidation happens at that price, less the slippage that `risk` declares. Every other taker on bars
+            fills whole at the last close less that slippage, no further than its limit.
         funding: perpetuals: funding times and rates, a DataFrame (`ts_ns` or `ts_ms`, `funding_rate`) or pairs. At each
             time the position pays value x rate at the mid (bars: the last close), and we know of it at once.
         seed: names the run; nothing random happens here.
@@ -92,7 +90,7 @@ def backtest(
     check_seed(seed)
     check_type("venue", venue, VenueRules)
     check_type("latency", latency, Latency)
-    shared: dict[str, Any] = {
+    options: dict[str, Any] = {
         "venue": venue,
         "funding": funding,
         "fees": fees,
@@ -101,8 +99,6 @@ def backtest(
         "risk": risk,
         "initial_inventory": initial_inventory,
         "target_inventory": target_inventory,
-    }
-    on_ticks: dict[str, Any] = shared | {
         "latency": latency,
         "queue": queue,
         "quote_interval_ns": quote_interval_ns,
@@ -111,63 +107,22 @@ def backtest(
         "requote_threshold_ticks": requote_threshold_ticks,
         "equity_interval_ns": equity_interval_ns,
         "log_orders": log_orders,
+        "bar_volume_share": bar_volume_share,
     }
     if isinstance(tape, (list, tuple)):
-        from marketmakerl.backtesting.portfolio import backtest_together  # noqa: PLC0415  (loads the ticks' kernel)
+        from marketmakerl.backtesting.portfolio import backtest_together  # noqa: PLC0415  (loads the kernel)
 
-        return backtest_together(tape, model, on_ticks)
+        return backtest_together(tape, model, options)
     if isinstance(latency, (list, tuple)):
         raise ConfigError(f"one tape takes one latency, got {len(latency)}")
     one, quoting = check_tape(tape), as_model(model)
-    if one.is_bars:
-        return _on_bars(one, quoting, latency, bar_volume_share, shared)
-    return _on_ticks(one, quoting, on_ticks)
-
-
-def _on_bars(
-    tape: EventTape,
-    model: QuotingModel | OrderScript,
-    latency: Any,
-    bar_volume_share: float,
-    shared: dict[str, Any],
-) -> BacktestResult:
-    if isinstance(model, OrderScript) or getattr(model, "is_python", False):
-        raise ConfigError("bars take a compiled quoting model; order scripts and Python functions are for ticks")
-    delay_ns = latency.entry_ns + latency.response_ns if latency else 0
-    if delay_ns >= tape.interval_ns:
-        raise ConfigError(f"latency {delay_ns} ns is not shorter than a bar")
-    engine = Engine(
-        tape.instrument,
-        model,
-        first_price=float(tape.price_ticks[0]) * tape.instrument.tick_size,
-        bar_volume_share=bar_volume_share,
-        **shared,
-    )
-    engine.feed(tape)
-    engine.finish()
-    fills, orders, samples = engine.fills(), engine.orders(), engine.samples()
-    return BacktestResult(
-        metrics=compute_metrics(engine.state, tape.instrument, fills, samples, tape.interval_ns),
-        instrument=tape.instrument,
-        tier=tape.tier,
-        first_line=f"Bars: one decision a bar; a quote fills only where the next bar trades through it, "
-        f"at most {bar_volume_share:.0%} of the bar's volume. The poorest evidence there is."
-        f"{rules_line(shared['venue'], funded=shared['funding'] is not None)}",
-        raw_fills=fills,
-        raw_orders=orders,
-        raw_samples=samples,
-        risk_events=engine.risk_events(),
-    )
-
-
-def _on_ticks(tape: EventTape, model: QuotingModel | OrderScript, options: dict[str, Any]) -> BacktestResult:
     from marketmakerl.backtesting.engine import Engine  # noqa: PLC0415  (its kernel takes time to load)
     from marketmakerl.backtesting.first_mid import first_mid  # noqa: PLC0415
 
     first_price = 0.0
-    if tape.instrument.kind == "spot" and options["initial_inventory"] is None:
-        first_price = first_mid(tape)
-    engine = Engine(tape.instrument, model, first_price=first_price, **options)
-    engine.feed(tape)
+    if one.instrument.kind == "spot" and initial_inventory is None:
+        first_price = first_mid(one)
+    engine = Engine(one.instrument, quoting, first_price=first_price, bars=one.is_bars, **options)
+    engine.feed(one)
     engine.finish()
-    return tick_result(engine, tape)
+    return result_of(engine, one)

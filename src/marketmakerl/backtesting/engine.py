@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from marketmakerl.backtesting.arguments import check_fees, opening_balance, order_size, target_lots
+from marketmakerl.backtesting.arguments import (
+    BAR_VOLUME_SHARE,
+    check_fees,
+    finite_number,
+    opening_balance,
+    order_size,
+    target_lots,
+)
 from marketmakerl.backtesting.exchange.funding import FUNDING, funding_rows
 from marketmakerl.backtesting.exchange.queue import FIFO, Queue
 from marketmakerl.backtesting.exchange.venue import VenueRules
@@ -41,7 +48,7 @@ from marketmakerl.core.errors import ConfigError, DataFormatError
 from marketmakerl.core.ledger import open_ledger
 from marketmakerl.core.memory import address_of
 from marketmakerl.data.tape import COLUMNS, Kind
-from marketmakerl.data.tick_checks import check_ticks
+from marketmakerl.data.tick_checks import check_bars, check_ticks
 from marketmakerl.models.contract import CONTEXT, new_context
 from marketmakerl.models.symmetric import Symmetric
 from marketmakerl.risk.limits import RiskLimits
@@ -74,6 +81,14 @@ _WAKES = {
 }
 
 
+class WorkingOrder(NamedTuple):
+    """An open order of ours, as we know it."""
+
+    order_id: int
+    price_ticks: int
+    left_lots: int
+
+
 class Engine:
     """One model, or one script of orders, trading one instrument on ticks.
 
@@ -104,6 +119,8 @@ class Engine:
         equity_interval_ns: int = _EQUITY_INTERVAL_NS,
         book_window_ticks: int = _WINDOW_TICKS,
         log_orders: bool = True,
+        bars: bool = False,
+        bar_volume_share: float = BAR_VOLUME_SHARE,
         venue: VenueRules | None = None,
         funding: Any = None,
     ) -> None:
@@ -113,6 +130,7 @@ class Engine:
             first_price: at which a spot budget is split.
             book_window_ticks: levels within so many ticks of each other are held densely, a power of two >= 64; what
                 lies outside is held too, only slower.
+            bars: whether the events will be bars (rule 8) instead of ticks.
 
         Raises:
             ConfigError: an argument out of range, or one that does not fit the instrument.
@@ -120,7 +138,7 @@ class Engine:
         """
         check_fees(fees)
         self.rules = venue or VenueRules()
-        self.rules.check(instrument, funding=funding is not None)
+        self.rules.check(instrument, bars=bars, funding=funding is not None)
         self.is_funded = funding is not None
         self._funding = funding_rows(funding)
         self.latency = latency or Latency()
@@ -133,12 +151,7 @@ class Engine:
         params.order_lots = order_size(instrument, order_qty)
         params.order_qty = params.order_lots * instrument.lot_size
         params.target_lots = target_lots(instrument, target_inventory, position_lots)
-        params.session_s = quotes.session_s if quotes else np.inf
-        params.quoting = int(quotes is not None)
-        params.python_model = int(getattr(quotes, "is_python", False))
-        params.levels = _whole("model.levels", getattr(quotes, "levels", 1), 1)
-        params.level_step_ticks = _whole("model.level_step_ticks", getattr(quotes, "level_step_ticks", 1), 0)
-        params.grid_ticks = _whole("model.grid_ticks", getattr(quotes, "grid_ticks", 1), 1)
+        _set_model(params, quotes)
         params.post_only = int(post_only)
         params.requote_threshold_ticks = _whole("requote_threshold_ticks", requote_threshold_ticks, 0)
         params.risk_on = int(quotes is not None and limits != RiskLimits.off())
@@ -150,13 +163,16 @@ class Engine:
         params.response_ns = self.latency.response_ns
         params.script_rows = len(self._script)
         params.log_orders = int(log_orders)
-        _set_clock(params, quote_interval_ns, quote_on, quotes is not None)
+        if bars:
+            _set_bars(params, bar_volume_share, limits, quotes is not None)
+        else:
+            _set_clock(params, quote_interval_ns, quote_on, quotes is not None)
         chosen = Queue.of(queue)
         params.queue, params.queue_power, params.queue_variant = chosen.kind, chosen.exponent, chosen.variant
         self.queue = chosen
         self._model = quotes or Symmetric(half_spread=1.0)  # a script never asks it
         self._params = params
-        self._risk = limits.record()
+        self._risk = limits.record(learns=not bars)
         self._overrides: dict[int, str] = {}
         self._context = new_context()
         self._context.tick_size = instrument.tick_size
@@ -182,6 +198,8 @@ class Engine:
         state.far_cap = 1024
         state.own_cap = state.n_free = own_cap
         state.next_order_id = 1
+        state.closed_ns = -1
+        state.one_price = self._params.bars
         state.top_seen = -1
         state.two_sided_since = -1
         state.view_changed = state.fill_reported = 1
@@ -250,13 +268,18 @@ class Engine:
         if len(events) == 0:
             return
         self.begin(events)
-        self._run(int(self.state.last_ns) - 1)
+        # A close is the last row of its time: whatever opens then comes after what is due (see `advance`).
+        whole = self.is_bars and int(events.kind[-1]) == Kind.BAR_CLOSE
+        self._run(int(self.state.last_ns) - (0 if whole else 1))
         self.end()
 
     def begin(self, events: EventTape) -> None:
         """Hand in events for somebody else to drive the kernel through; `end` must follow. Errors as in `feed`."""
-        check_ticks(events)
-        if self.queue.kind == FIFO and events.since_ns is None:
+        if self.is_bars:
+            check_bars(events)
+        else:
+            check_ticks(events)
+        if self.queue.kind == FIFO and not self.is_bars and events.since_ns is None:
             raise ConfigError(
                 'queue "fifo" needs a tape of single orders (EventTape.from_l3); this one holds only levels: '
                 'take "risk_averse", "log" or "power"'
@@ -287,6 +310,21 @@ class Engine:
         self._state = homes[0]
         self.state, self._memory, self._params, self._risk, self._context = (home[0] for home in homes)
         self._context.instrument = number
+
+    @property
+    def bar_volume_share(self) -> float:
+        """Return how much of a bar's volume our orders can get."""
+        return float(self._params.bar_volume_share)
+
+    @property
+    def uptime_pct(self) -> float:
+        """Return the share of the session through which both sides rested."""
+        return float(self.state.two_sided_ns) / max(1, int(self.state.last_ns - self.state.first_ns))
+
+    @property
+    def is_bars(self) -> bool:
+        """Return whether it reads bars."""
+        return bool(self._params.bars)
 
     @property
     def kernel(self) -> Any:
@@ -469,7 +507,13 @@ class Engine:
         note = halt_by_hand(self.state, int(self.state.last_ns), who, why)
         if int(self.state.n_logged) > number:
             self._overrides[number] = note
-        self.state.wake_ns = min(int(self.state.wake_ns), int(self.state.last_ns))
+        state = self.state
+        state.wake_ns = min(int(state.wake_ns), int(state.last_ns))
+        if self.is_bars and float(state.start_mark) > 0.0:
+            # Now, at the last close, and not at the next; what it costs is sampled, for no close may follow.
+            state.sample_ns = int(state.last_ns)
+            self._run(int(state.last_ns))
+            self._empty()
 
     def reset(self, who: str, why: str) -> None:
         """Set the breakers back to ACTIVE; drawdown and daily loss count from now.
@@ -497,6 +541,19 @@ class Engine:
     def samples(self) -> Any:
         """Return SAMPLE[n]: equity on the fixed interval."""
         return self._rows("samples")
+
+    def working(self, side: int) -> list[WorkingOrder]:
+        """Return our open orders of a side (0 bid, 1 ask), as we know them, the best price first."""
+        first = side * int(self.state.own_cap)
+        slots = self._arrays["work"][first : first + int(self.state.n_work[side])]
+        return [
+            WorkingOrder(
+                int(order["order_id"]),
+                int(order["local_price_ticks"]),
+                int(order["local_qty_lots"] - order["local_filled_lots"]),
+            )
+            for order in self._arrays["own"][slots]
+        ]
 
     def markouts(self) -> Any:
         """Return float64[n, 8]: the mid at each horizon after each fill, NaN where the data ended before it."""
@@ -568,6 +625,26 @@ def _set_instrument(params: Any, instrument: Instrument) -> None:
     params.inverse = int(instrument.kind == "inverse")
     params.spot = int(instrument.kind == "spot")
     params.min_notional = instrument.min_notional
+
+
+def _set_model(params: Any, quotes: QuotingModel | None) -> None:
+    params.session_s = quotes.session_s if quotes else np.inf
+    params.quoting = int(quotes is not None)
+    params.python_model = int(getattr(quotes, "is_python", False))
+    params.levels = _whole("model.levels", getattr(quotes, "levels", 1), 1)
+    params.level_step_ticks = _whole("model.level_step_ticks", getattr(quotes, "level_step_ticks", 1), 0)
+    params.grid_ticks = _whole("model.grid_ticks", getattr(quotes, "grid_ticks", 1), 1)
+
+
+def _set_bars(params: Any, volume_share: float, limits: RiskLimits, quoting: bool) -> None:
+    """Set rule 8: a decision at every close, and equity sampled there."""
+    if not 0 < finite_number("bar_volume_share", volume_share) <= 1:
+        raise ConfigError(f"bar_volume_share must be in (0, 1], got {volume_share!r}")
+    params.bars = 1
+    params.bar_volume_share = volume_share
+    params.taker_slippage = limits.liquidation_slippage_bps * 1e-4
+    params.equity_interval_ns = 0
+    params.wake_kinds = int(quoting) << int(Kind.BAR_CLOSE)
 
 
 def _set_clock(params: Any, interval_ns: int | None, quote_on: str | Iterable[str] | None, quoting: bool) -> None:

@@ -30,11 +30,13 @@ def probes(tape: EventTape) -> Iterator[Engine]:
 
 
 def first_mid(tape: EventTape) -> float:
-    """Return the first mid of a tape: what a spot budget is split at.
+    """Return the first mid of a tape (bars: the first price): what a spot budget is split at.
 
     Raises:
         DataFormatError: the tape never shows a two-sided book.
     """
+    if tape.is_bars:
+        return float(tape.price_ticks[0]) * tape.instrument.tick_size
     for engine in probes(tape):
         if engine.state.start_mark > 0.0:
             return float(engine.state.start_mark)

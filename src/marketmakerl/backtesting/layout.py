@@ -303,6 +303,8 @@ STATE = np.dtype(
         ("row", "i8"),  # next row of the columns handed in
         ("now_ns", "i8"),
         ("decided_ns", "i8"),  # when the model was last asked
+        ("decided_lots", "i8"),  # what we held then, and how many orders were open (bars)
+        ("decided_work", "i8"),
         ("begun", "i8"),  # the maker has noted what it starts from
         ("first_ns", "i8"),  # start of the session: the first two-sided book
         ("last_ns", "i8"),  # time of the last row
@@ -321,6 +323,10 @@ STATE = np.dtype(
         ("n_far", "i8", (2,)),
         ("far_cap", "i8"),
         ("depth_seen", "i8"),
+        ("one_price", "i8"),  # 1 on bars: a close stands for both best prices
+        ("closed_ns", "i8"),  # when the last bar closed
+        ("bars", "i8"),
+        ("starved", "i8"),  # bars that traded through a quote while their volume share came to less than a lot
         ("last_mid", "f8"),  # the last mid that existed
         ("row_mid", "f8"),  # the mid before the row or request under way
         # own orders
@@ -456,7 +462,10 @@ PARAMS = np.dtype(
         ("interval_ns", "i8"),  # 0: no clock
         ("wake_kinds", "i8"),  # bit per Kind
         ("wake_on_answers", "i8"),
-        ("equity_interval_ns", "i8"),
+        ("equity_interval_ns", "i8"),  # 0: at every close
+        ("bars", "i8"),  # 1: events are bars (rule 8)
+        ("bar_volume_share", "f8"),  # of what a bar traded on our side, what our orders can get
+        ("taker_slippage", "f8"),  # bars: a taker gives up this share of the close
         ("feed_offset_ns", "i8"),
         ("entry_ns", "i8"),
         ("response_ns", "i8"),

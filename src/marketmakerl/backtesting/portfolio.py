@@ -14,13 +14,19 @@ from marketmakerl.backtesting.engine import Engine
 from marketmakerl.backtesting.first_mid import first_mid
 from marketmakerl.backtesting.portfolio_engine import PortfolioEngine
 from marketmakerl.backtesting.results.markouts import markout_sums, values
-from marketmakerl.backtesting.results.metrics import Metrics, interval_changes, sharpe_ratio, sortino_ratio
-from marketmakerl.backtesting.results.of_engine import TICK_INTERVAL_NS, tick_result
+from marketmakerl.backtesting.results.metrics import (
+    Metrics,
+    interval_changes,
+    sampled_markout_sums,
+    sharpe_ratio,
+    sortino_ratio,
+)
+from marketmakerl.backtesting.results.of_engine import interval_of, result_of
 from marketmakerl.backtesting.results.result import BacktestResult
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.data.catalog import weakest_tier
-from marketmakerl.data.tick_checks import check_ticks
+from marketmakerl.data.tick_checks import check_bars, check_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +115,8 @@ def backtest_together(tapes: Sequence[EventTape], model: Any, options: dict[str,
         raise ConfigError("backtest got an empty list of tapes")
     for tape in tapes:
         check_tape(tape)
-        check_ticks(tape)
+        (check_bars if tape.is_bars else check_ticks)(tape)
+    _one_clock(tapes)
     instruments = [tape.instrument for tape in tapes]
     names = _names(instruments)
     _one_currency(instruments)
@@ -121,7 +128,7 @@ def backtest_together(tapes: Sequence[EventTape], model: Any, options: dict[str,
     common = {name: value for name, value in options.items() if name not in {*EACH, "cash"}}
     engines = [
         Engine(
-            instruments[j], models[j], cash=cash / n, first_price=first[j],
+            instruments[j], models[j], cash=cash / n, first_price=first[j], bars=tapes[j].is_bars,
             **{name: values[j] for name, values in own.items()}, **common,
         )
         for j in range(n)
@@ -132,10 +139,10 @@ def backtest_together(tapes: Sequence[EventTape], model: Any, options: dict[str,
     ])  # fmt: skip
     portfolio.run(list(tapes))
     budget = sum(float(engine.state.start_equity) for engine in engines)
-    parts = [tick_result(engine, tape, budget) for engine, tape in zip(engines, tapes, strict=True)]
+    parts = [result_of(engine, tape, budget) for engine, tape in zip(engines, tapes, strict=True)]
     samples = _account(parts, budget, cash / n)
     return PortfolioResult(
-        metrics=_metrics(parts, samples, budget),
+        metrics=_metrics(parts, samples, budget, interval_of(tapes[0])),
         instrument=instruments[0],
         tier=weakest_tier([part.tier for part in parts]),
         first_line=f"{n} instruments on one account. " + " ".join(
@@ -166,6 +173,11 @@ def _names(instruments: list[Instrument]) -> list[str]:
         count = seen[instrument.symbol]
         names.append(instrument.symbol if count == 1 else f"{instrument.symbol} #{count}")
     return names
+
+
+def _one_clock(tapes: Sequence[EventTape]) -> None:
+    if len({tape.interval_ns if tape.is_bars else 0 for tape in tapes}) > 1:
+        raise ConfigError("tapes on one account must all be of ticks, or all of bars of one length")
 
 
 def _one_currency(instruments: list[Instrument]) -> None:
@@ -217,7 +229,7 @@ def _account(parts: list[BacktestResult], budget: float, cash_share: float) -> A
     return rows
 
 
-def _metrics(parts: list[BacktestResult], samples: Any, budget: float) -> Metrics:
+def _metrics(parts: list[BacktestResult], samples: Any, budget: float, interval_ns: int) -> Metrics:
     """Compute the metrics of the account from those of its parts and its equity."""
     each = [part.metrics for part in parts]
     instrument = parts[0].instrument
@@ -225,7 +237,7 @@ def _metrics(parts: list[BacktestResult], samples: Any, budget: float) -> Metric
     equity, ts = samples["equity"], samples["ts_ns"]
     pnl = float(equity[-1] - budget)
     drawdown = float(np.max(np.maximum.accumulate(equity) - equity)) / budget
-    changes = interval_changes(ts, equity, TICK_INTERVAL_NS) / budget
+    changes = interval_changes(ts, equity, interval_ns) / budget
     days = float(ts[-1] - ts[0]) / NS_PER_DAY
     turnover = sum(one.turnover for one in each)
     orders = sum(one.orders for one in each)
@@ -238,10 +250,10 @@ def _metrics(parts: list[BacktestResult], samples: Any, budget: float) -> Metric
         final_equity=float(equity[-1]) * to_quote,
         return_pct=pnl / budget,
         max_drawdown_pct=drawdown,
-        sharpe=sharpe_ratio(changes, TICK_INTERVAL_NS),
-        sortino=sortino_ratio(changes, TICK_INTERVAL_NS),
+        sharpe=sharpe_ratio(changes, interval_ns),
+        sortino=sortino_ratio(changes, interval_ns),
         calmar=pnl / budget * 365 / days / drawdown if drawdown > 0 and days > 0 else None,
-        excess_sharpe=sharpe_ratio(_excess(parts, samples) / budget, TICK_INTERVAL_NS) if fills else None,
+        excess_sharpe=sharpe_ratio(_excess(parts, samples, interval_ns) / budget, interval_ns) if fills else None,
         fills=fills,
         orders=orders,
         maker_share=sum((one.maker_share or 0.0) * one.turnover for one in each) / turnover if turnover > 0 else None,
@@ -253,7 +265,7 @@ def _metrics(parts: list[BacktestResult], samples: Any, budget: float) -> Metric
         },
         max_abs_inventory=None,
         final_inventory=None,
-        markout_bps=_markouts(parts),
+        markout_bps=_markouts(parts, interval_ns),
         breaker_events=sum(one.breaker_events for one in each),
         liquidations=sum(one.liquidations for one in each),
         exits=sum(one.exits for one in each),
@@ -266,7 +278,7 @@ def _metrics(parts: list[BacktestResult], samples: Any, budget: float) -> Metric
     )
 
 
-def _excess(parts: list[BacktestResult], samples: Any) -> npt.NDArray[np.float64]:
+def _excess(parts: list[BacktestResult], samples: Any, interval_ns: int) -> npt.NDArray[np.float64]:
     """Return the changes of equity over holding every opening inventory, settlement currency."""
     ts, excess = samples["ts_ns"], samples["equity"].copy()
     for part in parts:
@@ -274,11 +286,16 @@ def _excess(parts: list[BacktestResult], samples: Any) -> npt.NDArray[np.float64
         value = values(part.instrument, own["mid"])
         at = np.maximum(np.searchsorted(own["ts_ns"], ts, side="right") - 1, 0)
         excess -= float(own["position_lots"][0]) * part.instrument.lot_size * value[at]
-    return interval_changes(ts, excess, TICK_INTERVAL_NS)
+    return interval_changes(ts, excess, interval_ns)
 
 
-def _markouts(parts: list[BacktestResult]) -> dict[str, float | None]:
-    sums = [markout_sums(part.instrument, part.raw_fills, part.raw_markouts) for part in parts]
+def _markouts(parts: list[BacktestResult], interval_ns: int) -> dict[str, float | None]:
+    sums = [
+        sampled_markout_sums(part.instrument, part.raw_fills, part.raw_samples, interval_ns)
+        if part.raw_markouts is None
+        else markout_sums(part.instrument, part.raw_fills, part.raw_markouts)
+        for part in parts
+    ]
     result: dict[str, float | None] = {}
     for horizon in sums[0]:
         gain, total = (sum(one[horizon][i] for one in sums) for i in range(2))

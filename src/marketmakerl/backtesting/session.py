@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from marketmakerl.backtesting.arguments import BAR_VOLUME_SHARE
 from marketmakerl.backtesting.backtest_engine import backtest
-from marketmakerl.backtesting.bar_engine import BAR_VOLUME_SHARE
 from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.data.tape import EventTape, Kind
 from marketmakerl.models.bar_calibration import MIN_BARS, BarEstimate, estimate_from_bars

@@ -14,6 +14,7 @@ import numpy as np
 from numba import types
 
 from marketmakerl.backtesting.exchange.account import look_at_margin
+from marketmakerl.backtesting.exchange.bars import bar_row
 from marketmakerl.backtesting.exchange.book import find_best, keep_mid, level_lots, off_centre, recentre, wanted_low
 from marketmakerl.backtesting.exchange.book import mark_stale as begin_snapshot
 from marketmakerl.backtesting.exchange.fills import mark, open_session
@@ -61,6 +62,7 @@ from marketmakerl.backtesting.maker.limits import (
     begin_session,
     catch_up,
     look_at_limits,
+    watch_bar,
     watch_is_due,
 )
 from marketmakerl.backtesting.maker.local_view import LOOK, LOST, SAME, WAKE, next_marked, see
@@ -84,6 +86,7 @@ from marketmakerl.risk.state import HALTED
 
 at_samples = viewer(SAMPLE)
 
+_BAR_CLOSE = int(Kind.BAR_CLOSE)
 _GAP, _SNAPSHOT, _TRADE, _BBO_BID = int(Kind.GAP), int(Kind.SNAPSHOT), int(Kind.TRADE), int(Kind.BBO_BID)
 _DEPTH_PAIR, _BBO_PAIR, _TRADE_PAIR = int(Kind.DEPTH_BID) >> 1, int(Kind.BBO_BID) >> 1, int(Kind.TRADE_SELL) >> 1
 _MORE = int(MORE)
@@ -158,7 +161,7 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
     if ask > -NEVER:
         top.ask_lots = level_lots(state, memory, 1, -ask)
         if bid > -NEVER:
-            if bid >= -ask:
+            if bid >= -ask and params.bars == 0:
                 state.crossed += 1
             if state.begun == 0:
                 if state.start_mark == 0.0:
@@ -186,6 +189,16 @@ def _slow_row(
         state.need = 1
         return False
     state.row_mid = keep_mid(state, params.tick_size)
+    if kind <= _BAR_CLOSE:
+        if state.n_free < 1:  # for the order of a liquidation
+            state.need = 1
+            return False
+        bar_row(state, memory, params, kind, tick, lots, ts_ns)
+        if state.begun == 0:
+            begin_session(state, params)
+        if kind == _BAR_CLOSE:
+            state.dirty |= _TOP_CHANGED | (_LOOK if params.risk_on != 0 else 0)
+        return True
     side = kind & 1
     signed = tick if side == 0 else -tick
     if kind >> 1 == _DEPTH_PAIR:
@@ -250,10 +263,11 @@ def _set_rest(state: Any, memory: Any, params: Any) -> None:
 def _venue_is_due(state: Any, memory: Any, params: Any, risk: Any) -> int:
     """Let the venue act of its own accord: funding first, then a look at the margin."""
     if state.funding_ns == state.now_ns:
-        if params.risk_on != 0:
+        watched = params.risk_on != 0 and params.bars == 0  # bars: limits are looked at when a bar has closed
+        if watched:
             catch_up(state, memory, params)
         funding_is_due(state, params)
-        if params.risk_on != 0:
+        if watched:
             look_at_limits(state, memory, params, risk)
     else:
         if state.position_lots != 0:
@@ -341,7 +355,7 @@ def _sample_is_due(state: Any, memory: Any, params: Any) -> int:
         state.need = 1
         return _ROOM
     _write_sample(state, memory, params, state.now_ns)
-    state.sample_ns += params.equity_interval_ns
+    state.sample_ns = state.sample_ns + params.equity_interval_ns if params.equity_interval_ns > 0 else NEVER
     _set_rest(state, memory, params)
     return _DONE
 
@@ -389,6 +403,8 @@ def _risk_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_n
     elif state.watch_ns == state.now_ns:
         watch_is_due(state, memory, params, risk, newest_local_ns)
     else:
+        if params.bars != 0:
+            watch_bar(state, memory, params, risk)
         look_at_limits(state, memory, params, risk)
     state.look_ns = next_marked(state, memory, _LOOK)
     _set_rest(state, memory, params)
@@ -401,13 +417,18 @@ def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
         begin_session(state, params)
     if params.risk_on == 0:
         take_answer(state, memory, params, risk)
+        if state.breaker == HALTED:  # by hand
+            act_on_answer(state, params)
         return
     what = at_answers(memory.answers)[np.uint64(state.answer_first & state.answer_mask)].what
-    if what == _FILL or what == _LAST_FILL:
+    if params.bars == 0 and (what == _FILL or what == _LAST_FILL):
         catch_up(state, memory, params)
     breaker, lots = state.breaker, state.local_lots
     take_answer(state, memory, params, risk)
-    if state.local_lots != lots or state.breaker != breaker:
+    if params.bars != 0:
+        if state.breaker != breaker:
+            act_now(state, params)
+    elif state.local_lots != lots or state.breaker != breaker:
         look_at_limits(state, memory, params, risk)
         if state.breaker != breaker:
             act_now(state, params)
@@ -498,11 +519,13 @@ def advance(
         stop = min(others, state.wake_ns)
         state.stop_ns = stop
         calm = may_stay and state.settled != 0 and state.view_changed == 0
+        # A bar that opens when the one before it closes comes after what is due at that time.
+        end = n if stop > state.closed_ns else i
         # Outside the normal state of affairs no tick is in the window: every row takes the slow path.
         low = state.low_ticks if state.mode == _NORMAL else NEVER
         dirty = state.dirty
         room = True
-        while i < n:
+        while i < end:
             # Unsigned, or every access would be checked for an index counted from the end.
             row = np.uint64(i)
             now = ts_ns[row]
@@ -580,6 +603,8 @@ def advance(
                 if not _slow_row(state, memory, params, k, code >= _MORE, tick, lots, now, i):
                     room = False
                     break
+                if k == _BAR_CLOSE:
+                    end = i + 1
                 dirty = state.dirty
                 stop = state.stop_ns
                 others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
@@ -612,7 +637,7 @@ def advance(
                         if mids <= state.look_low or mids >= state.look_high:
                             dirty |= _LOOK
                         # The window must move before the top is read.
-                        if off_centre(state):
+                        if params.bars == 0 and off_centre(state):
                             if not recentre(state, memory, wanted_low(state)):
                                 dirty |= _UNSENT
                                 room = False
@@ -672,6 +697,9 @@ def advance(
             if params.quoting == 0:
                 continue
             state.decided_ns = stop
+            if params.bars != 0:
+                state.decided_lots = state.local_lots
+                state.decided_work = state.n_work[0] + state.n_work[1]
             if not _before_the_model(state, memory, params, risk, context):
                 continue
             if params.python_model != 0:
@@ -701,7 +729,8 @@ def finish(state: Any, memory: Any, params: Any) -> int:
     if not _has_room(state, memory, state.own_cap - state.n_free + 1) or state.n_samples >= memory.samples_cap:
         return _ROOM
     ts_ns = state.last_ns
-    if state.start_mark > 0.0 and state.sample_ns - params.equity_interval_ns < ts_ns:
+    between = params.equity_interval_ns > 0 and state.sample_ns - params.equity_interval_ns < ts_ns
+    if state.start_mark > 0.0 and between:
         _write_sample(state, memory, params, ts_ns)
     if state.two_sided_since >= 0:
         state.two_sided_ns += ts_ns - state.two_sided_since

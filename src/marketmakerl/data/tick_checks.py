@@ -80,3 +80,26 @@ def check_ticks(tape: EventTape) -> None:
         row = int(np.argmax(np.asarray(tape.since_ns) > np.asarray(tape.ts_ns)))
         raise DataFormatError(f"row {row} of the tape: the order that left came after it (since_ns)")
     object.__setattr__(tape, "_ticks_are_right", True)  # it is frozen, and the check costs a pass over the rows
+
+
+_BAR_KINDS = (Kind.BAR_OPEN, Kind.BAR_LOW, Kind.BAR_HIGH, Kind.BAR_CLOSE, Kind.GAP)
+
+
+def check_bars(tape: EventTape) -> None:
+    """Refuse a tape that the engine could not read as bars.
+
+    Raises:
+        DataFormatError: a tape of ticks, or the first row that is wrong and what is wrong with it.
+    """
+    kind, ts_ns = np.asarray(tape.kind), np.asarray(tape.ts_ns)
+    if not tape.is_bars:
+        raise DataFormatError("this tape holds ticks; it cannot be read as bars")
+    wrong = {
+        "its kind is none of a tape of bars (bars and ticks do not mix)": ~np.isin(kind, _BAR_KINDS),
+        _WRONG[2]: np.diff(ts_ns, prepend=ts_ns[0]) < 0,
+        _WRONG[4]: (np.asarray(tape.price_ticks) < 1) | (np.asarray(tape.price_ticks) >= MAX_PRICE_TICKS),
+        _WRONG[5]: (np.asarray(tape.qty_lots) < 0) | (np.asarray(tape.qty_lots) >= MAX_QTY_LOTS),
+    }
+    for what, rows in wrong.items():
+        if rows.any():
+            raise DataFormatError(f"row {int(np.argmax(rows))} of the tape: {what}")

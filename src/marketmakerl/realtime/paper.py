@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from marketmakerl.backtesting.bar_engine import Engine
+from marketmakerl.backtesting.engine import Engine
 from marketmakerl.backtesting.results.metrics import Metrics, compute_metrics
 from marketmakerl.backtesting.session import Prepared, Session, last_bars, prepare
 from marketmakerl.core.artifacts import environment
@@ -204,6 +204,7 @@ class PaperSession:
             order_qty=setup.order_qty,
             cash=setup.cash,
             first_price=float(bars["close"].iloc[-1]),
+            bars=True,
             risk=self.config.session.risk(),
             bar_volume_share=session.bar_volume_share,
         )
@@ -362,18 +363,15 @@ class PaperSession:
         return now_ns
 
     def _resting(self, side: int) -> dict[str, Any] | None:
-        order = self._engine.own[side]
-        if order.order_id == 0:
-            return None
-        return {
-            "order_id": int(order.order_id),
-            "price": self.instrument.price(int(order.price_ticks)),
-            "qty": self.instrument.qty(int(order.qty_lots - order.filled_lots)),
-        }
+        """Return our best quote of a side."""
+        for order in self._engine.working(side):
+            price, qty = self.instrument.price(order.price_ticks), self.instrument.qty(order.left_lots)
+            return {"order_id": order.order_id, "price": price, "qty": qty}
+        return None
 
     def _reason(self, side: int) -> str:
         """Return why a side is not quoted, "" if it is."""
-        if self._engine.own[side].order_id != 0:
+        if self._engine.working(side):
             return ""
         return Reason(int(self._engine.state.quote_reason[side])).name.lower()
 
@@ -403,7 +401,12 @@ class PaperSession:
         self._engine.finish()
         interval_ns = self._interval_ms * NS_PER_MS
         self.metrics = compute_metrics(
-            self._engine.state, self.instrument, self._engine.fills(), self._engine.samples(), interval_ns
+            self._engine.state,
+            self.instrument,
+            self._engine.fills(),
+            self._engine.samples(),
+            interval_ns,
+            uptime_pct=self._engine.uptime_pct,
         )
         journal.write(
             "close", self._clock.now_ns(), reason=reason, bars=self._bars, metrics=self.metrics.model_dump()

@@ -126,15 +126,16 @@ def fill(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, lots: int,
     row.joined_behind_lots = order.joined_behind_lots
     row.purpose = order.purpose
     state.n_fills += 1
-    later = at_pending(memory.pending)[state.pending_end & state.pending_mask]
-    later.ts_ns = ts_ns
-    later.number = number
-    state.pending_end += 1
-    due_ns = ts_ns + HORIZONS_NS[0]
-    if due_ns < state.markout_ns:
-        state.markout_ns = due_ns
-        state.rest_ns = min(state.rest_ns, due_ns)
-        state.stop_ns = min(state.stop_ns, due_ns)
+    if params.bars == 0:  # on bars the closes say what the mid was later
+        later = at_pending(memory.pending)[state.pending_end & state.pending_mask]
+        later.ts_ns = ts_ns
+        later.number = number
+        state.pending_end += 1
+        due_ns = ts_ns + HORIZONS_NS[0]
+        if due_ns < state.markout_ns:
+            state.markout_ns = due_ns
+            state.rest_ns = min(state.rest_ns, due_ns)
+            state.stop_ns = min(state.stop_ns, due_ns)
     whole = order.filled_lots == order.qty_lots
     if whole:
         if maker:

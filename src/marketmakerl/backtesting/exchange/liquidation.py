@@ -61,15 +61,14 @@ def margin_is_due(state: Any, memory: Any, params: Any) -> None:
     mid = keep_mid(state, params.tick_size)
     state.row_mid = mid
     if state.position_lots != 0 and mid > 0.0 and must_liquidate(state, params, mid):
-        _liquidate(state, memory, params)
+        liquidate(state, memory, params, state.now_ns)
     state.margin_ns = NEVER
     find_triggers(state, params)
 
 
 @njit()
-def _liquidate(state: Any, memory: Any, params: Any) -> None:
+def liquidate(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
     """Cancel everything and close the position as taker; what the book cannot take goes at the last price reached."""
-    ts_ns = state.now_ns
     _cancel_live(state, memory, params, ts_ns)
     state.liquidated = 1
     state.liquidations += 1
@@ -77,7 +76,7 @@ def _liquidate(state: Any, memory: Any, params: Any) -> None:
     other = 0 if side < 0 else 1
     lots = abs(state.position_lots)
     slot = _venue_order(state, memory, side, lots, ts_ns)
-    exact = state.row_mid * params.ticks_per_price
+    exact = state.row_mid * (1.0 + side * params.taker_slippage) * params.ticks_per_price
     price_ticks = max(1, int(np.floor(exact + _EPS) if side < 0 else np.ceil(exact - _EPS)))
     signed = next_level(state, memory, other, state.best[other])
     while lots > 0 and signed > -NEVER:

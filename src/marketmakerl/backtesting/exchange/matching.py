@@ -46,6 +46,7 @@ _MIN_NOTIONAL, _PRICE_BAND = int(Reason.MIN_NOTIONAL), int(Reason.PRICE_BAND)
 _MARGIN, _LIQUIDATED = int(Reason.MARGIN), int(Reason.LIQUIDATED)
 _VENUE_DOWN = int(Reason.VENUE_DOWN)
 _EPS = 1e-9
+_TICK_EPS = 1e-6  # of a tick: float noise
 
 
 @njit()
@@ -367,7 +368,7 @@ def _arrive(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None
         _reject(state, memory, params, slot, ts_ns, reason)
         return
     if crosses:
-        _take(state, memory, params, slot, ts_ns)
+        _take_any(state, memory, params, slot, ts_ns)
     if order.status >= _FILLED:
         return
     if kind == _IOC or kind == _MARKET:
@@ -466,6 +467,28 @@ def _take(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
 
 
 @njit()
+def _take_any(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
+    if params.bars != 0:
+        _take_at_close(state, memory, params, slot, ts_ns)
+    else:
+        _take(state, memory, params, slot, ts_ns)
+
+
+@njit()
+def _take_at_close(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
+    """Fill a taker whole at the last close less the declared slippage, no further than its limit and a spot balance."""
+    order = at_own(memory.own)[np.uint64(slot)]
+    side = order.side
+    exact = state.last_mid * (1.0 + side * params.taker_slippage) / params.tick_size
+    price_ticks = int(np.ceil(exact - _TICK_EPS)) if side > 0 else max(int(np.floor(exact + _TICK_EPS)), 1)
+    if order.order_type != _MARKET:
+        price_ticks = min(price_ticks, order.price_ticks) if side > 0 else max(price_ticks, order.price_ticks)
+    lots = affordable_lots(state, memory, params, side, price_ticks, order.qty_lots - order.filled_lots)
+    if lots > 0:
+        fill(state, memory, params, slot, ts_ns, lots, price_ticks, False)
+
+
+@njit()
 def _change(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, price_ticks: int, qty_lots: int) -> None:
     """Change a live order's price and total quantity; only less quantity at the same price keeps its place."""
     order = at_own(memory.own)[np.uint64(slot)]
@@ -498,7 +521,7 @@ def _change(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, price_t
     order.price_ticks = price_ticks
     order.qty_lots = qty_lots
     if crosses:
-        _take(state, memory, params, slot, ts_ns)
+        _take_any(state, memory, params, slot, ts_ns)
     if order.status < _FILLED:
         _rest(state, memory, params, slot, ts_ns)
         answer(state, memory, params, slot, ts_ns, _ACCEPTED, 0, 0, 0.0)

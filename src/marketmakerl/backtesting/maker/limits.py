@@ -63,9 +63,10 @@ def begin_session(state: Any, params: Any) -> None:
             state.day = ts_ns // _DAY_NS
             state.day_equity = state.start_equity
         state.heard_ns = ts_ns
-        state.watch_ns = (max(ts_ns, state.now_ns) // WATCH_NS + 1) * WATCH_NS
-        state.rest_ns = min(state.rest_ns, state.watch_ns)
-        state.stop_ns = min(state.stop_ns, state.watch_ns)
+        if params.bars == 0:  # bars are watched when they close (`watch_bar`)
+            state.watch_ns = (max(ts_ns, state.now_ns) // WATCH_NS + 1) * WATCH_NS
+            state.rest_ns = min(state.rest_ns, state.watch_ns)
+            state.stop_ns = min(state.stop_ns, state.watch_ns)
 
 
 @njit()
@@ -93,11 +94,15 @@ def look_at_limits(state: Any, memory: Any, params: Any, risk: Any) -> None:
         budget = account_budget(state)
         if params.shared == 0:
             worth = abs(state.held_lots) * params.lot_size * abs(unit_value(state, mid))
-            check_equity(state, risk, state.now_ns, local_equity(state, mid), budget, worth)
+            equity = local_equity(state, mid)
+            if params.bars != 0 and state.now_ns % _DAY_NS == 0:
+                # A close at midnight is the last moment of a day before it is the first of the next.
+                check_equity(state, risk, state.now_ns - 1, equity, budget, worth)
+            check_equity(state, risk, state.now_ns, equity, budget, worth)
         if state.breaker != HALTED:
             held_value = state.held_lots * params.lot_size * unit_value(state, mid)
             look_at_exits(state, risk, state.now_ns, held_value, budget)
-    if params.shared == 0:
+    if params.shared == 0 and params.bars == 0:
         _arm(state, memory, params, risk)
     if state.breaker != before or state.exiting != exiting:
         act_now(state, params)
@@ -123,7 +128,12 @@ def _has_to_go(state: Any) -> bool:
 @njit()
 def act_on_answer(state: Any, params: Any) -> None:
     """Decide at once where an answer lets a liquidation, an exit or a pull of quotes go on; once a time is enough."""
-    if (_has_to_go(state) or state.pause != 0) and state.decided_ns != state.now_ns:
+    again = state.decided_ns != state.now_ns
+    if params.bars != 0:
+        # At one close the quotes go, then the inventory: each decision waits for the answers to the one before it.
+        open_orders = state.n_work[0] + state.n_work[1]
+        again = again or state.local_lots != state.decided_lots or open_orders != state.decided_work
+    if (_has_to_go(state) or state.pause != 0) and again:
         act_now(state, params)
 
 
@@ -155,6 +165,15 @@ def watch_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_n
     look_at_limits(state, memory, params, risk)
     if state.pause != pause or state.breaker != before or _has_to_go(state):
         act_now(state, params)
+
+
+@njit()
+def watch_bar(state: Any, memory: Any, params: Any, risk: Any) -> None:
+    """Watch the market: when we hear that a bar has closed."""
+    see_top(state, memory, state.now_ns)
+    watch(state, risk, state.now_ns, seen_mid(state, params), state.now_ns)
+    if state.n_free < state.own_cap:
+        check_unanswered(state, risk, state.now_ns, _oldest_unanswered(state, memory))
 
 
 @njit()
@@ -249,7 +268,7 @@ def _mark_under_way(state: Any, memory: Any) -> None:
     for at in range(state.top_seen + 1, state.top_end):
         top = tops[np.uint64(at & state.top_mask)]
         bid, ask = top.bid_ticks, top.ask_ticks
-        if top.marks & (SAME | LOST) == 0 and is_two_sided(bid, ask):
+        if top.marks & (SAME | LOST) == 0 and is_two_sided(state, bid, ask):
             mids = bid - ask
             if mids <= state.look_low or mids >= state.look_high:
                 top.marks |= LOOK

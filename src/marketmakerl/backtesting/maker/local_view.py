@@ -36,7 +36,7 @@ def see_top(state: Any, memory: Any, now_ns: int) -> None:
             state.view_ask_lots = top.ask_lots
             state.view_unknown = top.marks & LOST
             state.view_changed = 1
-            if is_two_sided(bid, ask) and top.marks & LOST == 0:
+            if is_two_sided(state, bid, ask) and top.marks & LOST == 0:
                 state.seen_low = min(state.seen_low, bid - ask)
                 state.seen_high = max(state.seen_high, bid - ask)
     state.top_seen = at - 1
@@ -64,15 +64,15 @@ def next_marked(state: Any, memory: Any, mark: int) -> int:
 
 
 @njit()
-def is_two_sided(bid: int, ask: int) -> bool:
-    """Return whether signed best prices make a mid: both there, not crossed, not at zero."""
-    return bool(bid != -NEVER and ask != -NEVER and bid + ask < 0 and ask != 0)
+def is_two_sided(state: Any, bid: int, ask: int) -> bool:
+    """Return whether signed best prices make a mid: both there, not crossed (a close is both), not at zero."""
+    return bool(bid != -NEVER and ask != -NEVER and bid + ask < state.one_price and ask != 0)
 
 
 @njit()
 def seen_mid(state: Any, params: Any) -> float:
     """Return the mid we see; 0 if there is none."""
-    if state.view_unknown == 0 and is_two_sided(state.view_bid, state.view_ask):
+    if state.view_unknown == 0 and is_two_sided(state, state.view_bid, state.view_ask):
         return float((state.view_bid - state.view_ask) * 0.5 * params.tick_size)
     return 0.0
 

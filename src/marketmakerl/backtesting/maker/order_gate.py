@@ -33,6 +33,8 @@ def open_lots(state: Any, memory: Any, sign: int) -> int:
     base = side * state.own_cap
     for i in range(base, base + state.n_work[side]):
         order = own[np.uint64(work[i])]
+        if state.one_price != 0 and order.local == _CANCELLING:
+            continue  # bars: nothing trades before its cancel arrives
         lots += order.local_qty_lots - order.local_filled_lots
     if state.takers != 0:
         for slot in range(state.own_cap):
@@ -61,9 +63,14 @@ def _why_it_clashes(state: Any, memory: Any, risk: Any, sign: int, tick: int, lo
     side = 0 if sign > 0 else 1
     if risk.check_duplicates != 0 and _is_open(state, memory, side, tick, lots):
         return _DUPLICATE
-    if risk.check_self_match != 0 and state.n_work[1 - side] > 0:
+    at = (1 - side) * state.own_cap
+    end = at + state.n_work[1 - side]
+    if state.one_price != 0:  # bars: a cancel sent before is there before
+        while at < end and own[np.uint64(work[at])].local == _CANCELLING:
+            at += 1
+    if risk.check_self_match != 0 and at < end:
         # A market order goes as far as the touch, and beyond it if it is larger than what is shown there.
-        best, limit = own[np.uint64(work[(1 - side) * state.own_cap])].local_price_ticks, tick
+        best, limit = own[np.uint64(work[at])].local_price_ticks, tick
         if kind == _MARKET:
             touch, shown = (-state.view_ask, state.view_ask_lots) if sign > 0 else (state.view_bid, state.view_bid_lots)
             limit = touch if lots <= shown else best

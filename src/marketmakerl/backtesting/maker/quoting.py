@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from marketmakerl.backtesting.layout import NEVER, Local, OrderType, at_int, at_own
+from marketmakerl.backtesting.maker.local_view import is_two_sided
 from marketmakerl.backtesting.maker.order_gate import account_budget, send_new
 from marketmakerl.backtesting.maker.orders import cancel, replace
 from marketmakerl.core.jit import njit
@@ -48,9 +49,9 @@ def _write_view(state: Any, params: Any, context: Any) -> int:
     context.asks[context.instrument] = np.nan
     if state.view_unknown:
         return _GAP
-    bid, ask = state.view_bid, -state.view_ask
-    if bid == -NEVER or ask == NEVER or bid >= ask or ask == 0:
+    if not is_two_sided(state, state.view_bid, state.view_ask):
         return _NO_BOOK
+    bid, ask = state.view_bid, -state.view_ask
     mid = (bid + ask) * 0.5 * params.tick_size
     context.mid = mid
     context.best_bid = bid * params.tick_size
@@ -302,8 +303,8 @@ def _reconcile(state: Any, memory: Any, params: Any, risk: Any, context: Any, si
                 break
             if order.local == _WORKING:
                 cancel(state, memory, params, slot, _REQUOTE)
-                if ahead == 0:
-                    matched = True  # a grown order waits for the old one's end
+                if ahead == 0 and params.bars == 0:
+                    matched = True  # a grown order waits for the old one's end (bars: that comes before it)
                     break
         if not matched:
             want[side * 2 * levels + 2 * new] = tick

@@ -62,6 +62,9 @@ def may_ask_model(state: Any, memory: Any, params: Any, risk: Any, context: Any)
         if state.held_lots == 0 or _is_dust(state, params, context):
             if state.takers == 0 and state.n_work[0] + state.n_work[1] == 0:
                 end_exit(state, risk, state.now_ns)
+                if params.bars != 0:  # the bar to come may be quoted
+                    reason = why_silent(state, risk, state.now_ns, context.mid, 0.0)
+                    return bool(reason == _NONE)
         else:
             _flatten(state, memory, params, risk, context, state.held_lots, _EXIT)
     return False
@@ -74,11 +77,15 @@ def _flatten(state: Any, memory: Any, params: Any, risk: Any, context: Any, lots
         return
     if state.now_ns < state.rejected_until_ns:
         return  # the venue rejects what is sent: the watch looks again every second
+    if params.bars != 0 and state.n_work[0] + state.n_work[1] > 0:
+        return  # their cancels are answered first: nothing happens within a close
     sign = -1 if lots > 0 else 1
     shown = state.view_bid_lots if sign < 0 else state.view_ask_lots
     lot_value = params.lot_size * abs(unit_value(state, context.mid))
     most = largest_order(risk, lot_value, account_budget(state), params.order_lots)
     # Own orders of this side whose cancels are on their way may still be filled: no more than the rest is ours to take.
+    if params.bars != 0:
+        shown = most = abs(lots)  # no depth to slice it by
     piece = min(abs(lots) - open_lots(state, memory, sign), max(min(shown, most), _least_lots(params, context)))
     if piece < 1:
         return

@@ -77,7 +77,7 @@ def compute_metrics(
     samples: Any,
     interval_ns: int,
     *,
-    uptime_pct: float | None = None,
+    uptime_pct: float,
     markout_bps: dict[str, float | None] | None = None,
     budget: float | None = None,
 ) -> Metrics:
@@ -90,7 +90,7 @@ def compute_metrics(
         samples: SAMPLE[n], equity at the start and at every decision (ticks: on a fixed interval), n >= 1.
         interval_ns: spacing of the equity changes that Sharpe, Sortino and Calmar are made of (printed with them,
             since they depend on it).
-        uptime_pct: share of the time through which both sides rested; None counts bars.
+        uptime_pct: share of the time through which both sides rested.
         markout_bps: by horizon; None works them out from the samples.
         budget: of the account that the run is part of, settlement currency; None: its own opening equity.
     """
@@ -108,7 +108,6 @@ def compute_metrics(
     held = float(state.start_lots) * lot * _values(instrument, samples["mid"])
     moved = instrument.value(float(state.mark)) - instrument.value(float(state.start_mark))
     elapsed_days = float(ts[-1] - ts[0]) / NS_PER_DAY
-    intervals = max(1, round(float(ts[-1] - ts[0]) / interval_ns))
     value = np.abs(_values(instrument, fills["price_ticks"] * instrument.tick_size))
     turnover = float(np.sum(fills["qty_lots"] * lot * value))
     return Metrics(
@@ -136,7 +135,7 @@ def compute_metrics(
         turnover=float(np.sum(fills["qty_lots"])) * lot * instrument.contract_size
         if instrument.kind == "inverse"
         else turnover,
-        quoted_uptime_pct=float(state.two_sided) / intervals if uptime_pct is None else uptime_pct,
+        quoted_uptime_pct=uptime_pct,
         suppressed_pct={
             reason.name.lower(): float(state.suppressed[reason]) / max(1, 2 * int(state.decisions))
             for reason in SUPPRESSING
@@ -201,15 +200,23 @@ def _values(instrument: Instrument, prices: Array) -> Array:
 
 
 def _markouts(instrument: Instrument, fills: Any, samples: Any, interval_ns: int) -> dict[str, float | None]:
-    """Return 1e4 sum s q (m(t+tau) - p) / sum q p by horizon, gross of fees, over the fills that have a mid by then.
+    """Return 1e4 sum s q (m(t+tau) - p) / sum q p by horizon, gross of fees; None where no fill has one."""
+    sums = sampled_markout_sums(instrument, fills, samples, interval_ns)
+    return {horizon: 1e4 * gain / total if total > 0 else None for horizon, (gain, total) in sums.items()}
 
-    None where the samples are too coarse to know the mid at that horizon.
+
+def sampled_markout_sums(
+    instrument: Instrument, fills: Any, samples: Any, interval_ns: int
+) -> dict[str, tuple[float, float]]:
+    """Return by horizon what the fills that have a sampled mid by then have gained, and their value.
+
+    Zeros where the samples are too coarse to know the mid at that horizon (bars).
     """
-    result: dict[str, float | None] = {}
+    result: dict[str, tuple[float, float]] = {}
     ts, mids = samples["ts_ns"], samples["mid"]
     price_value = _values(instrument, fills["price_ticks"] * instrument.tick_size)
     for horizon_s in MARKOUT_HORIZONS_S:
-        result[f"{horizon_s:g}s"] = None
+        result[f"{horizon_s:g}s"] = 0.0, 0.0
         then = fills["ts_ns"] + round(horizon_s * NS_PER_S)
         at = np.searchsorted(ts, then, side="right") - 1
         # The last sample must be of that moment: not older than one interval, not before the horizon's end of data.
@@ -218,13 +225,13 @@ def _markouts(instrument: Instrument, fills: Any, samples: Any, interval_ns: int
             continue
         qty = fills["qty_lots"][known].astype(np.float64)
         gain = fills["side"][known] * qty * (_values(instrument, mids[at[known]]) - price_value[known])
-        result[f"{horizon_s:g}s"] = 1e4 * float(gain.sum() / (qty * np.abs(price_value[known])).sum())
+        result[f"{horizon_s:g}s"] = float(gain.sum()), float((qty * np.abs(price_value[known])).sum())
     return result
 
 
 def _why_no_fills(state: Any) -> str:
     """Say in one line why nothing was filled."""
-    on_ticks = hasattr(state, "top_seen")
+    on_ticks = not state.one_price
     if state.decisions == 0 and state.orders == 0:
         return "nothing was ever decided" if on_ticks else "no bar closed, so nothing was ever quoted"
     if state.orders == 0:

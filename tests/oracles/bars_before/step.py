@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from marketmakerl.backtesting.bar_records import PARAMS, STATE
 from marketmakerl.backtesting.exchange.account import add_volume, allowed_lots, is_rejecting, move_tier, must_liquidate
 from marketmakerl.backtesting.exchange.funding import at_funding
 from marketmakerl.backtesting.layout import (
@@ -38,6 +37,7 @@ from marketmakerl.risk.overlays import apply_overlays, earns_its_fee, why_silent
 from marketmakerl.risk.rates import count_execution, count_message
 from marketmakerl.risk.reasons import Control, Purpose, Reason
 from marketmakerl.risk.state import HALTED
+from oracles.bars_before.records import PARAMS, STATE
 
 # Room that one event may need in each buffer.
 MAX_ROWS_PER_EVENT = 8

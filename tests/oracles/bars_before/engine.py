@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from marketmakerl.backtesting.arguments import check_fees, finite_number, opening_balance, order_size, target_lots
-from marketmakerl.backtesting.bar_records import PARAMS, STATE
-from marketmakerl.backtesting.bar_step import act_on_halt, advance, finish
 from marketmakerl.backtesting.exchange.funding import FUNDING, funding_rows
 from marketmakerl.backtesting.exchange.venue import VenueRules
 from marketmakerl.backtesting.layout import FILL, ORDER, SAMPLE, new_record
@@ -19,6 +17,8 @@ from marketmakerl.core.memory import address_of
 from marketmakerl.models.contract import new_context
 from marketmakerl.risk.limits import RiskLimits
 from marketmakerl.risk.state import open_risk
+from oracles.bars_before.records import PARAMS, STATE
+from oracles.bars_before.step import act_on_halt, advance, finish
 
 if TYPE_CHECKING:
     from marketmakerl.core.fees import Fees
