@@ -30,7 +30,8 @@ def tape_of(bars, instrument=LINEAR, volume=1_000.0):
 
 def run(bars, *, fees=None, cash=100.0, order_qty=5.0, instrument=LINEAR, risk=OFF, **options) -> Engine:
     tape = tape_of(bars, instrument)
-    engine = Engine(tape.instrument, mml.Symmetric(half_spread=2.0), bars=True, fees=fees or mml.Fees(0, 10), order_qty=order_qty,
+    engine = Engine(tape.instrument, mml.Symmetric(half_spread=2.0), bars=True, fees=fees or mml.Fees(0, 10),
+                    order_qty=order_qty,
                     cash=cash, first_price=100.0, risk=risk, bar_volume_share=1.0, **options)  # fmt: skip
     engine.feed(tape)
     engine.finish()
@@ -98,7 +99,8 @@ def test_the_side_that_reduces_needs_no_margin():
 
 def test_who_has_no_margin_left_may_still_reduce():
     tape = tape_of([*BARS[:2], (100, 100, 99, 99), (99, 103, 99, 100)])
-    engine = Engine(tape.instrument, mml.Symmetric(half_spread=2.0), bars=True, fees=mml.Fees(0, 0), order_qty=5.0, cash=500.0,
+    engine = Engine(tape.instrument, mml.Symmetric(half_spread=2.0), bars=True, fees=mml.Fees(0, 0),
+                    order_qty=5.0, cash=500.0,
                     first_price=100.0, risk=OFF, bar_volume_share=1.0, venue=mml.VenueRules(leverage=1))  # fmt: skip
     engine.feed(tape.slice_rows(0, 8))
     engine.state.other_margin = 1e6  # the rest of the account takes all there is

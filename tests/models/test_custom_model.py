@@ -163,15 +163,16 @@ def test_the_context_of_python_is_the_same_record():
     assert set(new_context().dtype.names) == set(CONTEXT.names)
 
 
-def test_bars_refuse_python_and_take_njit():
+def test_bars_take_python_njit_and_scripts():
     bars = mml.DataProcessor.simulate_market_data(n_bars=200, seed=1)
     instrument = mml.Instrument("BTC/USDT:USDT", tick_size=0.1, lot_size=0.001, kind="linear")
     tape = mml.EventTape.from_klines(bars, instrument, tier="T2")
-    with pytest.raises(ConfigError, match="for ticks"):
-        mml.backtest(tape, wide_python, **TERMS)
-    with pytest.raises(ConfigError, match="for ticks"):
-        mml.backtest(tape, mml.OrderScript(), **TERMS)
-    assert mml.backtest(tape, mml.CustomModel(wide, values=(20.0,)), **TERMS).metrics.fills > 0
+    python, compiled = (
+        mml.backtest(tape, mml.CustomModel(function, values=(20.0,)), **TERMS) for function in (wide_python, wide)
+    )
+    assert compiled.metrics.fills > 0
+    assert python.metrics == compiled.metrics
+    assert mml.backtest(tape, mml.OrderScript(), **TERMS).metrics.orders == 0
 
 
 def test_a_function_compiled_ahead_with_our_signature_is_taken_as_it_is():

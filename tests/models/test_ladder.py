@@ -1,5 +1,6 @@
 """Ladders: the same levels from Python and from the tick engine, and never one level where several were asked for."""
 
+import numpy as np
 import pytest
 
 import marketmakerl as mml
@@ -43,11 +44,13 @@ def test_the_tick_engine_lays_the_same_levels():
 
 
 @pytest.mark.parametrize("model", [Ladder(Symmetric(20.0), 2), Ladder(Symmetric(20.0), 1, grid_ticks=5)])
-def test_bars_refuse_what_they_would_not_quote(model):
+def test_bars_quote_ladders_and_grids(model):
     instrument = Instrument("BTC/USDT:USDT", tick_size=0.1, lot_size=0.001, kind="linear")
     tape = EventTape.from_klines(DataProcessor.simulate_market_data(n_bars=50, seed=1), instrument, tier="T2")
-    with pytest.raises(ConfigError, match="bars and paper trading quote one level a side"):
-        mml.backtest(tape, model, fees=mml.Fees(0, 0), order_qty=0.01, cash=1e4)
+    orders = mml.backtest(tape, model, fees=mml.Fees(0, 0), order_qty=0.01, cash=1e6, risk=mml.RiskLimits.off()).orders
+    first = orders[orders.submitted_ns == orders.submitted_ns.min()]
+    assert len(first) == 2 * model.levels
+    assert (np.round(first.price / 0.1) % model.grid_ticks == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,8 @@ def test_collar_and_size_on_bars(limits, half, passes):
 
 def test_a_crash_on_bars_and_a_reset_and_a_second_halt():
     tape = crash()
-    engine = Engine(tape.instrument, Symmetric(0.5), bars=True, fees=Fees(0, 5), order_qty=5.0, cash=10_000.0, first_price=100.0,
+    engine = Engine(tape.instrument, Symmetric(0.5), bars=True, fees=Fees(0, 5), order_qty=5.0, cash=10_000.0,
+                    first_price=100.0,
                     risk=replace(OFF, soft_drawdown_pct=0.02, hard_drawdown_pct=0.05))  # fmt: skip
     while engine.state.breaker != 2:
         engine.feed(tape.slice_rows(int(engine.state.bars) * 5, int(engine.state.bars) * 5 + 5))

@@ -520,7 +520,7 @@ def advance(
         state.stop_ns = stop
         calm = may_stay and state.settled != 0 and state.view_changed == 0
         # A bar that opens when the one before it closes comes after what is due at that time.
-        end = n if stop > state.closed_ns else i
+        end = n if next_due(state) > state.closed_ns else i
         # Outside the normal state of affairs no tick is in the window: every row takes the slow path.
         low = state.low_ticks if state.mode == _NORMAL else NEVER
         dirty = state.dirty

@@ -27,7 +27,7 @@ class CustomModel(QuotingModel):
 
     Distances are from the local mid in price units, NaN for a side that is not quoted. The function is best one that
     `numba.njit` made: the engine calls it directly and nothing else is compiled again. A plain Python function works
-    too, about a hundred times slower; it may take the context alone, and is for ticks only.
+    too, about a hundred times slower; it may take the context alone.
 
     Args:
         function: the quote function; `context` has the fields of `marketmakerl.models.contract.CONTEXT`.

@@ -20,8 +20,7 @@ MOST_TICKS: Final = 10**6
 class Ladder(QuotingModel):
     """Lays `levels` quotes a side, the first where `base` quotes and each next one `level_step_ticks` further away.
 
-    Each level has the order size. It runs on ticks, where the engine lays the levels; bars hold one order a side and
-    refuse it.
+    Each level has the order size. On bars the best level fills first, and all levels share what a bar's volume gives.
 
     Args:
         base: a model of one level.
