@@ -417,6 +417,19 @@ def test_the_market_of_these_tests_is_one_in_which_it_matters():
     assert [sentence.partition(":")[0] for sentence in tape.meta["assumed"]] == ["ties", "clock"]
 
 
+@pytest.mark.parametrize("seed", range(2, 8))
+def test_random_markets_cut_anywhere(seed):
+    """A tie that is ordered by itself, or a shift that one later message changes, does not get through many cuts."""
+    rng = np.random.default_rng(seed)
+    book, trades = market(seed, 10)
+    book = book[~book["seq"].isin(rng.integers(1, 200, 2))]
+    book = book.assign(is_snapshot=book["is_snapshot"] | book["seq"].isin(rng.integers(1, 200, 2)))
+    whole = EventTape.from_book(book, trades, INSTRUMENT)
+    for ns in (START_NS + rng.integers(1, 10_000, 12) * MS).tolist():
+        part = EventTape.from_book(before(book, ns), before(trades, ns), INSTRUMENT)
+        assert same_up_to(part, whole, ns) == len(part)
+
+
 # --- recorded data ----------------------------------------------------------------------------------------------------
 
 RECORDED = [

@@ -161,8 +161,8 @@ class EventTape:
             trades_df: ts_ns, ts_local_ns, price, qty, side (1 buyer, -1 seller lifted or hit, 0 not known), or None.
             instrument: tick and lot on the day of the recording.
             bbo_df: ts_ns, ts_local_ns, bid_px, bid_qty, ask_px, ask_qty, seq. Used only where there is no book.
-            clock_offset_ns: added to every time of receipt; "auto" shifts them only where they lie before the sending.
-            tie_order: what goes first at one exchange time; "auto" reads it off the recording.
+            clock_offset_ns: added to every time of receipt; "auto": what the rows up to it make necessary.
+            tie_order: what goes first at one exchange time; "auto" reads it off the ties before it.
             tier: of the data, T0 to T3.
             source: named in errors and in the tape's meta, which also counts what was dropped, clamped and rounded.
 
@@ -201,7 +201,7 @@ class EventTape:
             data: array of events (ev, exch_ts, local_ts, px, qty, order_id, ival, fval), or the path of an .npy file,
                 or of an .npz file that holds it as "data". Times are nanoseconds.
             instrument: tick and lot on the day of the feed.
-            clock_offset_ns: added to every time of receipt; "auto" shifts them only where they lie before the sending.
+            clock_offset_ns: added to every time of receipt; "auto": what the rows up to it make necessary.
             tier: of the data, T0 to T3.
             source: named in errors and in the tape's meta; the path by default.
 

@@ -88,10 +88,10 @@ def read_tardis(
             which is which. Quotes beside a book are not merged: the book says more. Trades alone make a tape that
             nobody can quote on.
         instrument: tick and lot on the day of the recording. Amounts are in its units (contracts of an inverse one).
-        clock_offset_ns: added to every time of receipt; "auto" shifts them only where they lie before the sending.
+        clock_offset_ns: added to every time of receipt; "auto": what the rows up to it make necessary.
         tier: of the data, T0 to T3.
         symbol: the venue's spelling; needed where a file holds several. Rows of the others are counted and ignored.
-        tie_order: what goes first at one exchange time; "auto" reads it off the recording.
+        tie_order: what goes first at one exchange time; "auto" reads it off the ties before it.
         source: named in errors and in the tape's meta; the paths by default.
 
     Returns:

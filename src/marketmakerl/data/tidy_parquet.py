@@ -52,9 +52,9 @@ def read_tidy(
     Args:
         paths: at most one file each of book, best quotes and trades; their columns say which is which.
         instrument: tick and lot on the day of the recording.
-        clock_offset_ns: added to every time of receipt; "auto" shifts them only where they lie before the sending.
+        clock_offset_ns: added to every time of receipt; "auto": what the rows up to it make necessary.
         tier: of the data, T0 to T3; a file that says less of itself wins.
-        tie_order: what goes first at one exchange time; "auto" reads it off the recording.
+        tie_order: what goes first at one exchange time; "auto" reads it off the ties before it.
         source: named in errors and in the tape's meta; the paths by default.
 
     Returns:
