@@ -368,9 +368,16 @@ def test_several_symbols_in_one_capture(tmp_path):
 
 
 def test_a_snapshot_that_nothing_tells_apart_is_refused(tmp_path):
-    lines = [*START, diff(1, 400, 600, 399, [], [], symbol="ETHUSDT"), diff(40, 504, 506, 503, [["99.8", "1"]], [])]
+    other = diff(1, 400, 600, 399, [], [], symbol="ETHUSDT")
+    lines = [other, *START, diff(40, 504, 506, 503, [["99.8", "1"]], [])]
     _, report = imported(tmp_path, lines)
     assert report.counts["refused", "unclear-snapshot"] == 1
+    # What another symbol says once our own diffs have gone past the snapshot changes nothing.
+    tape, report = imported(tmp_path, [*lines[1:], other])
+    expected, _ = imported(tmp_path, lines[1:])
+    assert report.refused == 0
+    for name in COLUMNS:
+        np.testing.assert_array_equal(getattr(tape, name), getattr(expected, name))
 
 
 def test_lines_out_of_order_are_put_in_order_and_located(tmp_path):
@@ -403,6 +410,18 @@ def test_single_trades_are_used_where_there_are_both(tmp_path):
     assert trades_of(tape)[0][1:] == (-1, 1001, 250)
 
 
+def test_aggregated_trades_are_used_until_the_first_single_one_comes(tmp_path):
+    """What an aggregate has said is not said again; an aggregate behind the first single trade says nothing new."""
+    lines = [*START, trade(30, 1, "100.1", "0.5", kind="aggTrade"), trade(41, 3, "100.1", "0.75", kind="aggTrade"),
+             trade(41, 7, "100.1", "0.25"), trade(41, 8, "100.1", "0.5"), trade(41, 9, "100.1", "1", maker=True),
+             trade(42, 10, "100.1", "1"), trade(42, 4, "100.1", "1", kind="aggTrade")]  # fmt: skip
+    tape, report = imported(tmp_path, lines)
+    assert [row[1:] for row in trades_of(tape)] == [(1, 1001, 500), (1, 1001, 750), (-1, 1001, 1000), (1, 1001, 1000)]
+    assert report.counts["refused", "said-before"] == 2
+    assert report.ignored["aggTrade: single trades are there"] == 1
+    assert report.lines == tape.meta["lines_used"] + sum(report.ignored.values()) + report.refused
+
+
 def test_best_prices_are_used_where_there_is_no_book(tmp_path):
     lines = [ticker(0, 5, ("99.9", "1"), ("100.0", "2")), ticker(9, 6, ("99.8", "1"), ("100.0", "3"))]
     tape, report = imported(tmp_path, lines)
@@ -412,6 +431,11 @@ def test_best_prices_are_used_where_there_is_no_book(tmp_path):
     untimed = ticker(3, 7, ("99.9", "1"), ("100.0", "2"), T=None, E=None)
     _, report = imported(tmp_path, [*lines, untimed])
     assert report.counts["refused", "no-time"] == 1
+    # Before one that has a time it can only be dated by a trade, and none has come yet.
+    tape, report = imported(tmp_path, [untimed, *lines])
+    assert len(tape) == 4
+    assert report.counts["refused", "undated"] == 1
+    assert report.lines == tape.meta["lines_used"] + sum(report.ignored.values()) + report.refused
 
 
 @pytest.mark.parametrize(

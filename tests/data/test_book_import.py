@@ -206,36 +206,46 @@ SHOWS_IT = (5, ASK, 100.2, 1.6, 11)
 DOES_NOT = (5, ASK, 100.3, 1.6, 11)
 
 
+LATER = (9, ASK, 100.4, 1.0, 12)  # tied with a trade of 9 ms, which it does not show
+
+
 @pytest.mark.parametrize(
     ("message", "option", "first"),
     [
-        (SHOWS_IT, "auto", "TRADE_BUY"),
-        (DOES_NOT, "auto", "DEPTH_ASK"),
-        (SHOWS_IT, "book", "DEPTH_ASK"),
-        (DOES_NOT, "trades", "TRADE_BUY"),
+        (SHOWS_IT, "auto", ("TRADE_BUY", "TRADE_BUY")),
+        (DOES_NOT, "auto", ("TRADE_BUY", "DEPTH_ASK")),
+        (SHOWS_IT, "book", ("DEPTH_ASK", "DEPTH_ASK")),
+        (DOES_NOT, "trades", ("TRADE_BUY", "TRADE_BUY")),
     ],
 )
-def test_ties_go_by_what_the_recording_shows(message, option, first):
-    tape = EventTape.from_book(book(*START, message), TRADE_AT_5, INSTRUMENT, tie_order=option)
-    assert rows_of(tape)[3][1] == first
-    assert len(tape) == 6
-    assert tape.meta["tie_order"] == ("trades" if first == "TRADE_BUY" else "book")
+def test_ties_go_by_what_the_ties_before_them_show(message, option, first):
+    """The first has nothing to go by and its trades first; none is ordered by itself or by what comes later."""
+    sold = pd.concat([TRADE_AT_5, trades((9, 100.2, 0.1, 1))], ignore_index=True)
+    tape = EventTape.from_book(book(*START, message, LATER), sold, INSTRUMENT, tie_order=option)
+    rows = rows_of(tape)
+    assert (rows[3][1], next(row[1] for row in rows if row[0] == 9)) == first
+    assert len(tape) == 8
+    assert tape.meta["tie_order"] == option
     if option == "auto":
-        assert (tape.meta["tied_trades"], tape.meta["tied_trades_shown"]) == (1, int(message is SHOWS_IT))
+        shown = int(message is SHOWS_IT)
+        assert (tape.meta["tied_trades"], tape.meta["tied_trades_shown"]) == (2, shown)
+        assert tape.meta["tied_trades_first"] == 1 + shown
+        assert "ties: of 2 trades" in tape.meta["assumed"][0]
 
 
 def test_trades_go_first_from_two_thirds_on():
     assert [trades_go_first(*counts) for counts in ((0, 0), (2, 3), (199, 300), (3, 3))] == [True, True, False, True]
 
 
-@pytest.mark.parametrize(("left", "order"), [(None, "trades"), (1.6, "trades"), (1.7, "book")])
-def test_ties_are_read_off_whole_books_too(left, order):
+@pytest.mark.parametrize(("left", "first"), [(None, "TRADE_BUY"), (1.6, "TRADE_BUY"), (1.7, "DEPTH_ASK")])
+def test_ties_are_read_off_whole_books_too(left, first):
     """A level that a new snapshot does not name has been traded away."""
     second = [(5, BID, 100.0, 1.0, 11, SNAP), (5, ASK, 100.3, 1.0, 11, SNAP)]
     if left is not None:
         second.append((5, ASK, 100.2, left, 11, SNAP))
-    tape = EventTape.from_book(book(*START, *second), TRADE_AT_5, INSTRUMENT)
-    assert tape.meta["tie_order"] == order
+    sold = pd.concat([TRADE_AT_5, trades((9, 100.2, 0.1, 1))], ignore_index=True)
+    tape = EventTape.from_book(book(*START, *second, LATER), sold, INSTRUMENT)
+    assert next(row[1] for row in rows_of(tape) if row[0] == 9) == first
 
 
 def test_trades_keep_their_side_and_their_order_and_receipt_never_runs_back():
@@ -282,6 +292,20 @@ def test_quotes_without_exchange_time_are_dated_by_the_delay_of_the_trades():
     for sold in (None, trades((2, 100.1, 1.0, 1)).assign(ts_local_ns=-1)):
         with pytest.raises(DataFormatError, match="no exchange time"):
             EventTape.from_book(None, sold, INSTRUMENT, bbo_df=quotes)
+
+
+def test_quotes_without_exchange_time_before_the_first_trade_are_left_out():
+    quotes = bbo(*((ms, 100.0, 1.0, 100.1, 2.0, ms) for ms in (1, 5, 20, 40))).assign(ts_ns=-1)
+    sold = trades((8, 100.1, 1.0, 1), (10, 100.1, 1.0, 1), (30, 100.1, 1.0, 1))
+    sold["ts_local_ns"] += np.array([0, 4, 200]) * MS  # delays of 7, 11 and 207 ms
+    imported = import_book(None, sold, INSTRUMENT, bbo_df=quotes)
+    # Received at 10, 14, 29 and 49 ms; the trades at 15, 21 and 237 ms: the third one comes too late for all of them.
+    assert [row[0] for row in rows_of(imported.tape) if row[1] == "BBO_BID"] == [20, 40]
+    assert imported.fate.tolist() == [4, 4, 0, 0]
+    assert imported.tape.meta["bbo_undated"] == 2
+    assert "2 before the first trade left out" in imported.tape.meta["assumed"][0]
+    with pytest.raises(DataFormatError, match="no exchange time"):
+        import_book(None, sold.iloc[2:], INSTRUMENT, bbo_df=quotes)
 
 
 def test_times_of_receipt_that_were_not_recorded_are_the_exchanges():
@@ -431,8 +455,8 @@ BINANCE = [f"{venue}_{s}_2024-08-08T2354" for venue in ("binance", "binanceusdm"
 COINBASE = ["coinbase_BTCUSD_2018-04-17T0055", "coinbase_BTCUSD_2018-04-24T0352"]
 HYPERLIQUID = [f"hyperliquid_{s}_2025-09-04T1946" for s in ("BTC", "ETH", "SOL", "WLFI")]
 BITMEX, BITSTAMP = "bitmex_XBTUSD_2020-03-10T1825", "bitstamp_BTCUSD_2015-05-01T0000"
-# What the trades of each recording say about ties (`marketmakerl.data.tie_order`); the rest have none.
-TIES = dict.fromkeys([*BINANCE, COINBASE[0], *HYPERLIQUID], "book")
+# Recordings whose ties say: book first (`marketmakerl.data.tie_order`). Of the rest some have none.
+TIES = {*BINANCE, COINBASE[0], *HYPERLIQUID}
 
 
 def recorded(shared_data, name):
@@ -454,7 +478,10 @@ def test_a_recorded_book_replays_as_recorded(shared_data, name):
     assert (np.diff(tape.ts_ns) >= 0).all()
     assert (np.diff(tape.local_ts_ns) >= 0).all()
     assert tape.meta["gaps"] == 0
-    assert tape.meta["tie_order"] == TIES.get(name, "trades")
+    tied, shown = (tape.meta.get(name, 0) for name in ("tied_trades", "tied_trades_shown"))
+    assert trades_go_first(shown, tied) == (name not in TIES)
+    if name in TIES and tied > 100:  # nearly all of them are ordered as all of them together would say
+        assert tape.meta["tied_trades_first"] < 0.2 * tied
     tops = {
         int(imported.seq[row]): top
         for row, *top in replay_tape(tape.price_ticks.tolist(), tape.qty_lots.tolist(), tape.kind.tolist())

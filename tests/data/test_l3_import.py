@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from l3_logs import INSTRUMENT, T0, levels_of, orders_frame, trades_frame
 from marketmakerl import EventTape
-from marketmakerl.core.errors import DataError, DataFormatError, DataQualityError
+from marketmakerl.core.errors import ConfigError, DataError, DataFormatError, DataQualityError
 from marketmakerl.core.instruments import lookup
 from marketmakerl.data.l3_import import import_l3
 from marketmakerl.data.synthetic_l3 import L3Market, simulate_l3
@@ -88,7 +88,7 @@ def test_orders_from_before_the_log():
         (3, 2, BID, 98, 6, 0, old),
         (4, 2, ASK, 105, 0, None, old),  # nobody tells
     )
-    imported = import_l3(orders_frame(log), None, INSTRUMENT)
+    imported = import_l3(orders_frame(log), None, INSTRUMENT, opening="hindsight")
     assert tape_rows(imported)[:2] == [(0, 8 | MORE, 100, 9, -1), (0, 8, 98, 6, -1)]
     assert levels_of(imported.tape, len(imported.tape)) == {1: {100: 4}, -1: {102: 5}}
     falls = [row for row in tape_rows(imported) if row[1] == 8 and row[0] > 0]
@@ -155,6 +155,8 @@ def test_types_and_columns_are_checked():
         EventTape.from_l3(frame.iloc[:0], None, INSTRUMENT)
     with pytest.raises(DataFormatError, match="side"):
         EventTape.from_l3(frame, trades_frame([(9, T0, 100, 1, 5)]), INSTRUMENT)
+    with pytest.raises(ConfigError, match="opening"):
+        EventTape.from_l3(frame, None, INSTRUMENT, opening="all")
 
 
 ORDERS, TRADES = simulate_l3(L3Market(events=150, depth_ticks=3, log_takers=True), 3)
@@ -244,7 +246,7 @@ def test_the_recorded_log_gives_the_recorded_books(shared_data):
         for folder, kind in (("l3", "orders"), ("trades", "trades"), ("book", "l2snap20"))
     )
     instrument = lookup("bitstamp", "BTC/USD", at="2015-05-01")
-    imported = import_l3(orders, trades, instrument)
+    imported = import_l3(orders, trades, instrument, opening="hindsight")
     assert imported.report.refused == 19
     assert not imported.report.counts["repaired", "trade-alone"]
     tops = {

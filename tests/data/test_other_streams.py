@@ -221,6 +221,22 @@ def test_the_deepest_of_several_bybit_books_is_used(tmp_path):
     assert accounted(tape, report)
 
 
+def test_a_shallow_bybit_book_is_used_until_a_deeper_one_begins(tmp_path):
+    shallow = [bybit(0, "snapshot", [["1.95", "1"]], [["1.96", "1"]], 70, 990, depth=50),
+               bybit(1, "delta", [["1.95", "3"]], [], 71, 995, depth=50),
+               bybit(30, "delta", [["1.95", "4"]], [], 72, 1005, depth=50)]  # fmt: skip
+    tape, report = import_bybit_stream(put(tmp_path / "b", [*shallow[:2], *BYBIT, shallow[2]], pack=False), XRP)
+    assert tape_books(tape)[:3] == [
+        {(1, 19500): 1, (-1, 19600): 1},
+        {(1, 19500): 3, (-1, 19600): 1},
+        {(1, 19531): 6203, (1, 19530): 10, (-1, 19532): 7},
+    ]
+    assert tape_books(tape)[2:] == tape_books(import_bybit_stream(put(tmp_path / "a", BYBIT, pack=False), XRP)[0])
+    assert report.ignored["orderbook.50: a deeper book is there"] == 1
+    assert tape.meta["gaps"] == 0
+    assert accounted(tape, report)
+
+
 def test_a_bybit_capture_with_times_of_receipt(tmp_path):
     lines = [str(local_at(20 * i)).encode() + b" " + text for i, text in enumerate(BYBIT)]
     tape, report = import_bybit_stream(put(tmp_path / "c", lines), XRP)

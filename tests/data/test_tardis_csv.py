@@ -138,7 +138,6 @@ def test_trades_alone_make_a_tape_that_repeats_nothing(tmp_path):
         (level(30, False, "bid", 1e12, 1), "bad-price"),
         (level(30, False, "bid", 100, -1), "bad-quantity"),
         (level(30, False, "bid", 100, 1e12), "bad-quantity"),
-        (level(30, False, "bid", 100, 0.0005), "off-lot"),
         (level(30, False, "left", 100, 1), "bad-side"),
         (level(30, False, "bid", 100, 1).replace("false", "maybe"), "bad-field"),
         (level(30, False, "bid", 100, 1)[:30], "torn-line"),
@@ -162,6 +161,18 @@ def test_a_row_that_cannot_be_breaks_the_book_until_the_next_snapshot(tmp_path, 
     assert "DEPTH_ASK" not in names[names.index("GAP") : names.index("SNAPSHOT", 3)]
     assert [row[4] for row in rows_of(tape)][-3:] == [1010, 1011, 1012]
     assert accounted(report)
+
+
+def test_odd_lots_of_a_book_are_rounded_up_and_too_many_are_another_instrument(tmp_path):
+    """Whether a row is rounded up must not hang on how many odd ones come after it."""
+    lines = [*BOOK[1:7], level(30, False, "bid", 100, 0.0005)]
+    tape, report = read_tardis(put(tmp_path / "b.csv", BOOK_HEADER, lines), INSTRUMENT)
+    assert rows_of(tape)[-1] == (30, 530, "DEPTH_BID", False, 1000, 1)
+    assert [(e.what, e.line, e.code) for e in report.examples] == [("repaired", 8, "off-lot")]
+    assert tape.meta["off_lot_rounded_up"] == 1
+    assert accounted(report)
+    with pytest.raises(DataFormatError, match=r"line 8: amount 0\.0005 .*\(2 such rows of 8"):
+        read_tardis(put(tmp_path / "c.csv", BOOK_HEADER, [*lines, level(40, False, "bid", 100, 1.0005)]), INSTRUMENT)
 
 
 def test_a_last_line_without_an_end_is_not_believed(tmp_path):

@@ -44,6 +44,10 @@ def test_sentences_of_one_run_and_of_several(run_of):
     assert "beyond the mid 2 a second" in warm_up
     assert met == "Met: rows 12, trades 3, snapshots 1, gaps 0, rejected 7, late cancels 2."
     assert feed == "Feed: times of receipt shifted by +1,272.8 ms (a choice), 4 diffs before the snapshot dropped."
+    run["ticks"]["feed"]["clock_offset_first_ns"] = 1_265_000_000
+    assert tick_lines([run], rules)[3].startswith(
+        "Feed: times of receipt shifted by +1,265.0 ms at first and +1,272.8 ms at the end, by the messages up to each "
+    )
     assert "--latency-ms" in latency
     several = tick_lines([run, with_ticks(run_of(1))], {"entry_latency_ms": 1.0, "response_latency_ms": 0.0})
     assert several[0].startswith("run-000: ")

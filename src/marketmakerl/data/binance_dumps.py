@@ -23,6 +23,7 @@ from marketmakerl.core.artifacts import sha256_of
 from marketmakerl.core.clock import NS_PER_MS
 from marketmakerl.core.errors import ConfigError, DataFormatError, DataQualityError
 from marketmakerl.data.bars import compile_bars
+from marketmakerl.data.clock_offset import checked_offset
 from marketmakerl.data.import_report import ImportReport
 from marketmakerl.data.quality import check_klines
 from marketmakerl.data.row_checks import (
@@ -37,7 +38,7 @@ from marketmakerl.data.row_checks import (
     refuse_quantities,
 )
 from marketmakerl.data.text_table import first_fields, read_table
-from marketmakerl.data.trade_tape import checked_offset, compile_trades
+from marketmakerl.data.trade_tape import compile_trades
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,8 @@ _TRADE_KINDS: Final = {
     "buyer_is_maker": "bool",
 }  # fmt: skip
 _MICROSECONDS_FROM: Final = 10**14  # as milliseconds, the year 5138
+# So many say what the unit of time and the length of the bars are: no later row changes what is read out of them.
+_FIRST_ROWS: Final = 101
 _CHECKSUM_LINE: Final = re.compile(r"(?P<sha256>[0-9a-fA-F]{64})\s+\*?(?P<name>\S+)\s*")
 _MAX_CHECKSUM_FILE: Final = 4096  # bytes
 
@@ -242,8 +245,8 @@ def _columns(
 
 
 def _unit_ns(times: npt.NDArray[np.int64], notes: RowNotes) -> int:
-    """Return whether the file counts milliseconds or microseconds; rows in the other unit are refused as no times."""
-    good = times[~notes.bad]
+    """Return whether the first rows count milliseconds or microseconds; rows in the other unit are refused."""
+    good = times[~notes.bad][:_FIRST_ROWS]
     return NS_PER_MS // 1000 if len(good) and np.median(good) >= _MICROSECONDS_FROM else NS_PER_MS
 
 
@@ -262,7 +265,7 @@ def _note_repeats(rows: pd.DataFrame, report: ImportReport) -> None:
 
 
 def _interval(bars: pd.DataFrame) -> int:
-    lengths, counts = np.unique(bars["length_ms"].to_numpy(), return_counts=True)
+    lengths, counts = np.unique(bars["length_ms"].to_numpy()[:_FIRST_ROWS], return_counts=True)
     return int(lengths[np.argmax(counts)])
 
 

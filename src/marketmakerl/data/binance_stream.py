@@ -50,8 +50,8 @@ def import_binance_stream(
             message.
         instrument: tick and lot on the day of the capture. Prices and quantities never pass through a float.
         symbol: the exchange's spelling; by default the instrument's base and quote, e.g. "BTCUSDT".
-        clock_offset_ns: added to every time of receipt; "auto" shifts them only where they lie before the sending.
-        tie_order: what goes first at one exchange time; "auto" reads it off the recording.
+        clock_offset_ns: added to every time of receipt; "auto": what the rows up to it make necessary.
+        tie_order: what goes first at one exchange time; "auto" reads it off the ties before it.
         tier: of the data, T0 to T3.
         progress: called with the number of bytes of every piece read.
 

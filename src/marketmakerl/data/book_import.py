@@ -10,6 +10,11 @@ All rows stand in one order, by exchange time; rows of one update are one messag
 4. Trades are merged in; at one exchange time before or after the book, see `marketmakerl.data.tie_order`.
 5. Times of receipt are shifted where they lie before the sending (`marketmakerl.data.clock_offset`) and made
    non-decreasing: a message is not seen before the one ahead of it.
+6. Best prices without exchange time (Binance spot) are dated by their receipt less the median delay of the trades
+   received up to then; those before the first trade are dropped.
+
+What is estimated for a row is made of what came before it: a recording cut short gives the same rows up to the cut.
+One thing is decided by the whole recording: without any snapshot, the diffs alone are the book, which began empty.
 
 Frames come in by `import_book`; readers that have whole ticks and lots already come in by `import_columns`.
 """
@@ -17,23 +22,23 @@ Frames come in by `import_book`; readers that have whole ticks and lots already 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+import pandas as pd
 
 from marketmakerl.core.clock import NS_PER_S
 from marketmakerl.core.errors import ConfigError, DataFormatError, DataQualityError
 from marketmakerl.core.log import get_logger
-from marketmakerl.data import clock_offset
+from marketmakerl.data.clock_offset import assume, checked_offset, on_exchange_clock
 from marketmakerl.data.frame_columns import bbo_columns, book_columns, trade_columns
 from marketmakerl.data.recorded_columns import NO_SEQ
 from marketmakerl.data.tape import MORE, EventTape, Kind
-from marketmakerl.data.tie_order import Levels, count_shown, trades_go_first
+from marketmakerl.data.tie_order import Levels, Ties, find_ties, trades_go_first
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pandas as pd
 
     from marketmakerl.core.instrument import Instrument
     from marketmakerl.data.recorded_columns import BboColumns, BookColumns, TradeColumns
@@ -56,6 +61,7 @@ class Fate(enum.IntEnum):
     EARLY = 1  # before the first snapshot: not needed
     GAP = 2  # does not follow the update before it; a GAP row stands in its place
     LOST = 3  # between a gap and the next snapshot
+    UNDATED = 4  # a best price without exchange time, before the first trade: nothing dates it
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,8 @@ class ImportedBook:
         tape: the events.
         seq: int64[rows], id of the update (`seq` of the book or bbo frame; of a GAP row, the update that revealed the
             gap); -1 for trades.
-        fate: int8[updates], a `Fate` for every message of the book columns, in their order; empty without a book.
+        fate: int8[updates], a `Fate` for every message of the book columns (without a book, of the best prices), in
+            their order.
     """
 
     tape: EventTape
@@ -89,9 +96,6 @@ class _Rows:
     seq: Ints
     timed: Mask
     received: bool
-
-    def delays(self) -> Ints:
-        return (self.local - self.ts)[self.timed]
 
 
 def import_book(
@@ -154,7 +158,9 @@ def import_columns(
         DataQualityError: exchange time runs back by more than 1 s.
         ConfigError: an option that is none.
     """
-    _check_options(clock_offset_ns, tie_order)
+    offset_ns = checked_offset(clock_offset_ns)
+    if tie_order not in {"auto", "trades", "book"}:
+        raise ConfigError(f'tie_order must be "auto", "trades" or "book", got {tie_order!r}')
     source = source or "recording"
     meta: dict[str, Any] = {"clock": "ticks", "tier": tier, "source": source}
     streams: dict[str, _Rows] = {}
@@ -165,25 +171,14 @@ def import_columns(
         streams["book"], became = _book_rows(book, source, meta)
         meta["bbo"] = "none" if bbo is None else "not merged: the book says more"
     elif bbo is not None:
-        streams["bbo"] = _bbo_rows(bbo, source, meta, streams.get("trades"))
+        streams["bbo"], became = _bbo_rows(bbo, source, meta, streams.get("trades"))
     else:
         raise DataFormatError(f"{source}: trades alone are no market to quote in; give book_df or bbo_df")
-    trades_first = _trades_first(streams, tie_order, meta)
-    rows = _shifted(streams, clock_offset_ns, source, meta)
-    ordered = list(rows.values())  # trades first, as they were put in
-    merged = _merge(ordered if trades_first else ordered[::-1], meta)
+    merged = _merge(streams, _trades_first(streams, tie_order, meta), offset_ns, source, meta)
     tape = EventTape(
         instrument, merged.ts, merged.local, price_ticks=merged.price, qty_lots=merged.qty, kind=merged.kind, meta=meta
     )
     return ImportedBook(tape, merged.seq, became)
-
-
-def _check_options(clock_offset_ns: object, tie_order: str) -> None:
-    whole = isinstance(clock_offset_ns, (int, np.integer)) and not isinstance(clock_offset_ns, bool)
-    if clock_offset_ns != "auto" and not whole:
-        raise ConfigError(f'clock_offset_ns must be "auto" or whole nanoseconds, got {clock_offset_ns!r}')
-    if tie_order not in {"auto", "trades", "book"}:
-        raise ConfigError(f'tie_order must be "auto", "trades" or "book", got {tie_order!r}')
 
 
 def _trade_rows(trades: TradeColumns, meta: dict[str, Any]) -> _Rows:
@@ -198,35 +193,58 @@ def _trade_rows(trades: TradeColumns, meta: dict[str, Any]) -> _Rows:
     return _Rows(ts, local, trades.price, trades.qty, kind, seq, timed, received)  # `_merge` puts them in order
 
 
-def _bbo_rows(bbo: BboColumns, source: str, meta: dict[str, Any], trades: _Rows | None) -> _Rows:
+def _bbo_rows(
+    bbo: BboColumns, source: str, meta: dict[str, Any], trades: _Rows | None
+) -> tuple[_Rows, npt.NDArray[np.int8]]:
     what = f"{source}: bbo"
-    local, ts = bbo.local, bbo.ts
-    has_time = ts is not None
-    if ts is None:
-        if local is None or trades is None or not trades.received:
-            raise DataFormatError(
-                f"{what} has no exchange time (ts_ns is -1), and there are no trades with both times to estimate it "
-                "from"
-            )
-        ts = local - int(np.median(trades.delays()))
-    order = np.argsort(bbo.seq, kind="stable")
-    times, clamped = _forward(ts[order], what)
-    kinds = np.array([Kind.BBO_BID | MORE, Kind.BBO_ASK], np.int8)
+    untimed = bbo.ts < 0
+    ts, dated = bbo.ts, np.ones(len(bbo.ts), np.bool_)
     meta["bbo"] = "used"
-    meta["bbo_time"] = "recorded" if has_time else "estimated: receipt less the median delay of the trades"
-    meta["messages"], meta["exchange_time_clamped"] = len(ts), clamped
+    meta["bbo_time"] = "recorded"
+    if untimed.any():
+        delay, known = _running_delay(bbo, trades)
+        ts, dated = (
+            np.where(untimed & known, (bbo.ts if bbo.local is None else bbo.local) - delay, ts),
+            known | ~untimed,
+        )
+        if not dated.any():
+            raise DataFormatError(
+                f"{what} has no exchange time (ts_ns is -1), and there are no trades with both times, received before "
+                "its end, to estimate it from"
+            )
+        meta["bbo_time"] = "estimated: receipt less the median delay of the trades received up to then"
+        meta["bbo_undated"] = int((~dated).sum())
+        assume(meta, f"best prices: exchange time {meta['bbo_time']}; {meta['bbo_undated']} before the first trade "
+               "left out")  # fmt: skip
+    order = np.argsort(bbo.seq, kind="stable")
+    order = order[dated[order]]
+    times, clamped = _forward(ts[order], what, any_step=bool(untimed.any()))
+    kinds = np.array([Kind.BBO_BID | MORE, Kind.BBO_ASK], np.int8)
+    meta["messages"], meta["exchange_time_clamped"] = len(order), clamped
     meta["reordered"] = int((np.diff(bbo.seq) < 0).sum())
-    received = local is not None
-    return _Rows(
+    local = None if bbo.local is None else bbo.local[order]
+    rows = _Rows(
         np.repeat(times, 2),
-        np.repeat(times if local is None else local[order], 2),
+        np.repeat(times if local is None else local, 2),
         price=bbo.price[order].ravel(),
         qty=bbo.qty[order].ravel(),
-        kind=np.tile(kinds, len(ts)),
+        kind=np.tile(kinds, len(order)),
         seq=np.repeat(bbo.seq[order], 2),
-        timed=np.full(2 * len(ts), received and has_time),
-        received=received,
+        timed=np.repeat(~untimed[order], 2) & (local is not None),
+        received=local is not None,
     )
+    return rows, np.where(dated, Fate.APPLIED, Fate.UNDATED).astype(np.int8)
+
+
+def _running_delay(bbo: BboColumns, trades: _Rows | None) -> tuple[Ints, Mask]:
+    """Return the median delay of the trades received up to each best price, and where there was one."""
+    if bbo.local is None or trades is None or not trades.received:
+        return np.zeros(len(bbo.ts), np.int64), np.zeros(len(bbo.ts), np.bool_)
+    order = np.argsort(trades.local, kind="stable")
+    seen = trades.local[order]
+    median = pd.Series(seen - trades.ts[order]).expanding().median().to_numpy()
+    last = np.searchsorted(seen, bbo.local, side="right") - 1
+    return np.floor(median[np.maximum(last, 0)]).astype(np.int64), last >= 0
 
 
 def _book_rows(book: BookColumns, source: str, meta: dict[str, Any]) -> tuple[_Rows, npt.NDArray[np.int8]]:
@@ -336,6 +354,7 @@ def _follow(updates: _Updates, source: str, meta: dict[str, Any]) -> _Fates:
     meta["sequence_checked"] = int(checked.sum())
     meta["sequence_unchecked"] = int((diff & ~checked).sum())
     if not updates.snapshot.any():
+        assume(meta, "book: no snapshot in the whole recording, so levels that no diff named yet count as empty")
         log.warning("book_without_snapshot", source=source, note="levels that no diff named yet count as empty")
     if gap.any():
         log.warning("book_gaps", source=source, gaps=meta["gaps"], dropped=meta["dropped_in_gaps"])
@@ -362,12 +381,15 @@ def _update_times(updates: _Updates, fate: _Fates, what: str) -> tuple[Ints, int
     return ts, clamped
 
 
-def _forward(ts: Ints, what: str) -> tuple[Ints, int]:
-    """Return times made non-decreasing in the order of the update ids, and how many were raised."""
+def _forward(ts: Ints, what: str, *, any_step: bool = False) -> tuple[Ints, int]:
+    """Return times made non-decreasing in the order of the update ids, and how many were raised.
+
+    `any_step`: they are estimates, so that a long way back does not mean another recording.
+    """
     times: Ints = np.maximum.accumulate(ts)
     back = times - ts
     worst = int(np.argmax(back)) if len(back) else 0
-    if len(back) and back[worst] > MAX_BACKWARDS_NS:
+    if len(back) and not any_step and back[worst] > MAX_BACKWARDS_NS:
         raise DataQualityError(
             f"{what}: update {worst} in the order of seq is {back[worst] / NS_PER_S:.3f} s before an earlier one; "
             "is this one recording? split it where the venue began to count anew"
@@ -375,19 +397,26 @@ def _forward(ts: Ints, what: str) -> tuple[Ints, int]:
     return times, int((back > 0).sum())
 
 
-def _trades_first(streams: dict[str, _Rows], tie_order: TieOrder, meta: dict[str, Any]) -> bool:
+def _trades_first(streams: dict[str, _Rows], tie_order: TieOrder, meta: dict[str, Any]) -> Mask:
+    """Return which trades go before the book messages of their time."""
     book, trades = streams.get("book"), streams.get("trades")
-    if tie_order == "auto" and book is not None and trades is not None:
-        shown, tied = _tied(book, trades)
-        meta["tied_trades"], meta["tied_trades_shown"] = tied, shown
-        first = trades_go_first(shown, tied)
-    else:
-        first = tie_order != "book"
-    meta["tie_order"] = "trades" if first else "book"
+    n = 0 if trades is None else len(trades.ts)
+    if tie_order != "auto" or book is None or trades is None:
+        meta["tie_order"] = "book" if tie_order == "book" else "trades"
+        return np.full(n, tie_order != "book")
+    ties = _ties(book, trades)
+    first = ties.trades_first(trades.ts)
+    tied, shown = len(ties.ts), int(ties.shown.sum())
+    meta["tie_order"], meta["tied_trades"], meta["tied_trades_shown"] = "auto", tied, shown
+    meta["tied_trades_first"] = int(ties.trades_first(ties.ts).sum())
+    if tied:
+        assume(meta, f"ties: of {tied} trades at the time of a book message, {meta['tied_trades_first']} stand before "
+               "it and the others behind it, each by what the ties before it showed; at the end "
+               f"{'trades' if trades_go_first(shown, tied) else 'book messages'} go first")  # fmt: skip
     return first
 
 
-def _tied(book: _Rows, trades: _Rows) -> tuple[int, int]:
+def _ties(book: _Rows, trades: _Rows) -> Ties:
     ends = (book.kind & MORE) == 0
     message = np.cumsum(np.r_[0, ends[:-1]])
     kind = book.kind & ~MORE
@@ -400,38 +429,32 @@ def _tied(book: _Rows, trades: _Rows) -> tuple[int, int]:
     # To sort all levels would take longer than the rest of the import.
     asked = depth & np.isin(level, hit[sided & np.isin(trades.ts, book.ts[ends])])
     levels = Levels(message[asked], level[asked], book.qty[asked], np.maximum.accumulate(fresh))
-    return count_shown(levels, book.ts[ends], trades.ts[sided], hit[sided], trades.qty[sided])
+    return find_ties(levels, book.ts[ends], trades.ts[sided], hit[sided], trades.qty[sided])
 
 
-def _shifted(
-    streams: dict[str, _Rows], clock_offset_ns: Literal["auto"] | int, source: str, meta: dict[str, Any]
-) -> dict[str, _Rows]:
-    """Return the streams with times of receipt on the exchange's clock, as far as that can be told."""
-    if clock_offset_ns == "auto":
-        offset = clock_offset.estimate({name: rows.delays() for name, rows in streams.items()}, source)
-    else:
-        offset = int(clock_offset_ns)
+def _merge(
+    streams: dict[str, _Rows], trades_first: Mask, offset_ns: int | None, source: str, meta: dict[str, Any]
+) -> _Rows:
+    """Put the streams into one order, with times of receipt on the exchange's clock, as far as that can be told."""
     received = [name for name, rows in streams.items() if rows.received]
-    meta["clock_offset_ns"] = offset if received else 0
     meta["receipt"] = {len(streams): "recorded", 0: "not recorded"}.get(
         len(received), f"recorded for {received[0]} only" if received else ""
     )
-    return {name: replace(rows, local=rows.local + offset) if rows.received else rows for name, rows in streams.items()}
-
-
-def _merge(streams: list[_Rows], meta: dict[str, Any]) -> _Rows:
-    """Put the streams into one order; at one time, the earlier stream goes first."""
-    ts = np.concatenate([rows.ts for rows in streams])
-    order = np.argsort(ts, kind="stable")
-    local = np.concatenate([rows.local for rows in streams])[order]
-    seen: Ints = np.maximum.accumulate(local)
-    meta["receipt_raised"] = int((seen > local).sum())
-    meta["rows"] = len(ts)
-    rest = {
-        name: np.concatenate([getattr(rows, name) for rows in streams])[order]
-        for name in ("price", "qty", "kind", "seq", "timed")
+    ranks = [np.where(trades_first, 0, 2) if name == "trades" else np.ones(len(rows.ts), np.int64)
+             for name, rows in streams.items()]  # fmt: skip
+    parts = list(streams.values())
+    ts = np.concatenate([rows.ts for rows in parts])
+    order = np.lexsort((np.concatenate(ranks), ts))
+    column = {
+        name: np.concatenate([getattr(rows, name) for rows in parts])[order]
+        for name in ("local", "price", "qty", "kind", "seq", "timed")
     }
-    return _Rows(ts=ts[order], local=seen, received=any(rows.received for rows in streams), **rest)
+    of = np.concatenate([np.full(len(rows.ts), rows.received) for rows in parts])[order]
+    meta["rows"] = len(ts)
+    column["local"] = on_exchange_clock(
+        *(ts[order], column["local"], of, column["timed"]), offset_ns=offset_ns, source=source, meta=meta
+    )
+    return _Rows(ts=ts[order], received=bool(received), **column)
 
 
 def _filled(at_head: Mask, values: Ints) -> Ints:

@@ -22,6 +22,7 @@ from marketmakerl.data.captured_messages import (
     NOT_SAID,
     Field,
     Heard,
+    Ints,
     MessageList,
     Messages,
     OtherKindError,
@@ -55,14 +56,14 @@ def import_bybit_stream(
     tier: str = "T1",
     progress: Callable[[int], None] | None = None,
 ) -> tuple[EventTape, ImportReport]:
-    """Compile a capture of Bybit streams. Of several depths of the book, the deepest is used.
+    """Compile a capture of Bybit streams. Of several depths of the book, the deepest that has begun is used.
 
     Args:
         path: the capture, plain, gzip or zip.
         instrument: tick and lot on the day of the capture.
         symbol: the exchange's spelling; by default the instrument's base and quote, e.g. "XRPUSDT".
-        clock_offset_ns: added to every time of receipt; "auto" shifts them only where they lie before the sending.
-        tie_order: what goes first at one exchange time; "auto" reads it off the recording.
+        clock_offset_ns: added to every time of receipt; "auto": what the rows up to it make necessary.
+        tie_order: what goes first at one exchange time; "auto" reads it off the ties before it.
         tier: of the data, T0 to T3.
         progress: called with the number of bytes of every block read.
 
@@ -78,13 +79,7 @@ def import_bybit_stream(
     report = ImportReport(str(path), FORMAT)
     reader = _Lines(symbol or native(instrument), Grid.of(instrument))
     found = read_lines(numbered_lines(Path(path), report, progress), reader.read, reader.grid, report)
-    parts = [found.messages()]
-    for depth, book in sorted(reader.books.items(), reverse=True):
-        messages = book.messages()
-        if len(parts) == 1:
-            parts.append(_renumbered(messages, reader.cross_seq))
-        else:
-            report.ignored[f"orderbook.{depth}: a deeper book is there"] += len(messages.table)
+    parts = [found.messages(), *_deepest(reader.books, reader.cross_seq, report)]
     options = TapeOptions(clock_offset_ns, tie_order, tier, ids_ascend=False)
     return tape_of(Messages.joined(parts), instrument, report, options), report
 
@@ -154,11 +149,26 @@ class _Lines:
             found.add(line, side, ts=ts, local=local, seq=number, levels=[level])
 
 
-def _renumbered(messages: Messages, cross_seq: dict[int, int]) -> Messages:
-    """Return a book's messages with ids that go on through restarts."""
-    table = messages.table
-    cross = np.array([cross_seq[line] for line in table[:, Field.LINE].tolist()], np.int64)
-    base, highest = 0, 0
+def _deepest(books: dict[int, MessageList], cross_seq: dict[int, int], report: ImportReport) -> list[Messages]:
+    """Return the messages of the deepest book that has begun, under ids that go on through restarts and changes."""
+    parts, until = [], None
+    for depth, book in sorted(books.items(), reverse=True):
+        messages = book.messages()
+        cross = np.array([cross_seq[line] for line in messages[Field.LINE].tolist()], np.int64)
+        keep = np.ones(len(cross), np.bool_) if until is None else cross < until
+        if not keep.all():
+            report.ignored[f"orderbook.{depth}: a deeper book is there"] += int((~keep).sum())
+        parts.append((messages.where(keep), cross[keep]))
+        until = int(cross.min()) if until is None else min(until, int(cross.min()))
+    highest = 0
+    for messages, cross in reversed(parts):
+        highest = _renumber(messages.table, cross, highest)
+    return [messages for messages, _ in parts]
+
+
+def _renumber(table: Ints, cross: Ints, base: int) -> int:
+    """Give a book's messages ids above `base` that go on through restarts; return the highest."""
+    highest = base
     for row in np.argsort(cross, kind="stable"):
         if table[row, Field.HEARD] == Heard.SNAPSHOT and table[row, Field.SEQ] + base < highest:
             base = highest
@@ -166,4 +176,4 @@ def _renumbered(messages: Messages, cross_seq: dict[int, int]) -> Messages:
         if table[row, Field.HEARD] == Heard.DIFF:
             table[row, Field.FIRST_SEQ] += base
         highest = max(highest, int(table[row, Field.SEQ]))
-    return messages
+    return highest

@@ -1,15 +1,16 @@
 """A tape of the messages of a capture, and what was left out of it and why.
 
-1. A message whose exchange time and time of receipt lie an hour further apart than those of the others is refused.
+1. A message whose exchange time and time of receipt lie an hour further apart than in the first messages is refused.
 2. The second of two diffs, snapshots or trades with one id is refused.
-3. Diffs and snapshots make the book, see `marketmakerl.data.book_import`; best prices are used where there is none.
-   Single trades are used where there are any, aggregated ones otherwise.
+3. Diffs and snapshots make the book, see `marketmakerl.data.book_import`; best prices are used where there is none:
+   what a capture was subscribed to was known before its first line.
+4. Aggregated trades are used until the first single trade comes, single ones from there on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from marketmakerl.core.clock import NS_PER_S
 from marketmakerl.core.errors import DataFormatError
 from marketmakerl.data.book_import import Fate, TieOrder, import_columns
 from marketmakerl.data.captured_messages import Field, Heard, Ints, Messages
+from marketmakerl.data.clock_offset import ASSUMED
 from marketmakerl.data.frame_columns import OFF_LOT_SHARE
 from marketmakerl.data.import_report import MAX_EXAMPLES, ImportReport
 from marketmakerl.data.recorded_columns import BboColumns, BookColumns, TradeColumns
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
 
 MAX_APART_NS: Final = 3600 * NS_PER_S
+# What is normal is said by so many messages with both times, the first ones: no later line changes what is refused.
+FIRST_MESSAGES: Final = 101
 # A snapshot that names no symbol, in a capture of several, is this one's if its mid is so close to where it trades.
 SAME_PRICE: Final = 0.02
 
@@ -69,8 +73,7 @@ def tape_of(messages: Messages, instrument: Instrument, report: ImportReport, op
     sorting.ignore(sorting.of(Heard.OTHER, Heard.OTHER_DIFF), "another symbol")
     for group in (_DIFFS, _SNAPSHOTS, _TRADES, _AGG_TRADES):
         sorting.refuse_twice(sorting.of(*group))
-    if sorting.of(*_TRADES).any():
-        sorting.ignore(sorting.of(*_AGG_TRADES), "aggTrade: single trades are there")
+    sorting.settle_trades()
     trades = sorting.of(*_TRADES, *_AGG_TRADES)
     book = sorting.of(*_DIFFS, *_SNAPSHOTS)
     if book.any():
@@ -94,7 +97,7 @@ def tape_of(messages: Messages, instrument: Instrument, report: ImportReport, op
         source=report.source,
     )
     tape = imported.tape
-    sorting.report_fates(book, imported.fate)
+    sorting.report_fates(book if book.any() else bbo, imported.fate)
     if tape.meta["exchange_time_clamped"]:
         count = tape.meta["exchange_time_clamped"]
         report.add("repaired", "time-raised", 0, "exchange time before that of an earlier update", count=count)
@@ -104,6 +107,7 @@ def tape_of(messages: Messages, instrument: Instrument, report: ImportReport, op
     report.rows = int(((kind != Kind.SNAPSHOT) & (kind != Kind.GAP)).sum())
     tape.meta["lines_used"] = sorting.lines_left()
     tape.meta["format"] = report.format
+    report.assumed += tape.meta.get(ASSUMED, [])
     return tape
 
 
@@ -142,19 +146,48 @@ class _Sorting:
         note(self.report, "repaired", code, lines[partly], message)
 
     def refuse_apart(self) -> None:
-        """Refuse messages whose two times do not fit together, judged by all the others."""
+        """Refuse messages whose two times do not fit together, judged by the first ones."""
         ts, local = self.messages[Field.TS], self.messages[Field.LOCAL]
-        timed = self.left & (ts > 0) & (local > 0)
-        if not timed.any():
+        timed = np.flatnonzero(self.left & (ts > 0) & (local > 0))
+        if not len(timed):
             return
         delay = local - ts
-        apart = timed & (np.abs(delay - int(np.median(delay[timed]))) > MAX_APART_NS)
-        seen = local[timed & ~apart]
-        # What has no exchange time must have come while the others did.
-        untimed = self.left & (ts <= 0) & (local > 0)
-        if len(seen):
-            apart |= untimed & ((local < seen.min() - MAX_APART_NS) | (local > seen.max() + MAX_APART_NS))
-        self.refuse(apart, "time-apart", "exchange time and time of receipt are an hour further apart than elsewhere")
+        usual = int(np.median(delay[timed[:FIRST_MESSAGES]]))
+        apart = np.zeros(len(self.left), np.bool_)
+        apart[timed] = np.abs(delay[timed] - usual) > MAX_APART_NS
+        # What has no exchange time must have come between the messages before and behind it that have one.
+        seen = timed[~apart[timed]]
+        untimed = np.flatnonzero(self.left & (ts <= 0) & (local > 0))
+        if len(seen) and len(untimed):
+            behind = np.searchsorted(seen, untimed)
+            early = (behind > 0) & (local[untimed] < local[seen[behind - 1]] - MAX_APART_NS)
+            late = (behind < len(seen)) & (
+                local[untimed] > local[seen[np.minimum(behind, len(seen) - 1)]] + MAX_APART_NS
+            )
+            apart[untimed] = early | late
+        self.refuse(apart, "time-apart", "exchange time and time of receipt are an hour further apart than at first")
+
+    def settle_trades(self) -> None:
+        """Leave out aggregated trades from the first single trade on, and single ones that an aggregate has said."""
+        single, aggregated = self.of(*_TRADES), self.of(*_AGG_TRADES)
+        if not single.any() or not aggregated.any():
+            return
+        first = int(self.line[np.argmax(single)])
+        self.ignore(aggregated & (self.line >= first), "aggTrade: single trades are there")
+        # Those of one taker, at one price: an aggregate has their time, price and side.
+        used = self.of(*_AGG_TRADES)
+        said = {(*key, heard - (Heard.AGG_BUY - Heard.TRADE_BUY)) for *key, heard in self._trade_keys(used)}
+        again = np.zeros_like(single)
+        rows = np.flatnonzero(single & (self.messages[Field.TS] <= self.messages[Field.TS][used].max(initial=-1)))
+        again[rows] = [tuple(key) in said for key in self._trade_keys(rows)]
+        self.refuse(again, "said-before", "an aggregated trade of an earlier line holds it")
+
+    def _trade_keys(self, chosen: npt.NDArray[Any]) -> list[list[int]]:
+        """Return time, price and kind of trades."""
+        rows = self.messages.table[chosen]
+        price = self.messages.price[rows[:, Field.START]]
+        keys: list[list[int]] = np.stack([rows[:, Field.TS], price, rows[:, Field.HEARD]], axis=1).tolist()
+        return keys
 
     def refuse_twice(self, group: Mask) -> None:
         """Refuse messages whose id an earlier line had."""
@@ -167,40 +200,47 @@ class _Sorting:
         self.refuse(again, "duplicate", "an earlier line has the same id")
 
     def refuse_untimed(self) -> None:
-        """Refuse best prices without exchange time among others that have one."""
+        """Refuse best prices without exchange time after one that has it."""
         bbo, timed = self.of(*_BBO), self.messages[Field.TS] > 0
         if (bbo & timed).any():
-            self.refuse(bbo & ~timed, "no-time", "no exchange time, which others of its kind have")
+            later = np.arange(len(bbo)) > np.argmax(bbo & timed)
+            self.refuse(bbo & ~timed & later, "no-time", "no exchange time, which earlier ones of its kind have")
 
     def settle_snapshots(self) -> None:
         """Leave out snapshots of other symbols: the exchange's answers name none.
 
         Update ids tell symbols apart on some venues only (Binance USDM counts all symbols together), so the price
         decides first. Without prices to compare with, a snapshot that fits the ids of another symbol as well is
-        refused.
+        refused. It is judged by what has come when our own diffs reach its id and we have seen a price of our own: a
+        book is of no use before that, and what comes later changes nothing.
         """
-        others = self.of(Heard.OTHER_DIFF)
+        others, table = self.of(Heard.OTHER_DIFF), self.messages.table
         if not others.any():
             return
-        table, diffs = self.messages.table, self.of(*_DIFFS)
+        ours = np.flatnonzero(self.of(*_DIFFS))
+        reached = np.maximum.accumulate(table[ours, Field.SEQ])
         priced = np.flatnonzero(self.of(*_TRADES, *_AGG_TRADES, *_BBO))
         unclear, foreign = np.zeros_like(others), np.zeros_like(others)
-        names = table[others, Field.PREV_SEQ]
         for row in np.flatnonzero(self.of(*_SNAPSHOTS)).tolist():
             seq = int(table[row, Field.SEQ])
-            elsewhere = any(_spans(table[others][names == name], seq) for name in np.unique(names))
-            here = diffs.any() and _spans(table[diffs], seq)
-            if (len(priced) and self._price_differs(row, priced)) or (elsewhere and not here):
+            at, behind = int(np.searchsorted(reached, seq)), int(np.searchsorted(priced, row))
+            prices = priced[max(0, behind - 1) : behind + 1]  # the last before it and the first after it
+            end = max(row, int(ours[at]) if at < len(ours) else len(table), int(prices[0]) if len(prices) else 0) + 1
+            rivals, mine = table[:end][others[:end]], table[ours[ours < end]]
+            names = rivals[:, Field.PREV_SEQ]
+            elsewhere = any(_spans(rivals[names == name], seq) for name in np.unique(names))
+            here = len(mine) > 0 and _spans(mine, seq)
+            differs = len(rivals) > 0 and len(prices) > 0 and all(self._price_differs(row, other) for other in prices)
+            if differs or (elsewhere and not here):
                 foreign[row] = True
-            elif elsewhere and not len(priced):
+            elif elsewhere and not len(prices):
                 unclear[row] = True
         self.ignore(foreign, "snapshot of another symbol")
         self.refuse(unclear, "unclear-snapshot", "may be another symbol's: its id fits both, and no price tells")
 
-    def _price_differs(self, row: int, priced: Ints) -> bool:
-        """Return whether the mid of a snapshot is far from the price of the nearest line that has one."""
-        nearest = priced[np.argmin(np.abs(self.line[priced] - self.line[row]))]
-        there = self.messages.price[self.messages.table[nearest, Field.START]]
+    def _price_differs(self, row: int, priced: int) -> bool:
+        """Return whether the mid of a snapshot is far from the price of another message."""
+        there = self.messages.price[self.messages.table[priced, Field.START]]
         start, size = self.messages.table[row, [Field.START, Field.SIZE]]
         price, bid = self.messages.price[start : start + size], self.messages.bid[start : start + size]
         best = [side[0] for side in (price[bid], price[~bid]) if len(side)]
@@ -215,6 +255,7 @@ class _Sorting:
         self.ignore(by_fate[Fate.EARLY], "before the first snapshot")
         self.refuse(by_fate[Fate.GAP], "sequence-gap", "does not follow the update before it; a GAP row stands here")
         self.refuse(by_fate[Fate.LOST], "in-gap", "after a sequence gap, before the next snapshot")
+        self.refuse(by_fate[Fate.UNDATED], "undated", "no exchange time, and no trade before it to estimate it by")
 
 
 def _different(lines: Ints) -> Ints:
@@ -280,10 +321,14 @@ def _book_of(messages: Messages, report: ImportReport) -> BookColumns:
 
 def _trades_of(messages: Messages, report: ImportReport, *, ids_ascend: bool) -> TradeColumns:
     if ids_ascend:
-        seq = messages[Field.SEQ]
-        late = seq < np.maximum.accumulate(seq)
-        note(report, "repaired", "reordered", messages[Field.LINE][late], "stands after a later trade")
-        messages = messages.where(np.argsort(seq, kind="stable"))
+        parts = []
+        for group in (_AGG_TRADES, _TRADES):  # the aggregates stand before the single ones, and count on their own
+            part = messages.where(np.isin(messages[Field.HEARD], group))
+            seq = part[Field.SEQ]
+            late = seq < np.maximum.accumulate(seq) if len(seq) else np.empty(0, np.bool_)
+            note(report, "repaired", "reordered", part[Field.LINE][late], "stands after a later trade")
+            parts.append(part.table[np.argsort(seq, kind="stable")])
+        messages = Messages(np.concatenate(parts), messages.bid, messages.price, messages.qty)
     buy = np.isin(messages[Field.HEARD], (Heard.TRADE_BUY, Heard.AGG_BUY))
     row = messages[Field.START]
     return TradeColumns(
@@ -301,7 +346,7 @@ def _bbo_of(messages: Messages, report: ImportReport) -> BboColumns:
     pair = np.stack([row, row + 1], axis=1)
     ts = messages[Field.TS]
     return BboColumns(
-        ts=None if (ts < 0).all() else ts,
+        ts=np.maximum(ts, -1),
         local=_local(messages),
         seq=seq,
         price=messages.price[pair],

@@ -44,7 +44,7 @@ def bbo_columns(frame: pd.DataFrame, instrument: Instrument, what: str) -> BboCo
     """Return recorded best prices on the grid; raises what `EventTape.from_book` does."""
     column = read_columns(frame, BBO_COLUMNS, what)
     local = time_of_receipt(column["ts_local_ns"], what)
-    ts = None if (column["ts_ns"] == -1).all() else time_sent(column["ts_ns"], what)
+    ts = column["ts_ns"] if (column["ts_ns"] == -1).all() else time_sent(column["ts_ns"], what)
     prices = [to_ticks(column[f"{side}_px"], instrument, f"{what}, {side}_px") for side in ("bid", "ask")]
     qtys = [to_lots(column[f"{side}_qty"], instrument, f"{what}, {side}_qty")[0] for side in ("bid", "ask")]
     for side, qty in zip(("bid", "ask"), qtys, strict=True):

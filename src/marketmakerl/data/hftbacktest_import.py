@@ -22,7 +22,7 @@ from isal.igzip_lib import IsalError
 
 from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundError, DataQualityError
 from marketmakerl.core.log import get_logger
-from marketmakerl.data import clock_offset
+from marketmakerl.data.clock_offset import checked_offset, on_exchange_clock
 from marketmakerl.data.hftbacktest_kernel import STATE_SIZE, Fault, Slot, convert, end_snapshot
 from marketmakerl.data.import_report import ImportReport
 from marketmakerl.data.row_checks import carry_over
@@ -49,7 +49,6 @@ _PIECE: Final = 1 << 18  # bytes of compressed input at a time
 _RAW_DEFLATE: Final = -15  # zlib's name for: the largest window, no header
 _INFLATE_ERROR: Final = cast("type[Exception]", IsalError)  # its stub has an instance
 _ROWS: Final = 1 << 16  # rows at a time of what lies uncompressed
-_SAMPLE: Final = 1 << 18  # delays looked at for the clock offset
 
 _COUNTS: Final = (
     Slot.MESSAGES,
@@ -105,6 +104,7 @@ def import_hftbacktest(
         own = restore_npz(Path(data), instrument, clock_offset_ns=clock_offset_ns, tier=tier, source=named)
         if own is not None:
             return own
+    offset_ns = checked_offset(clock_offset_ns)
     opened = _open_path(Path(data)) if isinstance(data, (str, Path)) else _open_array(data, named)
     # A run of snapshot rows gets one row ahead of it, so twice the room is always enough; what is not used costs none.
     try:
@@ -126,12 +126,14 @@ def import_hftbacktest(
     _raise_fault(state, instrument, named)
     _check_whole(state, opened.rows, instrument, named)
     columns = {name: column[: state[Slot.SIZE]] for name, column in columns.items()}
-    offset = _offset(columns, clock_offset_ns, named)
-    if offset:
-        columns["local_ts_ns"] += offset
-    meta = {"clock": "ticks", "tier": tier, "source": named, "rows": int(state[Slot.SIZE])}
+    meta: dict[str, Any] = {"clock": "ticks", "tier": tier, "source": named, "rows": int(state[Slot.SIZE])}
     meta |= {slot.name.lower(): int(state[slot]) for slot in _COUNTS}
-    meta |= {"gaps": 0, "clock_offset_ns": offset, "receipt": "recorded"}
+    meta |= {"gaps": 0, "receipt": "recorded"}
+    both = np.ones(int(state[Slot.SIZE]), np.bool_)
+    columns["local_ts_ns"] = on_exchange_clock(
+        *(columns["ts_ns"], columns["local_ts_ns"], both, both), offset_ns=offset_ns, source=named, meta=meta
+    )
+    meta["receipt_raised"] += int(state[Slot.RECEIPT_RAISED])  # in the file, before any shift
     if state[Slot.OFF_LOT_ROUNDED_UP]:
         log.warning("off_lot_levels", source=named, rows=meta["off_lot_rounded_up"], lot=instrument.lot_size)
     return EventTape(instrument, meta=meta, **columns)
@@ -199,15 +201,6 @@ def _check_whole(state: npt.NDArray[np.int64], rows: int, instrument: Instrument
         )
     if not state[Slot.SIZE]:
         raise DataFormatError(f"{source} has no rows with the flag EXCH_EVENT")
-
-
-def _offset(columns: dict[str, npt.NDArray[Any]], clock_offset_ns: Literal["auto"] | int, source: str) -> int:
-    if clock_offset_ns != "auto":
-        if not isinstance(clock_offset_ns, (int, np.integer)) or isinstance(clock_offset_ns, bool):
-            raise ConfigError(f'clock_offset_ns must be "auto" or whole nanoseconds, got {clock_offset_ns!r}')
-        return int(clock_offset_ns)
-    step = max(1, len(columns["ts_ns"]) // _SAMPLE)
-    return clock_offset.estimate({"feed": (columns["local_ts_ns"] - columns["ts_ns"])[::step]}, source)
 
 
 def _open_array(array: object, source: str) -> _Source:

@@ -52,8 +52,8 @@ def import_hyperliquid_stream(
         path: the capture, plain, gzip or zip.
         instrument: tick and lot on the day of the capture.
         symbol: the coin; by default the instrument's base, e.g. "BTC".
-        clock_offset_ns: added to every time of receipt; "auto" shifts them only where they lie before the sending.
-        tie_order: what goes first at one exchange time; "auto" reads it off the recording.
+        clock_offset_ns: added to every time of receipt; "auto": what the rows up to it make necessary.
+        tie_order: what goes first at one exchange time; "auto" reads it off the ties before it.
         tier: of the data, T0 to T3.
         progress: called with the number of bytes of every block read.
 

@@ -40,6 +40,7 @@ class ImportReport:
         ignored: lines that are no market data of this instrument, by kind: subscriptions, other symbols, other streams.
         counts: refused and repaired rows by (what, code).
         examples: the first MAX_EXAMPLES of each code.
+        assumed: what was taken for granted, one sentence each; the tape's meta says it too.
     """
 
     source: str
@@ -49,6 +50,7 @@ class ImportReport:
     ignored: Counter[str] = field(default_factory=Counter)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     examples: list[Located] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
 
     def add(self, what: Literal["refused", "repaired"], code: str, line: int, message: str, *, count: int = 1) -> None:
         """Note `count` rows of one kind, of which `line` is the first."""
@@ -77,5 +79,6 @@ class ImportReport:
             "ignored": dict(self.ignored),
             "refused": {code: n for (what, code), n in self.counts.items() if what == "refused"},
             "repaired": {code: n for (what, code), n in self.counts.items() if what == "repaired"},
+            "assumed": self.assumed,
             "examples": [vars(example) for example in self.examples],
         }

@@ -12,8 +12,13 @@ becomes of it:
    a counterpart is a maker's.
 4. A maker's execution is a TRADE row of the taker's side and the DEPTH row it explains, in one message. All else is one
    DEPTH row. `since_ns` of a row by which a level shrinks is the time at which the order it is about took its place.
-5. An order that was there before the log began stands in the book from the first row on, with `since_ns` -1, if the
-   log ever says how large it was. One that the log never mentions cannot be seen: levels far from the market lack it.
+5. An order that was there before the log began is not in the book (`opening="empty"`): that it was there shows only in
+   later rows. Trades that hit it are TRADE rows alone; when it changes its price or grows, it comes to rest like a new
+   one. With `opening="hindsight"` it stands in the book from the first row on, with `since_ns` -1, if the log ever says
+   how large it was: the truest book of the past, and a look ahead for whoever trades on it. One that the log never
+   mentions cannot be seen: levels far from the market lack it.
+
+An execution waits up to a second for its other half: rows of the log's last second may read otherwise in a longer one.
 
 Logs of this kind tell when a message was received, not when the exchange acted: both times of the tape are that one.
 Messages of one time are set 1 ns apart, so that no two orders have the same `since_ns`.
@@ -22,11 +27,12 @@ Messages of one time are set 1 ns apart, so that no two orders have the same `si
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from marketmakerl.core.errors import DataFormatError, DataQualityError
+from marketmakerl.core.errors import ConfigError, DataFormatError, DataQualityError
+from marketmakerl.data.clock_offset import ASSUMED, assume
 from marketmakerl.data.frames import read_columns, time_sent
 from marketmakerl.data.grid import to_lots, to_ticks
 from marketmakerl.data.import_report import ImportReport
@@ -40,6 +46,8 @@ if TYPE_CHECKING:
     from marketmakerl.core.instrument import Instrument
 
     Ints = npt.NDArray[np.int64]
+
+Opening = Literal["empty", "hindsight"]
 
 ORDER_COLUMNS: Final = {
     **dict.fromkeys(("msg_seq", "ts_local_ns", "order_ts_ns", "order_id", "action", "side"), "int"),
@@ -90,10 +98,13 @@ def import_l3(
     trades_df: pd.DataFrame | None,
     instrument: Instrument,
     *,
+    opening: Opening = "empty",
     tier: str = "T1",
     source: str = "",
 ) -> ImportedL3:
     """Compile a log of single orders; the arguments and errors are those of `EventTape.from_l3`."""
+    if opening not in {"empty", "hindsight"}:
+        raise ConfigError(f'opening must be "empty" or "hindsight", got {opening!r}')
     source = source or "recording"
     report = ImportReport(source, "l3")
     log = _read_orders(orders_df, instrument, f"{source}: orders", report)
@@ -101,10 +112,19 @@ def import_l3(
     pair(events, log["ts"], report)
     trades = _read_trades(trades_df, instrument, f"{source}: trades")
     writer = _Writer(log, report)
-    writer.open_book(places)
+    before = sum(place.began < 0 for place in places)
+    meta: dict[str, Any] = {"clock": "ticks", "tier": tier, "source": source, "opening": opening}
+    if opening == "hindsight":
+        writer.open_book(places)
+        assume(meta, f"opening: {before} orders from before the log stand in the book from the first row on, as far as "
+               "the whole log tells of them: a look ahead")  # fmt: skip
+    elif before:
+        assume(meta, f"opening: {before} orders from before the log are not in the book, for only later rows tell of "
+               "them")  # fmt: skip
+    report.assumed += meta.get(ASSUMED, [])
     writer.play(events, trades)
     report.rows = len(writer.rows)
-    tape, seq = writer.finish(instrument, {"clock": "ticks", "tier": tier, "source": source, "l3": report.as_dict()})
+    tape, seq = writer.finish(instrument, meta | {"l3": report.as_dict()})
     return ImportedL3(tape, seq, _resting(places), report)
 
 
@@ -323,7 +343,7 @@ class _Writer:
         seq, ts, price, lots, side = trade
         kind = (Kind.TRADE_SELL, Kind.TRADE, Kind.TRADE_BUY)[side + 1]
         # A time of the other stream may lead by a little; the log's order counts.
-        self._now = max(self._now + 1, min(ts, self._ts[-1]))
+        self._now = max(self._now + 1, ts)
         self.rows.append((self._now, price, lots, int(kind), -1, seq))
 
     def finish(self, instrument: Instrument, meta: dict[str, Any]) -> tuple[EventTape, Ints]:

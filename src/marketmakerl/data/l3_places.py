@@ -99,6 +99,9 @@ def follow(log: dict[str, Ints], what: str, report: ImportReport) -> tuple[list[
         if order_id in walk.gone:
             report.add("refused", "deleted-again" if action == _DELETE else "changed-late", line, f"order {order_id}")
             continue
+        if action == _CREATE and walk.drop(row, order_id):
+            report.add("refused", "created-late", line, f"order {order_id}")
+            continue
         walk.take(row, line, order_id, action, side, price, qty, filled)
     swapped = report.counts["refused", "changed-late"]
     if swapped > max(1, MAX_BROKEN_SHARE * len(np.unique(log["id"]))):
@@ -113,9 +116,10 @@ def _broken(log: dict[str, Ints], what: str, report: ImportReport) -> set[int]:
     if (times > 1).any():
         raise DataQualityError(f"{what}: order {created[np.argmax(times > 1)]} is created twice")
     begins = log["action"][first] == _CREATE
-    late = ~begins & np.isin(ids, created)
+    # Its first row tells by its birth that the log should have had its creation; whether that comes later is no matter.
     # The time of an order may be kept in whole seconds.
-    lost = ~begins & ~late & (log["born"][first] > log["ts"][0])
+    never = ~begins & (log["born"][first] > log["ts"][0])
+    late, lost = never & np.isin(ids, created), never & ~np.isin(ids, created)
     for code, mask in (("created-late", late), ("never-created", lost)):
         if mask.any():
             row = int(first[np.argmax(mask)])
@@ -127,7 +131,7 @@ def _broken(log: dict[str, Ints], what: str, report: ImportReport) -> set[int]:
             f"{what}: {bad} of {len(ids)} orders are changed or deleted before they are created, or never created, "
             f"first order {log['id'][row]} in row {log['line'][row] - 1}: rows are missing or misnumbered"
         )
-    report.counts["repaired", "there-before"] += int((~begins & ~late & ~lost).sum())
+    report.counts["repaired", "there-before"] += int((~begins & ~never).sum())
     return set(ids[late | lost].tolist())
 
 
@@ -166,6 +170,17 @@ class _Walk:
             if qty < left:
                 self.events.append(Event(row, place, CANCEL, left - qty))
             self._live[order_id] = place, qty
+
+    def drop(self, row: int, order_id: int) -> bool:
+        """Let an order go that was taken for one from before the log, and is created now; return whether it was."""
+        known = self._live.pop(order_id, None)
+        if known is None:
+            return False
+        place, left = known
+        if left > 0:
+            self.events.append(Event(row, place, CANCEL, left))
+        self.gone.add(order_id)
+        return True
 
     def _execute(self, row: int, line: int, place: Place, left: int, qty: int, filled: int) -> int:
         """Note an execution and return what it left."""

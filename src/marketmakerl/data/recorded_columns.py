@@ -39,13 +39,13 @@ class BboColumns:
     """Best prices.
 
     Attributes:
-        ts: int64[n], exchange time, nanoseconds UTC; None where the venue gives none.
+        ts: int64[n], exchange time, nanoseconds UTC; -1 where the venue gives none.
         local: int64[n], time of receipt; None where none was recorded.
         seq: int64[n], id of the update.
         price, qty: int64[n, 2], ticks and lots of bid and ask, > 0.
     """
 
-    ts: Ints | None
+    ts: Ints
     local: Ints | None
     seq: Ints
     price: Ints

@@ -12,6 +12,8 @@ import numpy as np
 
 from marketmakerl.core.clock import NS_PER_MS
 from marketmakerl.core.errors import DataFormatError, DataQualityError
+from marketmakerl.data.clock_offset import ASSUMED
+from marketmakerl.data.frame_columns import OFF_LOT_SHARE
 from marketmakerl.data.grid import GRID_EPS, MAX_PRICE_TICKS, MAX_QTY_LOTS, REL_EPS
 from marketmakerl.data.import_report import MAX_EXAMPLES, ImportReport
 from marketmakerl.data.quality import MAX_TS_MS, MIN_TS_MS
@@ -108,7 +110,7 @@ def refuse_prices(notes: RowNotes, name: str, price: Floats, instrument: Instrum
 
 
 def refuse_quantities(
-    notes: RowNotes, name: str, qty: Floats, instrument: Instrument, *, zero: bool, off_lot_share: float = 0.0
+    notes: RowNotes, name: str, qty: Floats, instrument: Instrument, *, zero: bool, off_lot: bool = False
 ) -> None:
     """Refuse rows whose quantity is no number, negative, off the lot, or 2**46 lots and more.
 
@@ -118,17 +120,39 @@ def refuse_quantities(
         qty: base units or contracts.
         instrument: the lot.
         zero: whether nothing is a quantity (a level that is gone).
-        off_lot_share: up to this share of the rows, odd lots are left to be rounded up (`grid.to_lots`).
+        off_lot: odd lots are left to be rounded up (`round_up_lots`).
     """
     good = np.isfinite(qty) & ((qty >= 0) if zero else (qty > 0))
     notes.refuse(~good, "bad-quantity", lambda row: f"{name} {qty[row]!s} is no quantity")
     safe = np.where(good, qty, 0.0)
-    odd = off_grid(safe, instrument.lot_size) & ~notes.bad
-    if odd.sum() > off_lot_share * max(1, len(qty) - int(notes.bad.sum())):
+    if not off_lot:
         lot = f"the lot {instrument.lot_size:.10g} of {instrument.symbol}"
+        odd = off_grid(safe, instrument.lot_size)
         notes.refuse(odd, "off-lot", lambda row: f"{name} {qty[row]!s} is not a multiple of {lot}")
     large = np.rint(safe / instrument.lot_size) >= MAX_QTY_LOTS
     notes.refuse(large, "bad-quantity", lambda row: f"{name} {qty[row]!s} is 2**46 lots or more")
+
+
+def round_up_lots(notes: RowNotes, name: str, qty: Floats, instrument: Instrument, what: str) -> tuple[Floats, int]:
+    """Return the quantities of a book in whole lots, odd ones rounded up, and how many were odd.
+
+    A row is never refused for its odd lot: whether it would be could hang on how many odd ones come after it.
+
+    Raises:
+        DataFormatError: more odd lots than a book has that was made coarser (`grid.to_lots`).
+    """
+    odd = off_grid(np.where(notes.bad, 0.0, qty), instrument.lot_size)
+    lot = f"the lot {instrument.lot_size:.10g} of {instrument.symbol}"
+    if odd.sum() > OFF_LOT_SHARE * (len(qty) - int(notes.bad.sum())) + 1:
+        row = int(np.argmax(odd))
+        raise DataFormatError(
+            f"{what}, line {notes.line[row]}: {name} {qty[row]!s} is not a multiple of {lot} ({int(odd.sum())} such "
+            f"rows of {len(qty)}); is this its instrument, and its day?"
+        )
+    rows = np.flatnonzero(odd)
+    note(notes.report, "repaired", "off-lot", notes.line[rows],
+         lambda i: f"{name} {qty[rows[i]]!s} rounded up to a multiple of {lot}")  # fmt: skip
+    return np.where(odd, np.ceil(qty / instrument.lot_size) * instrument.lot_size, qty), len(rows)
 
 
 def carry_over(report: ImportReport, tape: EventTape) -> None:
@@ -144,9 +168,12 @@ def carry_over(report: ImportReport, tape: EventTape) -> None:
         if count := int(tape.meta.get(name, 0)):
             report.add("repaired", code, 0, f"{count} {text}", count=count)
     if offset := int(tape.meta.get("clock_offset_ns", 0)):
+        first = int(tape.meta.get("clock_offset_first_ns", offset))
+        added = f"{offset} ns" if first == offset else f"{first} ns at first and {offset} ns at the end"
         report.add(
-            "repaired", "clock-offset", 0, f"{offset} ns added to every time of receipt: see clock_offset_ns", count=0
+            "repaired", "clock-offset", 0, f"{added} added to the times of receipt: see clock_offset_ns", count=0
         )
+    report.assumed += tape.meta.get(ASSUMED, [])
 
 
 def merged(parts: Sequence[ImportReport], format_name: str) -> ImportReport:
@@ -158,6 +185,7 @@ def merged(parts: Sequence[ImportReport], format_name: str) -> ImportReport:
         whole.ignored += part.ignored
         whole.counts += part.counts
         whole.examples += part.examples
+        whole.assumed += part.assumed
     return whole
 
 

@@ -161,8 +161,8 @@ class EventTape:
             trades_df: ts_ns, ts_local_ns, price, qty, side (1 buyer, -1 seller lifted or hit, 0 not known), or None.
             instrument: tick and lot on the day of the recording.
             bbo_df: ts_ns, ts_local_ns, bid_px, bid_qty, ask_px, ask_qty, seq. Used only where there is no book.
-            clock_offset_ns: added to every time of receipt; "auto" shifts them only where they lie before the sending.
-            tie_order: what goes first at one exchange time; "auto" reads it off the recording.
+            clock_offset_ns: added to every time of receipt; "auto": what the rows up to it make necessary.
+            tie_order: what goes first at one exchange time; "auto" reads it off the ties before it.
             tier: of the data, T0 to T3.
             source: named in errors and in the tape's meta, which also counts what was dropped, clamped and rounded.
 
@@ -201,7 +201,7 @@ class EventTape:
             data: array of events (ev, exch_ts, local_ts, px, qty, order_id, ival, fval), or the path of an .npy file,
                 or of an .npz file that holds it as "data". Times are nanoseconds.
             instrument: tick and lot on the day of the feed.
-            clock_offset_ns: added to every time of receipt; "auto" shifts them only where they lie before the sending.
+            clock_offset_ns: added to every time of receipt; "auto": what the rows up to it make necessary.
             tier: of the data, T0 to T3.
             source: named in errors and in the tape's meta; the path by default.
 
@@ -222,6 +222,7 @@ class EventTape:
         trades_df: pd.DataFrame | None,
         instrument: Instrument,
         *,
+        opening: Literal["empty", "hindsight"] = "empty",
         tier: str = "T1",
         source: str = "",
     ) -> EventTape:
@@ -232,6 +233,8 @@ class EventTape:
                 -1 ask), price, qty (what is left), filled (executed by this event; NaN: not known).
             trades_df: ts_ns, ts_local_ns, price, qty, side, msg_seq (shared with the orders), or None.
             instrument: tick and lot on the day of the recording.
+            opening: what stands in the book when the log begins: nothing, or ("hindsight") the orders that its later
+                rows tell of, which is a look ahead.
             tier: of the data, T0 to T3.
             source: named in errors and in the tape's meta, which also holds the import report.
 
@@ -240,10 +243,11 @@ class EventTape:
                 the tick, a quantity off the lot, a time that is none.
             DataQualityError: two rows of one msg_seq that differ, an order that is created twice, changes its side or
                 does not add up, time that runs back by more than 1 s.
+            ConfigError: an unknown `opening`.
         """
         from marketmakerl.data.l3_import import import_l3  # noqa: PLC0415  (pandas only where a frame comes in)
 
-        return import_l3(orders_df, trades_df, instrument, tier=tier, source=source).tape
+        return import_l3(orders_df, trades_df, instrument, opening=opening, tier=tier, source=source).tape
 
     def slice_rows(self, first: int, last: int) -> EventTape:
         """Return rows [first, last) as views, without copying."""

@@ -14,9 +14,9 @@ import xxhash
 
 from marketmakerl.core.errors import DataFormatError
 from marketmakerl.data.catalog import weakest_tier
+from marketmakerl.data.clock_offset import checked_offset
 from marketmakerl.data.grid import to_lots, to_ticks
 from marketmakerl.data.tape import COLUMNS, MORE, EventTape, Kind
-from marketmakerl.data.trade_tape import checked_offset
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,6 @@ import pandas as pd
 
 from marketmakerl.core.errors import ConfigError, DataFormatError, DataQualityError
 from marketmakerl.data.book_import import ImportedBook, import_book
-from marketmakerl.data.frame_columns import OFF_LOT_SHARE
 from marketmakerl.data.import_report import ImportReport
 from marketmakerl.data.row_checks import (
     RowNotes,
@@ -30,6 +29,7 @@ from marketmakerl.data.row_checks import (
     refuse_empty,
     refuse_prices,
     refuse_quantities,
+    round_up_lots,
 )
 from marketmakerl.data.tape import MORE, EventTape, Kind
 from marketmakerl.data.text_table import Table, first_fields, read_table
@@ -68,6 +68,7 @@ class _File:
     columns: dict[str, npt.NDArray[Any]]
     notes: RowNotes
     astray: Mask  # rows that do not say which message they are of
+    odd_lots: int  # rows of a book whose quantity was rounded up
 
 
 def read_tardis(
@@ -87,10 +88,10 @@ def read_tardis(
             which is which. Quotes beside a book are not merged: the book says more. Trades alone make a tape that
             nobody can quote on.
         instrument: tick and lot on the day of the recording. Amounts are in its units (contracts of an inverse one).
-        clock_offset_ns: added to every time of receipt; "auto" shifts them only where they lie before the sending.
+        clock_offset_ns: added to every time of receipt; "auto": what the rows up to it make necessary.
         tier: of the data, T0 to T3.
         symbol: the venue's spelling; needed where a file holds several. Rows of the others are counted and ignored.
-        tie_order: what goes first at one exchange time; "auto" reads it off the recording.
+        tie_order: what goes first at one exchange time; "auto" reads it off the ties before it.
         source: named in errors and in the tape's meta; the paths by default.
 
     Returns:
@@ -128,6 +129,8 @@ def read_tardis(
         tape = compile_trades(trade_frame, instrument, **options)
     report = merged([file.report for file in files], PREFIX + "+".join(kinds))
     carry_over(report, tape)
+    if book:
+        tape.meta["off_lot_rounded_up"] = sum(file.odd_lots for file in book)
     return tape, report
 
 
@@ -151,7 +154,10 @@ def _read(path: Path, instrument: Instrument, symbol: str) -> _File:
     _check_numbers(kind, columns, notes, instrument)
     notes.check_share(str(path))
     refuse_empty(int((~notes.bad).sum()), str(path), report)
-    return _File(kind, report, columns, notes, astray)
+    odd_lots = 0
+    if kind == BOOK:
+        columns["amount"], odd_lots = round_up_lots(notes, "amount", columns["amount"], instrument, str(path))
+    return _File(kind, report, columns, notes, astray, odd_lots)
 
 
 def _text(values: npt.NDArray[Any], name: str, why: str) -> Callable[[int], str]:
@@ -191,8 +197,7 @@ def _check_numbers(kind: str, columns: dict[str, npt.NDArray[Any]], notes: RowNo
     columns["side"] = of_name[numbers]
     notes.refuse(columns["side"] == _NO_SIDE, "bad-side", _text(given, "side", f"is none of {', '.join(known)}"))
     refuse_prices(notes, "price", columns["price"], instrument)
-    share = OFF_LOT_SHARE if kind == BOOK else 0.0
-    refuse_quantities(notes, "amount", columns["amount"], instrument, zero=kind == BOOK, off_lot_share=share)
+    refuse_quantities(notes, "amount", columns["amount"], instrument, zero=kind == BOOK, off_lot=kind == BOOK)
 
 
 def _in_order(files: list[_File]) -> list[_File]:

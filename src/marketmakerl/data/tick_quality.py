@@ -73,7 +73,7 @@ class TickReport:
         counts: rows by (severity, code).
         findings: the first of each code, by row.
         first_ns, last_ns: span by the exchange's clock, or the recorder's where that is all there is; 0 for none.
-        clock_offset_ns: what would be, or was, added to the times of receipt.
+        clock_offset_ns: what would be, or was, added to the times of receipt, at the end of the file.
         facts: whatever else the importer counted, JSON-ready.
     """
 

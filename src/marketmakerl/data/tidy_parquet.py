@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundError
-from marketmakerl.data.book_import import import_book
+from marketmakerl.data.book_import import Fate, import_book
 from marketmakerl.data.catalog import TIER_KEY, TIERS, weakest_tier
+from marketmakerl.data.clock_offset import ASSUMED
 from marketmakerl.data.import_report import ImportReport
 from marketmakerl.data.row_checks import carry_over, note
 from marketmakerl.data.tape import MORE, EventTape, Kind
@@ -51,9 +52,9 @@ def read_tidy(
     Args:
         paths: at most one file each of book, best quotes and trades; their columns say which is which.
         instrument: tick and lot on the day of the recording.
-        clock_offset_ns: added to every time of receipt; "auto" shifts them only where they lie before the sending.
+        clock_offset_ns: added to every time of receipt; "auto": what the rows up to it make necessary.
         tier: of the data, T0 to T3; a file that says less of itself wins.
-        tie_order: what goes first at one exchange time; "auto" reads it off the recording.
+        tie_order: what goes first at one exchange time; "auto" reads it off the ties before it.
         source: named in errors and in the tape's meta; the paths by default.
 
     Returns:
@@ -76,6 +77,7 @@ def read_tidy(
         tape = restore_parquet(exported, instrument, clock_offset_ns=clock_offset_ns, tier=tier, source=source or name)
         if tape is not None:
             report.rows = report.lines
+            report.assumed += tape.meta.get(ASSUMED, [])
             return tape, report
     frames: dict[str, Any] = {kind: table.to_pandas() for kind, (_, table) in tables.items()}
     options: dict[str, Any] = {"clock_offset_ns": clock_offset_ns, "tier": tier, "source": name}
@@ -127,7 +129,10 @@ def _account(imported: ImportedBook, frames: dict[str, pd.DataFrame], report: Im
     """Count every row of the files as read, ignored or refused."""
     report.rows = len(frames.get("trades", ()))
     if "book" not in frames:
-        report.rows += len(frames["bbo"])
+        undated = int(imported.tape.meta.get("bbo_undated", 0))
+        report.rows += len(frames["bbo"]) - undated
+        _note_lost(report, "undated", np.flatnonzero(imported.fate == Fate.UNDATED), frames["bbo"]["seq"].to_numpy(),
+                   "has no exchange time, and no trade was received before it to estimate it by")  # fmt: skip
         return
     if "bbo" in frames:
         report.ignored["bbo beside a book"] += len(frames["bbo"])

@@ -1,4 +1,4 @@
-"""Which comes first where a trade and a book message carry the same exchange time: read off the recording.
+"""Which comes first where a trade and a book message carry the same exchange time: read off the ties before it.
 
 Exchanges stamp milliseconds, so ties are everywhere, and venues differ. Where the book message is the trade's own
 consequence (BitMEX), it already shows the trade, and the trade goes first: its depth row must not shorten a queue
@@ -15,12 +15,14 @@ the recorded data, and how often a tied trade meets the best opposing price unde
     Coinbase 2018                            12                  0 %           91 %         91 %
     BitMEX 2020                            2301                 97 %          100 %         94 %
 
-From two thirds on, trades go first: of all recordings, the order that fits the prices (or as well as the other).
+From two thirds on, trades go first: of all recordings, the order that fits the prices (or as well as the other). Each
+tie is ordered by those of earlier times, and by nothing later; the first one has the trades first.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Ints = npt.NDArray[np.int64]
+    Mask = npt.NDArray[np.bool_]
 
 SHOWN_SHARE: Final = 2 / 3
 
@@ -64,15 +67,35 @@ class Levels:
         return np.where(known, self._qty[row], 0)
 
 
-def trades_go_first(shown: int, tied: int) -> bool:
-    """Return whether trades stand before the book messages of their time; without a tie it makes no difference."""
+@overload
+def trades_go_first(shown: int, tied: int) -> bool: ...
+@overload
+def trades_go_first(shown: Ints, tied: Ints) -> Mask: ...
+def trades_go_first(shown: Any, tied: Any) -> Any:
+    """Return whether trades stand before the book messages of their time, by so many ties before it."""
     return shown >= SHOWN_SHARE * tied
 
 
-def count_shown(
-    levels: Levels, message_ts: Ints, trade_ts: Ints, trade_level: Ints, trade_qty: Ints
-) -> tuple[int, int]:
-    """Return how many tied trades the book messages of their time show, and how many are tied.
+@dataclass(frozen=True)
+class Ties:
+    """Trades that carry the time of a book message, those of one time and level taken together.
+
+    Attributes:
+        ts: int64[ties], exchange time, never decreasing.
+        shown: bool[ties], the book messages of that time lowered the level by what was traded.
+    """
+
+    ts: Ints
+    shown: Mask
+
+    def trades_first(self, ts: Ints) -> Mask:
+        """Return whether trades go first at these times, by the ties of earlier times."""
+        before = np.searchsorted(self.ts, ts, side="left")
+        return trades_go_first(np.r_[0, np.cumsum(self.shown)][before], before)
+
+
+def find_ties(levels: Levels, message_ts: Ints, trade_ts: Ints, trade_level: Ints, trade_qty: Ints) -> Ties:
+    """Return which trades are tied, and which of them the book messages of their time show.
 
     Args:
         levels: of the book.
@@ -80,18 +103,16 @@ def count_shown(
         trade_ts: exchange time of every trade whose aggressor is known.
         trade_level: the level it hit.
         trade_qty: lots.
-
-    Trades of one time and level count once, with their sum.
     """
     order = np.lexsort((trade_level, trade_ts))
     ts, level, qty = trade_ts[order], trade_level[order], trade_qty[order]
     start = np.flatnonzero(np.r_[True, (np.diff(ts) != 0) | (np.diff(level) != 0)]) if len(ts) else np.empty(0, int)
     if not len(start):
-        return 0, 0
+        return Ties(np.empty(0, np.int64), np.empty(0, np.bool_))
     total = np.add.reduceat(qty, start)
     ts, level = ts[start], level[start]
     before = np.searchsorted(message_ts, ts, side="left") - 1
     after = np.searchsorted(message_ts, ts, side="right") - 1
     tied = (after > before) & (before >= 0)
     drop = levels.held(level[tied], before[tied]) - levels.held(level[tied], after[tied])
-    return int((drop >= total[tied]).sum()), int(tied.sum())
+    return Ties(ts[tied], drop >= total[tied])

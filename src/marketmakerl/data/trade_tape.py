@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from marketmakerl.core.errors import ConfigError
-from marketmakerl.data import clock_offset
+from marketmakerl.data.clock_offset import checked_offset, on_exchange_clock
 from marketmakerl.data.frames import time_of_receipt, time_sent
 from marketmakerl.data.grid import to_lots, to_ticks
 from marketmakerl.data.tape import EventTape, Kind
@@ -46,12 +45,8 @@ def compile_trades(
     ts = time_sent(frame["ts_ns"].to_numpy(np.int64), source)
     receipt = time_of_receipt(frame["ts_local_ns"].to_numpy(np.int64), source)
     order = np.argsort(ts, kind="stable")
-    if receipt is None:
-        offset, local = 0, ts[order]
-    else:
-        offset = clock_offset.estimate({"trades": receipt - ts}, source) if offset is None else offset
-        local = receipt[order] + offset
-    seen = np.maximum.accumulate(local)
+    local = ts if receipt is None else receipt
+    recorded = np.full(len(ts), receipt is not None)
     meta: dict[str, Any] = {
         "clock": "ticks",
         "tier": tier,
@@ -59,12 +54,16 @@ def compile_trades(
         "trades": len(ts),
         "quotes": "none: trades alone are no market to quote in",
         "trades_reordered": int((np.diff(ts) < 0).sum()),
-        "receipt_raised": int((seen > local).sum()),
-        "clock_offset_ns": offset,
         "receipt": "not recorded" if receipt is None else "recorded",
         "rows": len(ts),
         "gaps": 0,
     }
+    seen = on_exchange_clock(
+        *(ts[order], local[order], recorded, recorded),
+        offset_ns=offset,
+        source=source,
+        meta=meta,
+    )
     return EventTape(
         instrument,
         ts_ns=ts[order],
@@ -74,16 +73,3 @@ def compile_trades(
         kind=_KIND_OF_SIDE[frame["side"].to_numpy(np.int64) + 1][order],
         meta=meta,
     )
-
-
-def checked_offset(clock_offset_ns: object) -> int | None:
-    """Return whole nanoseconds, or None for "auto".
-
-    Raises:
-        ConfigError: neither.
-    """
-    if clock_offset_ns == "auto":
-        return None
-    if not isinstance(clock_offset_ns, (int, np.integer)) or isinstance(clock_offset_ns, bool):
-        raise ConfigError(f'clock_offset_ns must be "auto" or whole nanoseconds, got {clock_offset_ns!r}')
-    return int(clock_offset_ns)

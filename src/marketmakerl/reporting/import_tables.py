@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -28,7 +28,9 @@ def import_tables(tape: EventTape, report: ImportReport, path: Path) -> list[Tab
         made.add_row("from, for", f"{iso_utc(int(tape.ts_ns[0]))}, {span_s:,.1f} s")
     made.add_row("snapshots, gaps", f"{meta.get('snapshots', 0)}, {meta.get('gaps', 0)}")
     made.add_row("trades", f"{meta.get('trades', 0):,}")
-    made.add_row("added to receipt", f"{meta.get('clock_offset_ns', 0) / NS_PER_MS:,.3f} ms")
+    made.add_row("added to receipt", added_to_receipt(meta))
+    for sentence in report.assumed:
+        made.add_row("assumed", sentence)
     left_out = Table("what", "why", "count", "first lines")
     for kind, count in report.ignored.most_common():
         left_out.add_row("ignored", kind, f"{count:,}", "")
@@ -37,3 +39,11 @@ def import_tables(tape: EventTape, report: ImportReport, path: Path) -> list[Tab
         lines = [f"{example.line}: {example.message}" if example.line else example.message for example in found]
         left_out.add_row(what, code, f"{count:,}", "\n".join(lines[:EXAMPLES]))
     return [made, left_out] if left_out.row_count else [made]
+
+
+def added_to_receipt(meta: dict[str, Any]) -> str:
+    """Return what an importer added to the times of receipt; from what to what, where that grew."""
+    last_ns = int(meta.get("clock_offset_ns", 0))
+    first_ns = int(meta.get("clock_offset_first_ns", last_ns))
+    last = f"{last_ns / NS_PER_MS:,.3f} ms"
+    return last if first_ns == last_ns else f"{first_ns / NS_PER_MS:,.3f} ms at first, {last} at the end"

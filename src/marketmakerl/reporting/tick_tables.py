@@ -33,6 +33,7 @@ _ALWAYS: Final = ("rows", "trades", "snapshots", "gaps", "late_cancels")
 _FEED: Final = {
     "dropped_before_snapshot": "diffs before the snapshot dropped",
     "dropped_in_gaps": "diffs in gaps dropped",
+    "bbo_undated": "best prices before the first trade dropped, for nothing dates them",
     "exchange_time_clamped": "exchange times raised",
     "receipt_raised": "times of receipt raised",
     "off_lot_rounded_up": "odd lots rounded up",
@@ -98,7 +99,11 @@ def feed_line(run: Run) -> str:
     feed = run["ticks"]["feed"]
     parts = []
     if feed.get("clock_offset_ns"):
-        parts.append(f"times of receipt shifted by {feed['clock_offset_ns'] / NS_PER_MS:+,.1f} ms (a choice)")
+        last, first = feed["clock_offset_ns"], feed.get("clock_offset_first_ns", feed["clock_offset_ns"])
+        by = f"{last / NS_PER_MS:+,.1f} ms"
+        if first != last:
+            by = f"{first / NS_PER_MS:+,.1f} ms at first and {by} at the end, by the messages up to each"
+        parts.append(f"times of receipt shifted by {by} (a choice)")
     if feed.get("receipt") not in {None, "recorded"}:
         parts.append(f"time of receipt {feed['receipt']}")
     parts += [f"{feed[name]:,} {words}" for name, words in _FEED.items() if feed.get(name)]

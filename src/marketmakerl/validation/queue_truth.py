@@ -254,7 +254,8 @@ def queue_truth(
     Raises:
         DataError, ConfigError, ArtifactError: there is no study; nothing is left behind.
     """
-    imported = import_l3(orders_df, trades_df, instrument, tier=tier, source=source)
+    # Nobody trades on this tape but the twins of its own orders: the truest book of the past is wanted.
+    imported = import_l3(orders_df, trades_df, instrument, opening="hindsight", tier=tier, source=source)
     return _write({source: imported}, config or QueueTruthConfig(), artifacts, data or [], {}, clock)
 
 
