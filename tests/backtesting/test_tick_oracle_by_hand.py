@@ -39,6 +39,7 @@ class Played:
     fees: list[float]  # of each fill
     cash: float
     funding: float
+    drawdown: float  # the deepest, settlement currency
 
     def brief(self) -> list[tuple]:
         return [(ts, number, price, lots) for ts, number, _, price, lots, *_ in self.fills]
@@ -58,6 +59,7 @@ def by_oracle(rows, script, params: Params) -> Played:
         [float(f.fee) for f in it.fills],
         float(it.cash),
         float(getattr(it, "funded", 0)),
+        float(it.drawdown),
     )  # fmt: skip
 
 
@@ -178,6 +180,7 @@ def played(engine, fills=None, orders=None) -> Played:
         [float(f["fee"]) for f in fills],
         float(engine.state.cash),
         float(engine.state.funding_pnl),
+        float(engine.state.max_drawdown),
     )  # fmt: skip
 
 

@@ -185,6 +185,7 @@ def same(got, wanted) -> None:
     np.testing.assert_allclose(got.fees, wanted.fees, rtol=1e-9)
     assert got.cash == pytest.approx(wanted.cash, rel=1e-9, abs=1e-9)
     assert got.funding == pytest.approx(wanted.funding, rel=1e-9, abs=1e-9)
+    assert got.drawdown == pytest.approx(wanted.drawdown, rel=1e-9, abs=1e-8 * max(1.0, abs(wanted.cash) / 100))
 
 
 @settings(max_examples=2_500, deadline=None)

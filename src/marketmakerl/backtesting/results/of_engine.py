@@ -47,6 +47,7 @@ def tick_result(engine: Engine, tape: EventTape, budget: float | None = None) ->
             uptime_pct=float(engine.state.two_sided_ns) / session_ns,
             markout_bps=markout_bps(tape.instrument, fills, mids),
             budget=budget,
+            max_drawdown=float(engine.state.max_drawdown),
         ),
         instrument=tape.instrument,
         tier=tape.tier,
