@@ -171,7 +171,7 @@ def draw_params(rng: random.Random, kind: str, queue: str, latency: str) -> Para
         maker=Fraction(rng.choice((-1, 0, 2)), 10_000),
         taker=Fraction(rng.choice((0, 5, 10)), 10_000),
         cash=Fraction(rng.choice((25, 100, 200, 1_000)) if spot else 10**7),
-        lots=rng.randint(0, 12) if spot else 0,
+        lots=rng.randint(0, 12) if spot else rng.choice((0, 0, 0, -5, 7)),
         queue=queue,
         exponent=float(rng.choice((1, 2, 3))),
         latency=points,

@@ -175,9 +175,6 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
                     state.look_ns = min(state.look_ns, local_ns)
                     state.rest_ns = min(state.rest_ns, local_ns)
                     state.stop_ns = min(state.stop_ns, local_ns)
-    if params.leverage > 0.0 and state.position_lots != 0 and (bid == -NEVER or ask == -NEVER):
-        # The mark is the last mid there was, which no trigger was compared with.
-        look_at_margin(state, params, ts_ns)
 
 
 @njit()
