@@ -335,6 +335,25 @@ def test_they_agree_on_little(tape, acts, queue, kind, entry, response):
 
 
 @settings(max_examples=250, deadline=None)
+@given(seed=seeds, shape=shapes, kind=venue_kinds, latency=latencies, interval_ns=st.integers(1, 40))
+def test_drawdown_does_not_depend_on_when_equity_is_sampled(seed, shape, kind, latency, interval_ns):
+    rows, script, params = (draw_with_rules if seed % 2 else draw)(seed, shape, kind, "risk_averse", latency)
+    often, never = (
+        open_engine(script, params, book_window_ticks=WINDOW, equity_interval_ns=interval)
+        for interval in (interval_ns, 10**18)
+    )
+    for engine in (often, never):
+        engine.feed(tape_of(rows, params))
+        engine.finish()
+    deepest = float(often.state.max_drawdown)
+    assert deepest == never.state.max_drawdown == pytest.approx(by_oracle(rows, script, params).drawdown, abs=1e-6)
+    sampled = often.samples()["equity"]
+    if len(sampled):
+        assert np.max(np.maximum.accumulate(sampled) - sampled) <= deepest
+        event(f"between samples: {np.max(np.maximum.accumulate(sampled) - sampled) < deepest}")
+
+
+@settings(max_examples=250, deadline=None)
 @given(seed=seeds, shape=shapes, kind=venue_kinds, queue=st.sampled_from(QUEUES), latency=latencies)
 def test_pieces_of_a_tape_give_the_bytes_of_the_whole(seed, shape, kind, queue, latency):
     rows, script, params = (draw_with_rules if seed % 2 else draw)(seed, shape, kind, queue, latency)

@@ -681,7 +681,7 @@ def test_a_mid_that_stood_only_within_a_message_is_no_mark(play, side, gone):
     way = [ask(1004, 102, 0), bid(1004, 100, 0), bid(1004, low, 9), ask(1004, high, 9)]
     way += [kind(1004, high if kind is ask else low, 0) for kind in gone]
     message = [(ts, level, lots, kind | MORE) for ts, level, lots, kind in way[:-1]] + way[-1:]
-    rows = [*OPEN, sold(1002, 100, 10), bought(1002, 102, 10), *message, bid(1006, 48, 1)]
+    rows = [*OPEN, sold(1002, 100, 10), bought(1002, 102, 10), *message]
     # Nobody ever saw a market of two sides down there; the next message shows one.
     rows += [(1007, low, 9, 8 | MORE), (1007, high, 9, 9), bid(1008, 48, 2)]
     it = play(rows, [buy(1001, 100, 5) if side > 0 else sell(1001, 102, 5)], **LINEAR)
