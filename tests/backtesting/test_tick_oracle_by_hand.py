@@ -39,6 +39,7 @@ class Played:
     fees: list[float]  # of each fill
     cash: float
     funding: float
+    drawdown: float  # the deepest, settlement currency
 
     def brief(self) -> list[tuple]:
         return [(ts, number, price, lots) for ts, number, _, price, lots, *_ in self.fills]
@@ -58,6 +59,7 @@ def by_oracle(rows, script, params: Params) -> Played:
         [float(f.fee) for f in it.fills],
         float(it.cash),
         float(getattr(it, "funded", 0)),
+        float(it.drawdown),
     )  # fmt: skip
 
 
@@ -178,6 +180,7 @@ def played(engine, fills=None, orders=None) -> Played:
         [float(f["fee"]) for f in fills],
         float(engine.state.cash),
         float(engine.state.funding_pnl),
+        float(engine.state.max_drawdown),
     )  # fmt: skip
 
 
@@ -390,6 +393,101 @@ def test_a_snapshot_empties_what_it_does_not_name_and_says_nothing_beyond(play):
     # 100 and 98 lie inside 101..97: gone, ours are first. 96 lies beyond: 4 still ahead, 5 trade. 99 is known empty;
     # the trade of 1004 through it takes that one first. Nothing is known at 95.
     assert it.brief() == [(1003, 1, 100, 1), (1004, 5, 99, 1), (1004, 2, 98, 1), (1005, 3, 96, 1)]
+
+
+# 99 and 98 are the last levels of the snapshot; then the market falls through them, and rows state 97, 95 (gone again)
+# and 94. Nobody ever states 96, 93 or anything lower.
+FALLEN = [
+    *snapshot(1000, [(99, 4), (98, 4)], [(101, 5)]),
+    *(bid(1001, *level) for level in ((97, 6), (95, 2), (94, 3), (95, 0), (99, 0), (98, 0))),
+]
+
+
+def test_beyond_the_snapshot_a_level_is_known_once_a_row_has_stated_it(play):
+    rows = [*FALLEN, sold(1003, 97, 7), bid(1004, 97, 0), sold(1005, 96, 9), sold(1006, 95, 2), sold(1007, 94, 4)]
+    it = play(rows, [buy(1002, price, 1) for price in (97, 96, 95, 94)])
+    # 6 ahead at 97; nothing is known at 96, so nothing fills there; nobody is ahead at 95, where a row said 0; 3 at 94.
+    assert it.brief() == [(1003, 1, 97, 1), (1006, 2, 96, 1), (1006, 3, 95, 1), (1007, 4, 94, 1)]
+
+
+@pytest.mark.parametrize("kind", ["market", "ioc"])
+def test_beyond_the_snapshot_taking_passes_over_what_nobody_has_stated(play, kind):
+    it = play([*FALLEN, ask(1003, 101, 4)], [sell(1002, 90, 20, kind)])
+    assert it.brief() == [(1002, 1, 97, 6), (1002, 1, 94, 3)]
+    assert it.ends() == {1: ("EXPIRED", "NO_LIQUIDITY", 9)}
+
+
+def test_the_next_snapshot_forgets_what_was_stated_beyond_it(play):
+    rows = [*FALLEN, *snapshot(1002, [(97, 6)], [(101, 5)]), sold(1005, 95, 1), bid(1006, 94, 1), sold(1008, 94, 3)]
+    it = play(rows, [buy(1003, 95, 1), buy(1004, 94, 1), buy(1007, 94, 1), sell(1007, 90, 20, "market")])
+    # Of 95 nothing is known any more. 94 is, from the row at 1006 on: one is ahead of us, and then our own first order.
+    assert it.brief() == [(1007, 4, 97, 6), (1007, 4, 94, 1), (1008, 1, 95, 1), (1008, 2, 94, 1)]
+
+
+def test_a_best_price_says_that_nothing_is_better(play):
+    rows = [*FALLEN, (1002, 94, 3, BBO_BID), sold(1004, 96, 1), sold(1005, 95, 1)]
+    assert play(rows, [buy(1003, 96, 1), buy(1003, 95, 1)]).brief() == [(1004, 1, 96, 1), (1005, 2, 95, 1)]
+    rows[-3] = (1002, 97, 6, BBO_BID)  # no word about what is worse
+    assert play(rows, [buy(1003, 96, 1)]).brief() == [(1005, 1, 96, 1)]
+
+
+@pytest.mark.parametrize("price", [2, 3, 1_000, 60_000, 70_000])
+def test_who_sells_more_than_there_are_bids_sells_what_there_is(play, price):
+    rows = [bid(1000, price, 100), bid(1000, 1, 40), ask(1000, price + 2, 100), ask(1002, price + 2, 90)]
+    it = play(rows, [sell(1001, 1, 1_000, "market"), buy(1001, 1, 1_000, "market")])
+    assert it.brief() == [(1001, 1, price, 100), (1001, 1, 1, 40), (1001, 2, price + 2, 100)]
+    it = play([*rows, bid(1004, 1, 0), bid(1004, price, 0), bid(1006, price, 2)], [sell(1005, 1, 5, "market")])
+    assert it.brief() == []
+
+
+def message(ts, *rows):
+    return [
+        (ts, price, lots, kind | (MORE if i + 1 < len(rows) else 0)) for i, (_, price, lots, kind) in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("asks_first", [False, True])
+def test_a_fill_is_measured_against_the_mid_before_its_message(play, asks_first):
+    falls = [bid(0, 100, 0), bid(0, 95, 0), bid(0, 90, 5)]
+    comes = [ask(0, 102, 0), ask(0, 91, 5)]
+    rows = [*OPEN, bid(1000, 95, 1), *message(1002, *(comes + falls if asks_first else falls + comes))]
+    rows += message(1003, (0, 80, 1, BBO_BID), (0, 89, 1, BBO_ASK))
+    it = play(rows, [buy(1001, 95, 3), buy(1001, 90, 1)])
+    # The ask of 91 runs over our bid at 95: the mid was 101. That of 89 over 90: then it was 90.5.
+    assert [fill[1:7] for fill in it.fills] == [(1, 1, 95, 3, 101.0, True), (2, 1, 90, 1, 90.5, True)]
+    # Bought 3 at 95, worth 90.5 when the message is over: 13.5 lost, no more. Then 3 * (90.5 - 84.5) and 90 - 84.5.
+    assert it.drawdown == pytest.approx(13.5 + 18 + 5.5)
+
+
+def test_a_trade_in_the_middle_of_a_message_knows_the_mid_before_it(play):
+    rows = [*OPEN, *message(1002, bid(0, 100, 0), bid(0, 98, 5), sold(0, 97, 9), ask(0, 102, 0), ask(0, 99, 5))]
+    it = play([*rows, sold(1003, 96, 1)], [buy(1001, 97, 1), buy(1001, 96, 1)])
+    assert [(fill[1], fill[5]) for fill in it.fills] == [(1, 101.0), (2, 98.5)]
+    rows = [*OPEN, *message(1002, sold(0, 99, 9), bid(0, 100, 0), bid(0, 98, 5)), sold(1003, 96, 1)]
+    it = play(rows, [buy(1001, 99, 1), buy(1001, 97, 1)])
+    assert [(fill[1], fill[5]) for fill in it.fills] == [(1, 101.0), (2, 100.0)]
+
+
+def test_drawdown_is_from_the_highest_equity_after_any_message(play):
+    def to(ts, price):  # moves the whole market to bid `price`, ask `price` + 2; the mid is one above
+        return message(ts, bid(0, price, 5), ask(0, price + 2, 5), *gone.pop(), *gone_next(price))
+
+    gone = [[bid(0, 100, 0), ask(0, 102, 0)]]
+
+    def gone_next(price):
+        gone.append([bid(0, price, 0), ask(0, price + 2, 0)])
+        return []
+
+    rows = [*OPEN]
+    for ts, price in ((1002, 90), (1003, 110), (1004, 104), (1005, 108), (1006, 103), (1008, 60), (1009, 200)):
+        rows += to(ts, price)
+    it = play(rows, [buy(1001, 102, 2, "market"), sell(1007, 1, 2, "market")])
+    # Long 2 from 102: -2 at once, the mid being 101; -22 at 91; +18 at 111; +6 at 105; +4 at 104: 14 below the top.
+    # The deepest is the first, 22 below the start: the top came after it. Sold at 103, nothing moves any more.
+    assert it.drawdown == pytest.approx(22)
+    it = play(rows, [buy(1001, 102, 2, "market"), sell(1007, 1, 7, "market")])
+    # 2 short and 3 more than the book shows of 5: short 3 from 103; the mid goes from 104 to 61, then to 201.
+    assert it.drawdown == pytest.approx(3 * (201 - 61))
 
 
 def test_nothing_known_is_nothing_filled_until_the_level_speaks(play):

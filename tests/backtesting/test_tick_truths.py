@@ -58,6 +58,11 @@ def tape_of(messages, instrument=LINEAR, delay=0):
     return mml.EventTape(instrument, *columns[:4], columns[4].astype(np.int8), meta=meta)
 
 
+@njit
+def quote_nothing(context, params):
+    return np.nan, np.nan
+
+
 def walk(seed, messages=400, instrument=LINEAR, centre=2000):
     """A market that never crosses: bids up to a centre that wanders, asks above it; every message has its own time."""
     rng = np.random.default_rng(seed)
@@ -522,6 +527,23 @@ def test_a_snapshot_costs_no_more_than_what_it_names():
     engine = run(tape, OrderScript())
     assert engine.run_log()["recentres"] == 1
     assert engine.state.worst.tolist() == [300_000, -300_020]
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("interval_s", [0.1, 1, 3_600])
+def test_half_of_the_budget_lost_between_two_samples_is_a_failure(interval_s, together):
+    """A market that halves for 0.4 s, with one unit held of a budget of its price."""
+    book = [(0, (2_000, 5, BID), (2_002, 5, ASK))]
+    for ms, old, new in ((30_300, 2_000, 1_000), (30_700, 1_000, 2_000)):
+        book.append((ms, (old, 0, BID), (old + 2, 0, ASK), (new, 5, BID), (new + 2, 5, ASK)))
+    tape = tape_of([*book, (60_000, (500, 1, BID))])
+    result = mml.backtest(
+        [tape] if together else tape, CustomModel(quote_nothing), fees=FREE, order_qty=0.25, cash=1_000.0,
+        initial_inventory=1.0, risk=OFF, equity_interval_ns=int(interval_s * S),
+    )  # fmt: skip
+    assert result.metrics.max_drawdown_pct == pytest.approx(0.5)
+    assert result.metrics.failed
+    assert result.metrics.pnl == 0.0
 
 
 # --- The breaker -----------------------------------------------------------------------------------------------------

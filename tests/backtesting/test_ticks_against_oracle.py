@@ -23,7 +23,8 @@ T0 = 1_700_000_000_000_000_000
 TICK, LOT = Fraction(1, 2), Fraction(1, 4)
 WINDOW = 64  # ticks of book in fast memory: a jump leaves it
 QUEUES = ("risk_averse", "log", "log2", "power", "power2", "front", "fifo")
-FEEDS = ("depth", "bbo", "snapshots", "mixed", "both")  # both: depth and best prices, no snapshots, no gaps
+# both: depth and best prices, no snapshots, no gaps; deep: depth that wanders away from its few snapshots.
+FEEDS = ("depth", "bbo", "snapshots", "mixed", "both", "deep")
 DEPTHS, BESTS = (Kind.DEPTH_BID, Kind.DEPTH_ASK), (Kind.BBO_BID, Kind.BBO_ASK)
 TRADES = (Kind.TRADE_SELL, Kind.TRADE_BUY, Kind.TRADE)
 
@@ -37,13 +38,17 @@ class Shape:
     jumps: bool
     gaps: bool
     actions: float  # chance of one, a message
+    low: bool = False  # prices reach down to 1 tick
 
 
 class Market:
     """Draws messages around a centre that wanders and, where it may, jumps."""
 
     def __init__(self, rng: random.Random, shape: Shape) -> None:
-        self.rng, self.shape, self.centre = rng, shape, 100
+        self.rng, self.shape, self.centre = rng, shape, 4 if shape.low else 100
+        self.least = 2 if shape.low else 30
+        self.drift = rng.choice((-1, 0, 1)) if shape.feed == "deep" else 0
+        self.shown: dict[int, set[int]] = {0: set(), 1: set()}  # levels of the book, by side
         self.ts = self.local = self.action_ns = T0
         self.rows: list[tuple] = []
         self.script: list[tuple] = []
@@ -55,9 +60,9 @@ class Market:
     def tick(self) -> None:
         rng = self.rng
         self.ts += rng.choice((0, 0, 0, 1, 2, 3, 7)[4 - self.shape.pace :])
-        self.centre = max(30, self.centre + rng.choice((-1, 0, 0, 0, 1)))
+        self.centre = max(self.least, self.centre + rng.choice((-1, 0, 0, self.drift, 1)))
         if self.shape.jumps and rng.random() < 0.05:
-            self.centre = rng.choice((30, 100, 100, 90, 131, 170, 400, 3_000, 70_000, self.centre + 33))
+            self.centre = rng.choice((self.least, 100, 100, 90, 131, 170, 400, 3_000, 70_000, self.centre + 33))
 
     def message(self) -> None:
         rng, feed = self.rng, self.shape.feed
@@ -67,15 +72,31 @@ class Market:
         elif draw < 0.45:
             kind = rng.choice((*TRADES, *TRADES[:2]))
             self.put([(self.near(), rng.randint(1, 6), kind) for _ in range(rng.choice((1, 1, 1, 2, 3)))])
-        elif feed == "snapshots" or (feed == "mixed" and draw < 0.6):
+        elif feed == "snapshots" or (feed == "mixed" and draw < 0.6) or (feed == "deep" and draw < 0.48):
             self.snapshot()
-        elif feed == "bbo" or (feed in ("mixed", "both") and draw < 0.7):
+        elif feed != "bbo" and draw > 0.93:
+            self.move()
+        elif feed == "bbo" or (feed in ("mixed", "both", "deep") and draw < (0.52 if feed == "deep" else 0.7)):
             self.put([(self.level(side, BESTS, rng.randint(1, 6))) for side in rng.choice(((0,), (1,), (0, 1)))])
         else:
             levels = [self.level(rng.randint(0, 1), DEPTHS, self.lots()) for _ in range(rng.choice((1, 1, 2, 4)))]
             if rng.random() < 0.1:  # a trade among the rows of one message
                 levels.insert(rng.randrange(len(levels) + 1), (self.near(), rng.randint(1, 6), rng.choice(TRADES)))
             self.put(levels)
+
+    def move(self) -> None:
+        """One message in which the whole book moves, the rows of either side first, or mixed; a side may stay empty."""
+        rng, sides = self.rng, []
+        self.centre = max(self.least, self.centre + rng.randint(-2, 2) * self.shape.spread)
+        for side in (0, 1):
+            gone = [(price, 0, DEPTHS[side]) for price in sorted(self.shown[side]) if rng.random() < 0.9]
+            new = [self.level(side, DEPTHS, rng.randint(1, 6)) for _ in range(rng.choice((0, 1, 2, 3)))]
+            sides.append(rng.choice((gone + new, new + [row for row in gone if row[0] not in {n[0] for n in new}])))
+        rows = rng.choice((sides[0] + sides[1], sides[1] + sides[0]))
+        if rng.random() < 0.3:
+            rng.shuffle(rows)
+        if rows:
+            self.put(rows)
 
     def level(self, side: int, kinds: tuple, lots: int) -> tuple:
         shift = (-1 if side == 0 else 1) * self.rng.choice((0, self.shape.spread, self.shape.spread))
@@ -90,13 +111,20 @@ class Market:
             for _ in range(rng.choice((0, 1, 2, 3, 6))):
                 price, lots, kind = self.level(side, DEPTHS, rng.randint(1, 6))
                 levels[price, kind] = lots
-        self.put([(0, 0, Kind.SNAPSHOT), *((price, lots, kind) for (price, kind), lots in levels.items())])
+        rows = [(price, lots, kind) for (price, kind), lots in levels.items()]
+        if rng.random() < 0.1:  # says nothing of how deep the snapshot goes
+            nothing = self.level(rng.randint(0, 1), DEPTHS, 0)
+            rows += [nothing] if (nothing[0], nothing[2]) not in levels else []
+        self.shown = {0: set(), 1: set()}
+        self.put([(0, 0, Kind.SNAPSHOT), *rows])
 
     def put(self, rows: list[tuple]) -> None:
         self.local = local = max(self.local, self.ts + self.rng.choice((-2, 0, 1, 4, 9)))  # a tape's never goes back
         for index, (price, lots, kind) in enumerate(rows):
             more = MORE if index + 1 < len(rows) else 0
             self.rows.append((self.ts, local, price, lots, int(kind) | more))
+            if kind in DEPTHS:
+                (self.shown[int(kind) & 1].add if lots else self.shown[int(kind) & 1].discard)(price)
 
     def action(self) -> None:
         rng = self.rng
@@ -116,10 +144,10 @@ class Market:
 
     def draw(self) -> tuple[list[tuple], list[tuple]]:
         if self.rng.random() < 0.5:
-            self.snapshot() if self.shape.feed in ("snapshots", "mixed") else None
+            self.snapshot() if self.shape.feed in ("snapshots", "mixed", "deep") else None
         for _ in range(self.shape.messages):
             self.tick()
-            if self.shape.gaps and self.shape.feed in ("depth", "mixed") and self.rng.random() < 0.06:
+            if self.shape.gaps and self.shape.feed in ("depth", "mixed", "deep") and self.rng.random() < 0.06:
                 self.snapshot()
             else:
                 self.message()
@@ -143,7 +171,7 @@ def draw_params(rng: random.Random, kind: str, queue: str, latency: str) -> Para
         maker=Fraction(rng.choice((-1, 0, 2)), 10_000),
         taker=Fraction(rng.choice((0, 5, 10)), 10_000),
         cash=Fraction(rng.choice((25, 100, 200, 1_000)) if spot else 10**7),
-        lots=rng.randint(0, 12) if spot else 0,
+        lots=rng.randint(0, 12) if spot else rng.choice((0, 0, 0, -5, 7)),
         queue=queue,
         exponent=float(rng.choice((1, 2, 3))),
         latency=points,
@@ -161,6 +189,7 @@ shapes = st.builds(
     jumps=st.booleans(),
     gaps=st.booleans(),
     actions=st.sampled_from([0.2, 0.4, 0.6]),
+    low=st.booleans(),
 )
 kinds = st.sampled_from(["linear", "linear", "spot"])
 latencies = st.sampled_from(["none", "constant", "series"])
@@ -185,6 +214,7 @@ def same(got, wanted) -> None:
     np.testing.assert_allclose(got.fees, wanted.fees, rtol=1e-9)
     assert got.cash == pytest.approx(wanted.cash, rel=1e-9, abs=1e-9)
     assert got.funding == pytest.approx(wanted.funding, rel=1e-9, abs=1e-9)
+    assert got.drawdown == pytest.approx(wanted.drawdown, rel=1e-9, abs=1e-9 + 1e-14 * abs(wanted.cash))
 
 
 @settings(max_examples=2_500, deadline=None)
@@ -302,6 +332,25 @@ def test_they_agree_on_little(tape, acts, queue, kind, entry, response):
         queue=queue, latency=[(0, entry, response)],
     )  # fmt: skip
     same(by_engine(rows, script, params, book_window_ticks=WINDOW), by_oracle(rows, script, params))
+
+
+@settings(max_examples=250, deadline=None)
+@given(seed=seeds, shape=shapes, kind=venue_kinds, latency=latencies, interval_ns=st.integers(1, 40))
+def test_drawdown_does_not_depend_on_when_equity_is_sampled(seed, shape, kind, latency, interval_ns):
+    rows, script, params = (draw_with_rules if seed % 2 else draw)(seed, shape, kind, "risk_averse", latency)
+    often, never = (
+        open_engine(script, params, book_window_ticks=WINDOW, equity_interval_ns=interval)
+        for interval in (interval_ns, 10**18)
+    )
+    for engine in (often, never):
+        engine.feed(tape_of(rows, params))
+        engine.finish()
+    deepest = float(often.state.max_drawdown)
+    assert deepest == never.state.max_drawdown == pytest.approx(by_oracle(rows, script, params).drawdown, abs=1e-6)
+    sampled = often.samples()["equity"]
+    if len(sampled):
+        assert np.max(np.maximum.accumulate(sampled) - sampled) <= deepest
+        event(f"between samples: {np.max(np.maximum.accumulate(sampled) - sampled) < deepest}")
 
 
 @settings(max_examples=250, deadline=None)

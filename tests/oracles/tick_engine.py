@@ -98,10 +98,13 @@ class TickOracle:
         self.p = params
         self.book: dict[int, dict[int, int]] = {1: {}, -1: {}}
         self.known = {1: NOTHING, -1: NOTHING}
+        self.stated = {1: set(), -1: set()}  # levels whose total a row has stated since the last snapshot
         self.gap = self.depth_seen = self.snapshot_seen = False
         self.since = -1  # when the order of the row under way took its place
         self.named: dict[int, set[int]] | None = None  # levels that the snapshot under way has named
-        self.mid: Fraction | None = None  # in ticks
+        self.mid: Fraction | None = None  # in ticks, as the last whole message left it
+        self.mark: Fraction | None = None  # what equity is valued at: the mid, before there is one the last fill
+        self.start = self.peak = self.drawdown = Fraction(0)  # of equity after every message, request and payment
         self.crossed = False  # at the end of the last message
         self.now = 0
         self.local = -(2**63)
@@ -127,6 +130,7 @@ class TickOracle:
                 return
             self.now, which = min(heads)
             self.handle(which)
+            self.take_equity()
 
     def heads(self) -> list[tuple[int, int]]:
         """What comes next of each kind: when, and its rank among those of one time."""
@@ -212,13 +216,13 @@ class TickOracle:
             side = TRADES[kind] or self.side_met(price)
             if side:
                 self.trade(side, price, qty)
-        self.take_mid()
         if more:
             return
         if self.named is not None:
             self.since = -1
             self.end_snapshot()
-            self.take_mid()
+        self.take_mid()
+        self.take_equity()
         bid, ask = self.best(1), self.best(-1)
         crossed = bid is not None and ask is not None and bid >= ask
         self.count["crossed_messages"] += crossed
@@ -230,14 +234,40 @@ class TickOracle:
         if bid is not None and ask is not None:
             self.mid = Fraction(bid + ask, 2)
 
+    def value_at(self, price: Fraction) -> None:
+        """Value what is held at another price; the first there is, of the mid or of a fill before it, is the start."""
+        first, self.mark = self.mark is None, price
+        if first:
+            if self.p.kind != "spot" and not self.p.first_price:
+                self.cost = self.position * self.unit(price)
+            self.start = self.peak = self.worth()
+
+    def worth(self) -> Fraction:
+        value = self.position * self.unit(self.mark)
+        return self.cash + value - (0 if self.p.kind == "spot" else self.cost)
+
+    def take_equity(self) -> None:
+        if self.mid is not None:
+            self.value_at(self.mid)
+        if self.mark is not None:
+            self.peak = max(self.peak, self.worth())
+            self.drawdown = max(self.drawdown, self.peak - self.worth())
+
+    def is_known(self, side: int, price: int) -> bool:
+        if side * price >= self.known[side]:
+            return True
+        return self.depth_seen and not self.gap and price in self.stated[side]
+
     def depth(self, side: int, price: int, qty: int) -> None:
         self.depth_seen = True
         if self.named is not None:
-            self.named[side].add(price)
+            if qty:  # a snapshot's row of nothing says nothing of how deep it goes
+                self.named[side].add(price)
         elif self.gap:
             return
         elif not self.snapshot_seen:
             self.known = {1: EVERYTHING, -1: EVERYTHING}
+        self.stated[side].add(price)
         self.set_level(side, price, qty)
 
     def bbo(self, side: int, price: int, qty: int) -> None:
@@ -247,13 +277,15 @@ class TickOracle:
         for level in [level for level in self.book[side] if side * level > side * price]:
             self.set_level(side, level, 0)
         self.set_level(side, price, qty)
-        if not self.depth_seen:
-            self.known[side] = side * price
+        self.stated[side].add(price)
+        # Nothing is better than the best price. Of what is worse only depth says anything.
+        self.known[side] = min(self.known[side], side * price) if self.depth_seen else side * price
         self.nobody_hidden(side, side * price + 1)
 
     def end_snapshot(self) -> None:
         for side, named in self.named.items():
             self.known[side] = min((side * price for price in named), default=EVERYTHING)
+            self.stated[side] = set()
             for price in [price for price in self.book[side] if price not in named]:
                 # Beyond the snapshot's last level nothing is known: that level left the view, not the book.
                 self.set_level(side, price, 0, queue=side * price >= self.known[side])
@@ -331,6 +363,7 @@ class TickOracle:
                     used += self.fill(order, lots, price, maker=True)
 
     def fill(self, order: Order, lots: int, price: int, *, maker: bool) -> int:
+        self.value_at(Fraction(price) if self.mid is None else self.mid)
         value = lots * self.unit(price)
         fee = abs(value) * self.rate(maker)
         side, held = order.side, self.position
@@ -446,7 +479,7 @@ class TickOracle:
         other = -order.side
         for price in sorted(self.book[other], key=lambda price: -other * price):
             in_limit = order.type == "market" or order.side * order.price >= order.side * price
-            if other * price < self.known[other] or not in_limit or order.left == 0:
+            if not self.is_known(other, price) or not in_limit or order.left == 0:
                 return
             wanted = min(order.left, self.book[other][price])
             lots = min(wanted, self.affordable(order.side, price))
@@ -460,7 +493,7 @@ class TickOracle:
         order.live_ns = order.live_ns or self.now
         order.rested_ns = self.now
         order.credit = 0
-        known = order.side * order.price >= self.known[order.side]
+        known = self.is_known(order.side, order.price)
         order.ahead = float(self.book[order.side].get(order.price, 0)) if known else UNKNOWN
         if self.p.queue == "front":
             order.ahead = 0.0

@@ -89,7 +89,7 @@ class VenueOracle(TickOracle):
         order = Order(-1, side, 0, abs(self.position), "market", self.now, reason="LIQUIDATED")
         price = max(1, math.floor(self.mid) if side < 0 else math.ceil(self.mid))
         for level in sorted(self.book[-side], key=lambda level: side * level):
-            if order.left == 0 or -side * level < self.known[-side]:
+            if order.left == 0 or not self.is_known(-side, level):
                 break
             price = level
             self.fill(order, min(order.left, self.book[-side][level]), price, maker=False)
@@ -206,7 +206,7 @@ class VenueOracle(TickOracle):
         other = -order.side
         levels = sorted(self.book[other], key=lambda price: -other * price)
         while order.left and order.status not in ("EXPIRED", "REJECTED"):
-            if levels and other * levels[0] < self.known[other]:
+            if levels and not self.is_known(other, levels[0]):
                 levels = []
             own = self.opposite(order)
             if not levels and own is None:

@@ -207,10 +207,12 @@ class Engine:
         for side in range(2):
             state.best[side] = state.own_best[side] = -NEVER
             state.worst[side] = state.known[side] = state.meets[side] = NEVER
+            state.named_low[side] = -NEVER
         for name in _TIMES:
             setattr(state, name, NEVER)
         state.liquidate_low, state.liquidate_high = -NEVER, NEVER
         state.look_low, state.look_high = -NEVER, NEVER
+        state.equity_low, state.equity_high = NEVER, -NEVER
         state.seen_low, state.seen_high = NEVER, -NEVER
         open_risk(state, self._risk)
         self._arrays: dict[str, Any] = {

@@ -20,12 +20,18 @@ from marketmakerl.risk.state import RISK_STATE_FIELDS
 
 NEVER: Final = 1 << 62  # a time that does not come; a price that nothing reaches
 UNKNOWN_AHEAD: Final = float(1 << 60)  # nothing is known about the queue in front
-# A level of the book is one word: 16 bits for the own order that is first there (its slot + 1; 0: none), then 46 bits
-# of recorded quantity, then a flag that a snapshot under way has not named the level yet.
-SLOT_BITS: Final = 16
-SLOT_MASK: Final = (1 << SLOT_BITS) - 1
+# A level of the book is one word: 16 bits for the own order that is first there (its slot + 1; 0: none), a flag that a
+# row has stated its total (0 too) since the last snapshot began, then 46 bits of recorded quantity.
+SLOT_BITS: Final = 17  # how far the quantity is shifted
+SLOT_MASK: Final = (1 << 16) - 1
+NAMED: Final = 1 << 16
 LOTS_MASK: Final = (1 << 46) - 1
+# In the store of far levels every level is named; there the flags are that a snapshot under way has not named it yet,
+# and that nothing is left of it, which is worth knowing beyond the last snapshot.
 STALE: Final = 1 << 62
+EMPTY: Final = 1 << 61
+# What `STATE.dirty` says of the message or request under way: own orders have filled, and equity is still to be noted.
+FILLED: Final = 1 << 6
 MAX_OWN: Final = SLOT_MASK - 1
 HORIZONS_NS: Final = tuple(round(s * 1e9) for s in (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0))
 
@@ -309,14 +315,15 @@ STATE = np.dtype(
         ("first_ns", "i8"),  # start of the session: the first two-sided book
         ("last_ns", "i8"),  # time of the last row
         ("mode", "i8"),
-        ("dirty", "i8"),  # 1 the top changed within an unfinished message, 2 it shall wake the model
+        ("dirty", "i8"),  # 1 the top changed within an unfinished message, 2 it shall wake the model; FILLED
         ("rows", "i8"),
         # the exchange's book
         ("low_ticks", "i8"),  # the window is [low, low + size)
         ("window_bits", "i8"),
         ("best", "i8", (2,)),  # signed; -NEVER: none
         ("worst", "i8", (2,)),  # signed, of the levels inside the window; NEVER: none
-        ("known", "i8", (2,)),  # signed: levels at or better than this are known
+        ("known", "i8", (2,)),  # signed: levels at or better than this are known, and further down those NAMED are
+        ("named_low", "i8", (2,)),  # signed: no word of the window below this is NAMED
         ("named_worst", "i8", (2,)),  # the same of the snapshot under way
         ("own_best", "i8", (2,)),  # signed; -NEVER: none
         ("meets", "i8", (2,)),  # signed: a quote at or above this meets an own order of the other side
@@ -327,8 +334,10 @@ STATE = np.dtype(
         ("closed_ns", "i8"),  # when the last bar closed
         ("bars", "i8"),
         ("starved", "i8"),  # bars that traded through a quote while their volume share came to less than a lot
-        ("last_mid", "f8"),  # the last mid that existed
-        ("row_mid", "f8"),  # the mid before the row or request under way
+        ("last_mid", "f8"),  # the last mid that a whole message left behind; 0: none did
+        # equity at the exchange, after every event; settlement currency
+        ("highest_equity", "f8"),
+        ("max_drawdown", "f8"),
         # own orders
         ("own_cap", "i8"),
         ("n_free", "i8"),
@@ -373,6 +382,8 @@ STATE = np.dtype(
         ("look_ns", "i8"),  # what we see then may be beyond a limit of ours
         ("liquidate_low", "i8"),  # mids in half ticks: there and beyond the margin is looked at
         ("liquidate_high", "i8"),
+        ("equity_low", "i8"),  # likewise: there and beyond equity is at a new high, or in a deeper drawdown
+        ("equity_high", "i8"),
         ("look_low", "i8"),  # likewise: there and beyond we look at our own limits
         ("look_high", "i8"),
         ("armed", "i8"),  # they have moved

@@ -236,7 +236,7 @@ def _metrics(parts: list[BacktestResult], samples: Any, budget: float, interval_
     to_quote = each[0].initial_budget / budget  # 1, or the coin's last price
     equity, ts = samples["equity"], samples["ts_ns"]
     pnl = float(equity[-1] - budget)
-    drawdown = float(np.max(np.maximum.accumulate(equity) - equity)) / budget
+    drawdown = _drawdown(parts, equity, budget)
     changes = interval_changes(ts, equity, interval_ns) / budget
     days = float(ts[-1] - ts[0]) / NS_PER_DAY
     turnover = sum(one.turnover for one in each)
@@ -276,6 +276,17 @@ def _metrics(parts: list[BacktestResult], samples: Any, budget: float, interval_
         pnl_settled=pnl,
         no_fills_because=None if fills else "; ".join(sorted({one.no_fills_because or "" for one in each})),
     )
+
+
+def _drawdown(parts: list[BacktestResult], equity: npt.NDArray[np.float64], budget: float) -> float:
+    """Return the account's deepest drawdown, a share of the budget.
+
+    Of one instrument it is exact. Of several it is that of the samples: each looks at its own equity after every event,
+    but nobody looks at the sum of them, so what lies between two samples of all is not seen.
+    """
+    if len(parts) == 1:
+        return parts[0].metrics.max_drawdown_pct
+    return float(np.max(np.maximum.accumulate(equity) - equity)) / budget
 
 
 def _excess(parts: list[BacktestResult], samples: Any, interval_ns: int) -> npt.NDArray[np.float64]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from marketmakerl.backtesting.exchange.account import look_at_margin
+from marketmakerl.backtesting.exchange.account import look_at_margin, note_equity
 from marketmakerl.backtesting.exchange.bars import bar_row
 from marketmakerl.backtesting.exchange.book import find_best, keep_mid, level_lots, off_centre, recentre, wanted_low
 from marketmakerl.backtesting.exchange.book import mark_stale as begin_snapshot
@@ -31,8 +31,10 @@ from marketmakerl.backtesting.exchange.matching import (
 )
 from marketmakerl.backtesting.exchange.order_life import end_order
 from marketmakerl.backtesting.layout import (
+    FILLED,
     HORIZONS_NS,
     MEMORY,
+    NAMED,
     NEVER,
     PARAMS,
     SAMPLE,
@@ -103,6 +105,7 @@ _REQUOTE, _IN_FLIGHT, _END = int(Reason.REQUOTE), int(Reason.IN_FLIGHT), int(Rea
 # and that it could not be sent yet.
 _WAKE, _LOOK, _SAME = WAKE, LOOK, SAME
 _TOP_CHANGED, _UNSENT = 1, 4
+_FILLED = FILLED
 _N_HORIZONS = len(HORIZONS_NS)
 
 
@@ -161,11 +164,13 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
     if ask > -NEVER:
         top.ask_lots = level_lots(state, memory, 1, -ask)
         if bid > -NEVER:
+            # Only here: no fill is measured against a message of which some rows are still to come.
+            keep_mid(state, params.tick_size)
             if bid >= -ask and params.bars == 0:
                 state.crossed += 1
             if state.begun == 0:
                 if state.start_mark == 0.0:
-                    open_session(state, params, (bid - ask) * 0.5 * params.tick_size, ts_ns)
+                    open_session(state, params, state.last_mid, ts_ns)
                 begin_session(state, params)
                 if params.risk_on != 0:
                     # What the run opens with may be beyond a limit already.
@@ -173,9 +178,6 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
                     state.look_ns = min(state.look_ns, local_ns)
                     state.rest_ns = min(state.rest_ns, local_ns)
                     state.stop_ns = min(state.stop_ns, local_ns)
-    if params.leverage > 0.0 and state.position_lots != 0 and (bid == -NEVER or ask == -NEVER):
-        # The mark is the last mid there was, which no trigger was compared with.
-        look_at_margin(state, params, ts_ns)
 
 
 @njit()
@@ -188,7 +190,6 @@ def _slow_row(
     if max(state.n_far[0], state.n_far[1]) + 1 >= state.far_cap:
         state.need = 1
         return False
-    state.row_mid = keep_mid(state, params.tick_size)
     if kind <= _BAR_CLOSE:
         if state.n_free < 1:  # for the order of a liquidation
             state.need = 1
@@ -241,7 +242,6 @@ def _slow_row(
         if side >= 0:
             trade(state, memory, params, side, tick, lots, ts_ns)
     if state.mode == _IN_SNAPSHOT and not more:
-        keep_mid(state, params.tick_size)
         end_snapshot(state, memory, params, ts_ns)
         state.mode = _NORMAL
         state.dirty |= _TOP_CHANGED
@@ -267,6 +267,7 @@ def _venue_is_due(state: Any, memory: Any, params: Any, risk: Any) -> int:
         if watched:
             catch_up(state, memory, params)
         funding_is_due(state, params)
+        note_equity(state, params)
         if watched:
             look_at_limits(state, memory, params, risk)
     else:
@@ -277,8 +278,18 @@ def _venue_is_due(state: Any, memory: Any, params: Any, risk: Any) -> int:
                 state.need = 1
                 return _ROOM
         margin_is_due(state, memory, params)
+        _note_fills(state, params)
     _set_rest(state, memory, params)
     return _DONE
+
+
+@njit()
+def _note_fills(state: Any, params: Any) -> None:
+    """Note equity if own orders have filled since it was last noted."""
+    if state.dirty & _FILLED:
+        state.dirty &= ~_FILLED
+        note_equity(state, params)
+        state.armed = 1
 
 
 @njit()
@@ -298,6 +309,7 @@ def _exchange_is_due(state: Any, memory: Any, params: Any) -> int:
     if not _has_room(state, memory, levels + 4):
         return _ROOM
     handle_request(state, memory, params)
+    _note_fills(state, params)
     return _DONE
 
 
@@ -325,7 +337,7 @@ def _script_is_due(state: Any, memory: Any, params: Any) -> int:
 @njit()
 def _markouts_are_due(state: Any, memory: Any, params: Any) -> int:
     """Note the mid at each horizon after a fill, and when the next is due."""
-    mid = keep_mid(state, params.tick_size)
+    mid = state.last_mid
     pending, out = at_pending(memory.pending), at_markouts(memory.markouts)
     due = NEVER
     for h in range(_N_HORIZONS):
@@ -362,7 +374,9 @@ def _sample_is_due(state: Any, memory: Any, params: Any) -> int:
 
 @njit()
 def _write_sample(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
-    mark(state, keep_mid(state, params.tick_size))
+    mark(state, state.last_mid)
+    note_equity(state, params)
+    state.armed = 1
     row = at_samples(memory.samples)[state.n_samples]
     row.ts_ns = ts_ns
     row.equity = equity(state)
@@ -439,10 +453,11 @@ def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
 
 @njit()
 def _still_mids(state: Any) -> tuple[int, int]:
-    """Return twice the mids between which the window may stay where it is, the account too, and our limits."""
+    """Return twice the mids between which the window may stay where it is, account, drawdown and our limits too."""
     quarter = 1 << (state.window_bits - 2)
     low, high = 2 * (state.low_ticks + quarter), 2 * (state.low_ticks + 3 * quarter)
     low, high = max(low, state.liquidate_low + 1), min(high, state.liquidate_high - 1)
+    low, high = max(low, state.equity_low + 1), min(high, state.equity_high - 1)
     return max(low, state.look_low + 1), min(high, state.look_high - 1)
 
 
@@ -496,6 +511,7 @@ def advance(
     book = at_int(memory.book)
     tops = at_tops(memory.tops)
     best, worst, own_best, meets = state.best, state.worst, state.own_best, state.meets
+    named_low = state.named_low
     size = 1 << state.window_bits
     mask = size - 1
     wake_kinds = params.wake_kinds
@@ -520,12 +536,12 @@ def advance(
         state.stop_ns = stop
         calm = may_stay and state.settled != 0 and state.view_changed == 0
         # A bar that opens when the one before it closes comes after what is due at that time.
-        end = n if next_due(state) > state.closed_ns else i
+        rows_end = n if next_due(state) > state.closed_ns else i
         # Outside the normal state of affairs no tick is in the window: every row takes the slow path.
         low = state.low_ticks if state.mode == _NORMAL else NEVER
         dirty = state.dirty
         room = True
-        while i < end:
+        while i < rows_end:
             # Unsigned, or every access would be checked for an index counted from the end.
             row = np.uint64(i)
             now = ts_ns[row]
@@ -572,25 +588,25 @@ def advance(
                     if not _has_room(state, memory, state.n_live + 2):
                         room = False
                         break
-                    state.row_mid = keep_mid(state, params.tick_size)
                     state.dirty = dirty
                     change_level(state, memory, params, side, tick, lots, now, -1)
                     dirty = state.dirty
                     stop = state.stop_ns
                     others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
                 else:
-                    book[at] = (lots << SLOT_BITS) | (old & SLOT_MASK)
+                    book[at] = (lots << SLOT_BITS) | NAMED | (old & SLOT_MASK)
                     if signed >= best[side]:
                         if lots > 0:
                             best[side] = signed
                             worst[side] = min(worst[side], signed)
                             dirty |= _TOP_CHANGED
                         elif signed == best[side]:
-                            keep_mid(state, params.tick_size)
                             find_best(state, memory, side, signed)
                             dirty |= _TOP_CHANGED
-                    elif signed < worst[side] and lots > 0:
-                        worst[side] = signed
+                    elif signed < worst[side]:
+                        named_low[side] = min(named_low[side], signed)
+                        if lots > 0:
+                            worst[side] = signed
                     if old & SLOT_MASK != 0:
                         if fifo:
                             move_queue(state, memory, params, side, tick, old >> SLOT_BITS, lots, i)
@@ -604,7 +620,7 @@ def advance(
                     room = False
                     break
                 if k == _BAR_CLOSE:
-                    end = i + 1
+                    rows_end = i + 1
                 dirty = state.dirty
                 stop = state.stop_ns
                 others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
@@ -612,6 +628,11 @@ def advance(
             dirty |= ((wake_kinds >> k) & 1) << 1
             i += 1
             if dirty != 0 and code < _MORE:
+                if dirty >= _FILLED:
+                    dirty &= ~_FILLED
+                    keep_mid(state, params.tick_size)
+                    note_equity(state, params)
+                    low_mid, high_mid = _still_mids(state)
                 if dirty == _WAKE:
                     # The commonest by far where every event wakes: nothing new to see, only that something came.
                     local_ns = local_ts_ns[row] + params.feed_offset_ns
@@ -629,13 +650,17 @@ def advance(
                     state.wake_ns = min(state.wake_ns, local_ns)
                     stop = min(stop, local_ns)
                     state.stop_ns = stop
-                else:
+                elif dirty != 0:
                     mids = best[0] - best[1]
                     if mids < low_mid or mids > high_mid:
                         if mids <= state.liquidate_low or mids >= state.liquidate_high:
                             look_at_margin(state, params, now)
                         if mids <= state.look_low or mids >= state.look_high:
                             dirty |= _LOOK
+                        if mids <= state.equity_low or mids >= state.equity_high:
+                            keep_mid(state, params.tick_size)
+                            note_equity(state, params)
+                            low_mid, high_mid = _still_mids(state)
                         # The window must move before the top is read.
                         if params.bars == 0 and off_centre(state):
                             if not recentre(state, memory, wanted_low(state)):

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from marketmakerl.backtesting.exchange.book import keep_mid
+import numpy as np
+
 from marketmakerl.backtesting.layout import NEVER, VOLUME_DAYS, at_int, at_own
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
-from marketmakerl.core.ledger import equity_at, unit_value
+from marketmakerl.core.ledger import equity, equity_at, position_qty, unit_value
 
 _DAY_NS = int(NS_PER_DAY)
 _SLOTS = VOLUME_DAYS + 1
@@ -162,7 +163,7 @@ def initial_margin(state: Any, memory: Any, params: Any, mid: float, side: int, 
 @njit()
 def margin_carries(state: Any, memory: Any, params: Any, side: int, price: float, lots: int, before: float) -> bool:
     """Return whether the account carries one more order, given the margin it needed `before`."""
-    mid = state.row_mid
+    mid = state.last_mid
     after = initial_margin(state, memory, params, mid, side, price, lots)
     free = available_margin(state, mid)
     return after <= before * (1.0 + _EPS) or after <= free + _EPS * max(1.0, abs(free))
@@ -211,7 +212,7 @@ def account(state: Any, memory: Any, params: Any) -> tuple[float, float, float, 
         equity, initial margin (position and live orders), maintenance margin, reserved cash (spot bids). Nothing of
         the other instruments is in it.
     """
-    mid = keep_mid(state, params.tick_size)
+    mid = state.last_mid
     reserved = reserved_cash(state, memory, params) if params.spot != 0 else 0.0
     return (
         own_equity(state, mid),
@@ -276,3 +277,57 @@ def look_at_margin(state: Any, params: Any, ts_ns: int) -> None:
         state.margin_ns = ts_ns
         state.rest_ns = min(state.rest_ns, ts_ns)
         state.stop_ns = min(state.stop_ns, ts_ns)
+
+
+# -- drawdown
+
+
+@njit()
+def note_equity(state: Any, params: Any) -> None:
+    """Note equity now that an event is over, at the mid that it leaves behind; and at which mids to look next.
+
+    An event is a whole message, a request, a payment of funding, a liquidation: nobody ever had the equity in the
+    middle of one. Between two events only the mid moves, and equity with it, one way: as long as the mid stays between
+    two others there is neither a new high nor a deeper drawdown. A row only compares with those, and the drawdown is
+    exact nevertheless.
+    """
+    if state.start_mark == 0.0 or params.bars != 0:  # on bars equity is known at closes, which are sampled
+        return
+    worth = equity_at(state, state.last_mid) if state.last_mid > 0.0 else equity(state)
+    state.highest_equity = max(state.highest_equity, worth)
+    state.max_drawdown = max(state.max_drawdown, state.highest_equity - worth)
+    state.equity_low = -NEVER
+    state.equity_high = NEVER
+    if state.position_lots == 0:
+        return
+    high, deep = state.highest_equity, state.highest_equity - state.max_drawdown
+    if state.position_lots > 0:
+        state.equity_high = _first_beyond(state, params, high, 1, 1)
+        state.equity_low = _first_beyond(state, params, deep, -1, -1)
+    else:
+        state.equity_low = _first_beyond(state, params, high, 1, -1)
+        state.equity_high = _first_beyond(state, params, deep, -1, 1)
+
+
+@njit()
+def _first_beyond(state: Any, params: Any, worth: float, sign: int, step: int) -> int:
+    """Return the first mid (half ticks), going by `step`, at which equity is above (+1) or below (-1) `worth`."""
+    never = NEVER * step
+    opened = state.open_value if state.kind != 0 else 0.0
+    unit = (worth - state.cash + opened) / position_qty(state)
+    if state.kind == 2:
+        if unit >= 0.0:
+            return int(NEVER)  # no mid is that high
+        mid = -state.contract_size / unit
+    else:
+        mid = unit / state.contract_size
+    exact = mid * 2.0 * params.ticks_per_price
+    if not abs(exact) < _MAX_MIDS:
+        return int(never)
+    # The division rounds: the first is found by trying, from one that is not beyond.
+    mids = int(np.floor(exact)) - step
+    for _ in range(4):
+        if mids > 0 and sign * (equity_at(state, mids * 0.5 * params.tick_size) - worth) > 0.0:
+            break
+        mids += step
+    return int(mids)

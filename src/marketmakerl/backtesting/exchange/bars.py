@@ -49,7 +49,7 @@ def bar_row(state: Any, memory: Any, params: Any, kind: int, tick: int, lots: in
                 state.starved += 1
             fill_through(state, memory, params, side, signed + 1, can, ts_ns)
     if params.leverage > 0.0 and state.position_lots != 0 and must_liquidate(state, params, price):
-        state.row_mid = price
+        state.last_mid = price
         liquidate(state, memory, params, ts_ns)
 
 

@@ -3,6 +3,10 @@
 A tick inside the window [low, low + size) has the slot `tick mod size` of its side, so moving the window moves no
 level: those that fall out go to the store, those that come in return from it. Nothing is lost, nothing is allocated;
 when the store is too small the caller is told before anything changes.
+
+A snapshot says how deep it goes: at or better than its worst level everything is known, empty levels included. Beyond
+it a level is known once a later row has stated its total, 0 too (NAMED); of the others nothing is known, and none of
+them is in the book.
 """
 
 from __future__ import annotations
@@ -10,7 +14,9 @@ from __future__ import annotations
 from typing import Any
 
 from marketmakerl.backtesting.layout import (
+    EMPTY,
     LOTS_MASK,
+    NAMED,
     NEVER,
     SLOT_BITS,
     SLOT_MASK,
@@ -88,23 +94,54 @@ def level_lots(state: Any, memory: Any, side: int, tick: int) -> int:
 
 
 @njit()
-def keep_mid(state: Any, tick_size: float) -> float:
-    """Take note of the mid if there is one, and return the last there was (0: never)."""
-    if state.best[0] > -NEVER and state.best[1] > -NEVER:
-        state.last_mid = (state.best[0] - state.best[1]) * 0.5 * tick_size
-    return float(state.last_mid)
+def is_known(state: Any, memory: Any, side: int, tick: int) -> bool:
+    """Return whether it is known what rests at a level, nothing included."""
+    signed = tick if side == 0 else -tick
+    if signed >= state.known[side]:
+        return True
+    if state.depth_seen == 0 or state.known[side] == NEVER:
+        return False  # best prices say nothing of what is worse; in a gap nobody says anything
+    if in_window(state, tick):
+        return bool(at_int(memory.book)[slot_of(state, side, tick)] & NAMED != 0)
+    return bool(_far_get(state, memory, side, tick) != 0)
 
 
 @njit()
-def _far_best(state: Any, memory: Any, side: int) -> int:
-    """Return the signed price of the best level of the store, -NEVER if it is empty."""
-    n = state.n_far[side]
-    if n == 0:
-        return -NEVER
-    ticks = at_int(memory.far_ticks)
+def keep_mid(state: Any, tick_size: float) -> None:
+    """Take note of the mid that a whole message leaves behind, if there is one."""
+    if state.best[0] > -NEVER and state.best[1] > -NEVER:
+        state.last_mid = (state.best[0] - state.best[1]) * 0.5 * tick_size
+
+
+@njit()
+def far_next(state: Any, memory: Any, side: int, signed: int) -> int:
+    """Return the signed price of the store's best level at or below `signed`, -NEVER if there is none."""
+    ticks, quantities = at_int(memory.far_ticks), at_int(memory.far_lots)
+    begin = side * state.far_cap
+    end = begin + state.n_far[side]
     if side == 0:
-        return ticks[n - 1]
-    return -ticks[state.far_cap]
+        i = _far_place(state, memory, side, signed + 1) - 1
+        while i >= begin and quantities[i] & LOTS_MASK == 0:
+            i -= 1
+        return ticks[i] if i >= begin else -NEVER
+    i = _far_place(state, memory, side, -signed)
+    while i < end and quantities[i] & LOTS_MASK == 0:
+        i += 1
+    return -ticks[i] if i < end else -NEVER
+
+
+@njit()
+def drop_empty(state: Any, memory: Any, side: int) -> None:
+    """Forget the levels of the store of which nothing is left."""
+    ticks, quantities = at_int(memory.far_ticks), at_int(memory.far_lots)
+    begin = side * state.far_cap
+    kept = begin
+    for i in range(begin, begin + state.n_far[side]):
+        if quantities[i] & LOTS_MASK != 0:
+            ticks[kept] = ticks[i]
+            quantities[kept] = quantities[i]
+            kept += 1
+    state.n_far[side] = kept - begin
 
 
 @njit()
@@ -126,7 +163,8 @@ def find_best(state: Any, memory: Any, side: int, start: int) -> None:
     if signed < worst:
         signed = -NEVER
         state.worst[side] = NEVER
-    state.best[side] = max(signed, _far_best(state, memory, side))
+        state.named_low[side] = -NEVER
+    state.best[side] = max(signed, far_next(state, memory, side, NEVER - 1))
 
 
 @njit()
@@ -136,9 +174,12 @@ def write_level(state: Any, memory: Any, side: int, tick: int, lots: int) -> Non
     if in_window(state, tick):
         book = at_int(memory.book)
         place = slot_of(state, side, tick)
-        book[place] = (lots << SLOT_BITS) | (book[place] & SLOT_MASK)
+        book[place] = (lots << SLOT_BITS) | NAMED | (book[place] & SLOT_MASK)
+        state.named_low[side] = min(state.named_low[side], signed)
         if lots > 0:
             state.worst[side] = min(state.worst[side], signed)
+    elif lots == 0 and _is_worth_knowing(state, side, signed):
+        _far_set(state, memory, side, tick, EMPTY)
     else:
         _far_set(state, memory, side, tick, lots)
     if signed >= state.best[side]:
@@ -147,6 +188,12 @@ def write_level(state: Any, memory: Any, side: int, tick: int, lots: int) -> Non
             state.best[side] = signed
         elif signed == state.best[side]:
             find_best(state, memory, side, signed)
+
+
+@njit()
+def _is_worth_knowing(state: Any, side: int, signed: int) -> bool:
+    """Return whether it must be remembered of a level that a row has said that nothing is there."""
+    return bool(state.depth_seen != 0 and signed < state.known[side])
 
 
 @njit()
@@ -222,6 +269,8 @@ def _spill(state: Any, memory: Any, first: int, last: int, count_only: bool) -> 
             place = slot_of(state, side, tick)
             if book[place] != 0:
                 lots = book[place] >> SLOT_BITS
+                if lots == 0 and book[place] & NAMED and _is_worth_knowing(state, side, tick if side == 0 else -tick):
+                    lots = EMPTY
                 if lots != 0:
                     n += 1
                     if not count_only:
@@ -271,13 +320,14 @@ def _return_levels(state: Any, memory: Any) -> None:
         last = _far_place(state, memory, side, state.low_ticks + size)
         for i in range(first, last):
             place = slot_of(state, side, ticks[i])
-            book[place] = (quantities[i] << SLOT_BITS) | (book[place] & SLOT_MASK)
+            book[place] = ((quantities[i] & LOTS_MASK) << SLOT_BITS) | NAMED | (book[place] & SLOT_MASK)
         for i in range(last, end):
             ticks[first + i - last] = ticks[i]
             quantities[first + i - last] = quantities[i]
         state.n_far[side] -= last - first
         # Nothing outside the window is the ring's, whatever was its worst before.
         state.worst[side] = state.low_ticks if side == 0 else -(state.low_ticks + size - 1)
+        state.named_low[side] = -NEVER
 
 
 @njit()
@@ -289,11 +339,10 @@ def mark_stale(state: Any, memory: Any) -> None:
     for side in range(2):
         begin = side * state.far_cap
         for i in range(begin, begin + state.n_far[side]):
-            quantities[i] |= STALE
+            if quantities[i] & LOTS_MASK != 0:
+                quantities[i] |= STALE
         if state.worst[side] == NEVER:
             continue
         top = state.low_ticks + mask if side == 0 else -state.low_ticks
         for signed in range(max(state.worst[side], top - mask), min(state.best[side], top) + 1):
-            place = side * size + ((signed if side == 0 else -signed) & mask)
-            if book[place] >> SLOT_BITS != 0:
-                book[place] |= STALE
+            book[side * size + ((signed if side == 0 else -signed) & mask)] &= ~NAMED

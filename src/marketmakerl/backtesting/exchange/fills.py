@@ -9,7 +9,7 @@ import numpy as np
 from marketmakerl.backtesting.exchange.account import add_volume, look_at_margin, move_tier
 from marketmakerl.backtesting.exchange.book import link, unlink
 from marketmakerl.backtesting.exchange.order_life import end_order, move_to
-from marketmakerl.backtesting.layout import FILL, HORIZONS_NS, NEVER, Answer, Status, at_int, at_own, at_pending
+from marketmakerl.backtesting.layout import FILL, FILLED, HORIZONS_NS, NEVER, Answer, Status, at_int, at_own, at_pending
 from marketmakerl.backtesting.wire.messages import answer
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
@@ -27,6 +27,7 @@ _DAY_NS = int(NS_PER_DAY)
 def open_session(state: Any, params: Any, mid: float, ts_ns: int) -> None:
     """Fix where the run starts from, at the first mid; the maker follows with `begin_session`."""
     start(state, mid)
+    state.highest_equity = state.start_equity
     state.first_ns = ts_ns
     state.sample_ns = ts_ns
     state.rest_ns = min(state.rest_ns, ts_ns)
@@ -92,10 +93,11 @@ def leave(state: Any, memory: Any, slot: int, ts_ns: int) -> None:
 
 @njit()
 def fill(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, lots: int, price_ticks: int, maker: bool) -> None:
-    """Fill `lots` of an order, against the mid that stood before the row or request that caused it."""
+    """Fill `lots` of an order, against the mid that stood before the message or request that caused it."""
     order = at_own(memory.own)[np.uint64(slot)]
     price = price_ticks * params.tick_size
-    mid = state.row_mid if state.row_mid > 0.0 else price
+    mid = state.last_mid if state.last_mid > 0.0 else price
+    state.dirty |= FILLED
     if state.start_mark == 0.0:
         open_session(state, params, mid, ts_ns)
     mark(state, mid)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from marketmakerl.backtesting.exchange.account import find_triggers, look_at_margin, must_liquidate
-from marketmakerl.backtesting.exchange.book import keep_mid, level_lots
+from marketmakerl.backtesting.exchange.book import level_lots
 from marketmakerl.backtesting.exchange.fills import fill, leave, mark
 from marketmakerl.backtesting.exchange.funding import at_funding
 from marketmakerl.backtesting.exchange.matching import next_level
@@ -35,7 +35,7 @@ def funding_is_due(state: Any, params: Any) -> None:
     state.funding_ns = NEVER
     if state.funding_next < params.funding_rows:
         state.funding_ns = rows[state.funding_next].ts_ns
-    mid = keep_mid(state, params.tick_size)
+    mid = state.last_mid
     if state.position_lots != 0 and state.start_mark > 0.0 and mid > 0.0:
         mark(state, mid)
         state.local_cash -= pay_funding(state, rate)
@@ -58,8 +58,7 @@ def rows_to_liquidate(state: Any, memory: Any) -> int:
 @njit()
 def margin_is_due(state: Any, memory: Any, params: Any) -> None:
     """Look at the margin, now that everything of this time has happened: liquidate, or wait for the next trigger."""
-    mid = keep_mid(state, params.tick_size)
-    state.row_mid = mid
+    mid = state.last_mid
     if state.position_lots != 0 and mid > 0.0 and must_liquidate(state, params, mid):
         liquidate(state, memory, params, state.now_ns)
     state.margin_ns = NEVER
@@ -76,7 +75,7 @@ def liquidate(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
     other = 0 if side < 0 else 1
     lots = abs(state.position_lots)
     slot = _venue_order(state, memory, side, lots, ts_ns)
-    exact = state.row_mid * (1.0 + side * params.taker_slippage) * params.ticks_per_price
+    exact = state.last_mid * (1.0 + side * params.taker_slippage) * params.ticks_per_price
     price_ticks = max(1, int(np.floor(exact + _EPS) if side < 0 else np.ceil(exact - _EPS)))
     signed = next_level(state, memory, other, state.best[other])
     while lots > 0 and signed > -NEVER:

@@ -8,13 +8,22 @@ from typing import Any
 import numpy as np
 
 from marketmakerl.backtesting.exchange.account import free_cash, initial_margin, is_rejecting, margin_carries, unit_cost
-from marketmakerl.backtesting.exchange.book import keep_mid, level_lots, link, unlink, write_level
+from marketmakerl.backtesting.exchange.book import (
+    drop_empty,
+    far_next,
+    is_known,
+    level_lots,
+    link,
+    unlink,
+    write_level,
+)
 from marketmakerl.backtesting.exchange.fills import best_own, fill, go_live, leave
 from marketmakerl.backtesting.exchange.order_life import end_order, move_to
 from marketmakerl.backtesting.exchange.queue import ahead_after, ahead_after_leaving
 from marketmakerl.backtesting.exchange.self_trade import affordable_lots, free_lots, meet_own, meets_own
 from marketmakerl.backtesting.layout import (
     LOTS_MASK,
+    NAMED,
     NEVER,
     SLOT_BITS,
     SLOT_MASK,
@@ -160,6 +169,7 @@ def best_becomes(state: Any, memory: Any, params: Any, side: int, tick: int, lot
     while state.best[side] > signed:
         change_level(state, memory, params, side, abs(state.best[side]), 0, ts_ns, -1)
     change_level(state, memory, params, side, tick, lots, ts_ns, -1)
+    state.known[side] = min(state.known[side], signed)
     _nobody_else(state, memory, side, signed + 1)
 
 
@@ -199,13 +209,33 @@ def end_snapshot(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
         for signed in range(first, last + 1):
             tick = signed if side == 0 else -signed
             level = book[side * size + (tick & mask)]
-            if level & STALE:
-                _remove(state, memory, params, side, tick, (level >> SLOT_BITS) & LOTS_MASK)
+            if level & NAMED == 0 and level >> SLOT_BITS != 0:
+                _remove(state, memory, params, side, tick, level >> SLOT_BITS)
         # Nothing is left beyond what was named: the next snapshot need not look there.
         state.worst[side] = max(named, top - mask)
     for side in range(2):
+        _forget_beyond(state, memory, side)
         _nobody_else(state, memory, side, state.known[side])
     state.snapshots += 1
+
+
+@njit()
+def _forget_beyond(state: Any, memory: Any, side: int) -> None:
+    """Forget what rows have said of levels beyond the snapshot: it no longer holds, and none of them is left."""
+    drop_empty(state, memory, side)
+    known = state.known[side]
+    if known == -NEVER:
+        state.named_low[side] = -NEVER
+        return
+    book = at_int(memory.book)
+    size = 1 << state.window_bits
+    mask = size - 1
+    top = state.low_ticks + mask if side == 0 else -state.low_ticks
+    for signed in range(max(state.named_low[side], top - mask), min(known - 1, top) + 1):
+        place = side * size + ((signed if side == 0 else -signed) & mask)
+        if book[place] >> SLOT_BITS == 0:
+            book[place] &= SLOT_MASK
+    state.named_low[side] = known
 
 
 @njit()
@@ -228,7 +258,6 @@ def handle_request(state: Any, memory: Any, params: Any) -> None:
     slot, ts_ns = row.slot, row.arrive_ns
     order = at_own(memory.own)[np.uint64(slot)]
     order.in_flight -= 1
-    state.row_mid = keep_mid(state, params.tick_size)
     if row.action == _SUBMIT:
         _arrive(state, memory, params, slot, ts_ns)
         return
@@ -270,7 +299,7 @@ def _judged_price(state: Any, params: Any, side: int, order_type: int, price_tic
     if order_type != _MARKET:
         return float(price_ticks * params.tick_size)
     best = state.best[1 if side > 0 else 0]
-    return float(abs(best) * params.tick_size if best > -NEVER else state.row_mid)
+    return float(abs(best) * params.tick_size if best > -NEVER else state.last_mid)
 
 
 @njit()
@@ -287,7 +316,7 @@ def _below_minimum(state: Any, params: Any, side: int, order_type: int, price: f
 @njit()
 def _outside_band(state: Any, params: Any, price: float) -> bool:
     """Return whether a limit price is too far from the last mid; without one, none is."""
-    mid = state.row_mid
+    mid = state.last_mid
     return mid > 0.0 and (price > mid * params.band_up * (1.0 + _EPS) or price < mid * params.band_down * (1.0 - _EPS))
 
 
@@ -332,7 +361,7 @@ def _refusal(
 
 @njit()
 def _margin_now(state: Any, memory: Any, params: Any) -> float:
-    return initial_margin(state, memory, params, state.row_mid, 1, 0.0, 0)
+    return initial_margin(state, memory, params, state.last_mid, 1, 0.0, 0)
 
 
 @njit()
@@ -388,7 +417,7 @@ def _rest(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
     order.rested_ns = ts_ns
     order.ahead_lots = 0.0
     if params.queue != 2:
-        if order.side * order.price_ticks >= state.known[side]:
+        if is_known(state, memory, side, order.price_ticks):
             order.ahead_lots = float(level_lots(state, memory, side, order.price_ticks))
         else:
             order.ahead_lots = UNKNOWN_AHEAD
@@ -405,21 +434,27 @@ def _rest(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
 
 @njit()
 def next_level(state: Any, memory: Any, side: int, signed: int) -> int:
-    """Return the signed price of a side's best known level at or below `signed`, -NEVER if there is none."""
+    """Return the signed price of a side's best known level at or below `signed`, -NEVER if there is none.
+
+    Where depth is recorded that is the best level of the book: beyond the last snapshot only what a row has stated
+    since is in it. A walk passes over levels that nobody has stated: whatever rests there would have filled us at a
+    better price, so what is not known makes taking dearer, not cheaper, and never impossible. Where only best prices
+    are recorded the book holds what they once were, and nothing beyond the best is known. In a gap nothing is.
+    """
+    if state.known[side] == NEVER:
+        return -NEVER
     book = at_int(memory.book)
     size = 1 << state.window_bits
     mask, base = size - 1, side * size
     inside = min(signed, state.low_ticks + mask if side == 0 else -state.low_ticks)
-    while inside >= state.worst[side] and (book[base + (abs(inside) & mask)] >> SLOT_BITS) == 0:
+    last = state.worst[side]
+    if side == 0:
+        last = max(last, 1)  # the window may begin below the lowest price there is
+    while inside >= last and (book[base + (abs(inside) & mask)] >> SLOT_BITS) == 0:
         inside -= 1
-    found = inside if inside >= state.worst[side] else -NEVER
-    ticks = at_int(memory.far_ticks)
-    begin = side * state.far_cap
-    for i in range(begin, begin + state.n_far[side]):
-        other = ticks[i] if side == 0 else -ticks[i]
-        if other <= signed:
-            found = max(found, other)
-    return found if found >= state.known[side] else -NEVER
+    found = inside if inside >= last else -NEVER
+    found = max(found, far_next(state, memory, side, signed))
+    return found if found >= state.known[side] or state.depth_seen != 0 else -NEVER
 
 
 @njit()

@@ -80,6 +80,7 @@ def compute_metrics(
     uptime_pct: float,
     markout_bps: dict[str, float | None] | None = None,
     budget: float | None = None,
+    max_drawdown: float | None = None,
 ) -> Metrics:
     """Compute the metrics of one finished run.
 
@@ -93,6 +94,8 @@ def compute_metrics(
         uptime_pct: share of the time through which both sides rested.
         markout_bps: by horizon; None works them out from the samples.
         budget: of the account that the run is part of, settlement currency; None: its own opening equity.
+        max_drawdown: the deepest there was, settlement currency, from an engine that looks at every event (ticks);
+            None: that of the samples, which on bars are taken at every close.
     """
     equity, ts = samples["equity"], samples["ts_ns"]
     if budget is None:
@@ -102,7 +105,9 @@ def compute_metrics(
     # An inverse contract settles in coin: one rate, the last mark, turns every coin amount into quote currency.
     to_quote = float(state.mark) if instrument.kind == "inverse" else 1.0
     pnl = float(equity[-1] - budget)
-    drawdown = float(np.max(np.maximum.accumulate(equity) - equity)) / budget
+    if max_drawdown is None:
+        max_drawdown = float(np.max(np.maximum.accumulate(equity) - equity))
+    drawdown = max_drawdown / budget
     changes = interval_changes(ts, equity, interval_ns) / budget
     lot = instrument.lot_size
     held = float(state.start_lots) * lot * _values(instrument, samples["mid"])

@@ -50,6 +50,7 @@ def result_of(engine: Engine, tape: EventTape, budget: float | None = None) -> B
             uptime_pct=engine.uptime_pct,
             markout_bps=None if mids is None else markout_bps(tape.instrument, fills, mids),
             budget=budget,
+            max_drawdown=None if tape.is_bars else float(engine.state.max_drawdown),
         ),
         instrument=tape.instrument,
         tier=tape.tier,
