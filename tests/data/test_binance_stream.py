@@ -392,6 +392,18 @@ def test_lines_out_of_order_are_put_in_order_and_located(tmp_path):
     assert [(e.what, e.code, e.line) for e in report.examples] == [("repaired", "reordered", line) for line in (6, 4)]
 
 
+def test_what_is_normal_of_two_times_is_said_by_the_first_messages(tmp_path):
+    """However many stamps are hours off later on, they do not make those before them the odd ones."""
+    good = [*START, *(trade(10 + i, i, "100.1", "1") for i in range(120))]
+    late = [trade(200 + i, 200 + i, "100.1", "1") for i in range(200)]
+    moved = [str(local_at(7_200_000 + i)).encode() + line[19:] for i, line in enumerate(late)]
+    expected, _ = imported(tmp_path, good)
+    tape, report = imported(tmp_path, [*good, *moved])
+    assert report.as_dict()["refused"] == {"time-apart": 200}
+    for name in COLUMNS:
+        np.testing.assert_array_equal(getattr(tape, name), getattr(expected, name))
+
+
 def test_partial_books_are_no_diffs(tmp_path):
     lines = [*START, diff(40, 504, 506, 503, [["99.5", "1"]], [["100.5", "1"]], name="depth5@100ms")]
     tape, report = imported(tmp_path, lines)
