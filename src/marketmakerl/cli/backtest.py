@@ -15,6 +15,8 @@ _EXAMPLE = """Examples:
 mml backtest --data ../shared/data --exchange binance --symbol ETH/USDT --model symmetric --param half_spread=2
 
 mml backtest --clock ticks --data ../shared/data --exchange binanceusdm --symbol BTC/USDT --latency-ms 10 --queue log
+
+mml backtest --clock ticks --data ../shared/data --exchange binanceusdm --symbol BTC/USDT --model quotes.py:leaning
 """
 
 

@@ -18,6 +18,7 @@ from marketmakerl.core.fees import Fees
 from marketmakerl.core.pool import default_processes, run_tasks
 from marketmakerl.core.rng import check_seed
 from marketmakerl.data.catalog import weakest_tier
+from marketmakerl.models.own_file import pinned
 from marketmakerl.reporting.ablation_report import write_ablation_report
 from marketmakerl.risk.limits import OFF, RiskLimits
 from marketmakerl.validation.ablation_effects import (
@@ -84,6 +85,9 @@ class AblationConfig:
     warmup_bars: int = 240
     ticks: TickRules = field(default_factory=TickRules)
     fees_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", pinned(self.model))
 
     def check(self) -> None:
         """Raise `ConfigError` for what can be refused before any file is opened."""

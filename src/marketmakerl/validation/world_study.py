@@ -29,6 +29,7 @@ from marketmakerl.core.checks import require_number, require_whole
 from marketmakerl.core.clock import Clock, SystemClock
 from marketmakerl.core.errors import UnknownNameError
 from marketmakerl.core.rng import check_seed
+from marketmakerl.models.own_file import pinned, record_of
 from marketmakerl.reporting.world_report import write_world_report
 from marketmakerl.simulation.assess import assess, why_not_exact
 from marketmakerl.simulation.ceiling import Standing, ceiling
@@ -174,12 +175,13 @@ def simulate_study(
         ConfigError, UnknownNameError, ArtifactError: there is no study; nothing is left behind.
     """
     check_models((model_id,))
+    model_id = pinned(model_id)
     model = wrap(study.model(model_id, params))
     done = assess(
         study.world, model, study.n_paths, study.seed,
         gamma=study.gamma, name=model_id, exact=study.exact, threads=study.threads, progress=progress, **study.limits,
     )  # fmt: skip
-    line = {"name": model_id, "model": model.as_dict(), "metrics": done.metrics(study.level)}
+    line = {"name": model_id, "model": record_of(model_id, model), "metrics": done.metrics(study.level)}
     shown: dict[str, QuotingModel] = {model_id: model}
     best = None
     if done.exact is not None and model_id != OPTIMUM and study.has_optimum:
@@ -224,6 +226,7 @@ def compare_study(
         ConfigError, UnknownNameError, ArtifactError: there is no study; nothing is left behind.
     """
     model_ids = compared_models(study, model_ids)
+    baseline = pinned(baseline)
     if baseline and baseline not in model_ids:
         raise UnknownNameError("baseline", baseline, model_ids)
     models = {model_id: study.model(model_id) for model_id in model_ids}
@@ -261,7 +264,7 @@ def compared_models(study: WorldStudy, model_ids: Sequence[str]) -> tuple[str, .
     """
     if model_ids:
         check_models(tuple(model_ids))
-        return tuple(model_ids)
+        return tuple(pinned(model_id) for model_id in model_ids)
     return MODELS_OF_FORMULAS + ((OPTIMUM,) if study.has_optimum else ())
 
 
@@ -291,7 +294,7 @@ def _compared_lines(study: WorldStudy, done: Comparison) -> list[dict[str, Any]]
         {
             "name": entry.name,
             "rank": rank,
-            "model": entry.result.model.as_dict(),
+            "model": record_of(entry.name, entry.result.model),
             "metrics": entry.metrics(study.level) | {"left": best - entry.certainty_equivalent},
         }
         for rank, entry in enumerate(done.entries, start=1)
@@ -316,6 +319,7 @@ def optimum_study(
     """
     model_ids = tuple(model_ids) or MODELS_OF_FORMULAS
     check_models(model_ids)
+    model_ids = tuple(pinned(model_id) for model_id in model_ids)
     penalised = study.phi is not None or study.alpha is not None
     objective = RunningPenalty(*study.penalties) if penalised else CARA(study.gamma)
     name = PENALTY_OPTIMUM if penalised else OPTIMUM
@@ -339,7 +343,7 @@ def optimum_study(
 def _standing_line(standing: Standing, models: Mapping[str, QuotingModel]) -> dict[str, Any]:
     figures = standing.as_dict()
     name = figures.pop("model")
-    return {"name": name, "model": models[name].as_dict(), "metrics": figures}
+    return {"name": name, "model": record_of(name, models[name]), "metrics": figures}
 
 
 def _head(kind: str, study: WorldStudy) -> dict[str, Any]:
