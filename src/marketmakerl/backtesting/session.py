@@ -10,7 +10,7 @@ from marketmakerl.backtesting.bar_engine import BAR_VOLUME_SHARE
 from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.data.tape import EventTape, Kind
 from marketmakerl.models.bar_calibration import MIN_BARS, BarEstimate, estimate_from_bars
-from marketmakerl.models.own_file import is_own, pinned, record_of
+from marketmakerl.models.own_file import check_unchanged, is_own, pinned, record_of
 from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE, calibrated_model
 from marketmakerl.risk.limits import limits_from
 
@@ -74,6 +74,7 @@ class Session:
 
     def check(self) -> None:
         """Raise `ConfigError` for a setting out of range, `UnknownNameError` for an unknown model or parameter."""
+        check_unchanged(self.model)
         # Any estimate will do: what is asked is whether the fixed parameters are known and in range.
         calibrated_model(self.model, BarEstimate(sigma=1.0, k=1.0, arrival_rate=1.0, bars=0), fixed=self.model_params)
         self.risk()
@@ -140,7 +141,8 @@ class Prepared:
         order_qty: size of a quote, in units of quantity.
         cash: opening balance, settlement currency.
         parameters: the same for the record, JSON-ready: model, order_qty, estimate (before `spread_scale`).
-        session, estimate: what the model is made of, so that another process can make it again.
+        session, estimate: what the model is made of. A worker process is sent these alone of a model of one's own,
+            and has `new_model` for `model`.
     """
 
     model: QuotingModel
@@ -155,13 +157,8 @@ class Prepared:
         return model_of_session(self.session, self.estimate) if is_own(self.session.model) else self.model
 
     def __getstate__(self) -> dict[str, Any]:
-        # The code of a model of one's own does not travel: who gets this loads its file.
+        # The code of a model of one's own does not travel: `new_model` loads it where it arrives.
         return {**vars(self), "model": None} if is_own(self.session.model) else dict(vars(self))
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if state["model"] is None:
-            state["model"] = model_of_session(state["session"], state["estimate"])
-        self.__dict__.update(state)
 
 
 def model_of_session(session: Session, estimate: BarEstimate) -> QuotingModel:

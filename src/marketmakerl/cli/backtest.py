@@ -57,7 +57,7 @@ def backtest(
     home = artifacts or loaded.artifacts_dir
     repeat_of = None
     if manifest:
-        config, repeat_of = repeated(manifest, home, data, "backtest", trades)
+        config, repeat_of = repeated(manifest, home, data, "backtest", trades, model)
     else:
         config = CampaignConfig(
             n=1,

@@ -157,7 +157,7 @@ class QuotingModel(ABC):
     """Base of the built-in models. Subclasses are frozen dataclasses whose fields are their parameters.
 
     Attributes:
-        id: the name on the command line.
+        id: the name on the command line, and in tables and errors.
         horizon_s: (where a model has it) length of the trading session in seconds, None for no end. In a backtest
             sessions follow one another: time left runs from horizon_s down to 0 and starts again.
         reads_others: whether the quote function reads `bids` and `asks` of a portfolio's other instruments. They are
@@ -167,7 +167,7 @@ class QuotingModel(ABC):
             world simulates fast and evaluates exactly.
     """
 
-    id: ClassVar[str]
+    id: ClassVar[str] = "own"
     reads_others: ClassVar[bool] = False
     reads_market: ClassVar[bool] = True
 

@@ -87,8 +87,7 @@ class CustomModel(QuotingModel):
         except KeyError as error:  # what numba raises for a field that a record does not have
             raise ConfigError(f"the context has no {error}; it has {', '.join(CONTEXT.names or ())}") from error
         except numba.core.errors.NumbaError as error:
-            first = str(error).strip().splitlines()
-            raise ConfigError(f"the model's function does not compile: {first[-1] if first else error}") from error
+            raise ConfigError(f"the model's function does not compile: {_reason(error)}") from error
         made = dispatcher.overloads[QUOTE_SIGNATURE.args].signature.return_type
         if made != QUOTE_SIGNATURE.return_type:
             raise ConfigError(f"the model's function must return two floats (bid, ask distance), it returns {made}")
@@ -143,3 +142,11 @@ class CustomModel(QuotingModel):
             "levels": self.levels, "level_step_ticks": self.level_step_ticks, "grid_ticks": self.grid_ticks,
             "reads_market": self.reads_market,
         }  # fmt: skip
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of numba's many that says what was wrong, and the place if it names one."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Failed in", "During:", "File "))]
+    place = next((f" ({line.rstrip(':')})" for line in lines if line.startswith("File ")), "")
+    return f"{said[0] if said else type(error).__name__}{place}"

@@ -18,6 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+import numba
+from numba.core.dispatcher import Dispatcher
+
 from marketmakerl.core.errors import ConfigError, MarketMakerLError, ModelError, UnknownNameError
 from marketmakerl.models.bar_calibration import BarEstimate
 from marketmakerl.models.contract import QuoteContext, QuotingModel
@@ -27,21 +30,40 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 Param = float | str
+_NUMBA: Any = numba
+_DISABLED: Final = bool(_NUMBA.config.DISABLE_JIT)
 
 _FORM: Final = re.compile(r"(?P<path>.+\.py):(?P<name>[^\W\d]\w*)(?:@(?P<digest>[0-9a-f]{16}))?")
 _DIGEST: Final = 16  # hexadecimal digits of a SHA-256 that name a file's bytes
 _NAMES: Final = "DEFAULTS"  # of the file: its functions' parameters by name
 _ESTIMATE: Final = "estimate"  # the first parameter of what makes a model
 _OPTIONS: Final = ("horizon_s", "levels", "level_step_ticks", "grid_ticks")  # of a CustomModel
-_LOADED: Final[dict[tuple[Path, bytes], _File]] = {}
+_EXECUTED: Final[dict[Path, _File]] = {}  # as they were last
+_LOADED: Final[dict[tuple[str, str], _File]] = {}  # by path, as it was typed, and digest
 
 
 @dataclass(frozen=True, eq=False)
 class _File:
-    """A loaded file: its module, and the start of the SHA-256 of its bytes."""
+    """A file that was run.
+
+    Attributes:
+        module: what came of it.
+        digest: start of the SHA-256 of its bytes, and of those of the modules beside it that it imports.
+        source: its bytes.
+        beside: the modules' files, with their bytes.
+    """
 
     module: ModuleType
     digest: str
+    source: bytes
+    beside: dict[Path, bytes]
+
+    def is_current(self, source: bytes) -> bool:
+        """Return whether the file, and those beside it, are what they were."""
+        try:
+            return self.source == source and all(path.read_bytes() == then for path, then in self.beside.items())
+        except OSError:
+            return False
 
 
 @dataclass(frozen=True)
@@ -100,6 +122,18 @@ def pinned(model_id: str) -> str:
     return str(replace(own, digest=file.digest))
 
 
+def moved(model_id: str, to: str) -> str:
+    """Return a recorded model of one's own as it is named where its file lies now; it must be the same file.
+
+    Raises:
+        ConfigError: another model.
+    """
+    new = OwnModel.of(to)
+    if not is_own(model_id) or OwnModel.of(model_id).name != new.name:
+        raise ConfigError(f"the run to repeat traded {model_id}, not {to}; leave out --model")
+    return str(replace(new, digest=OwnModel.of(model_id).digest))
+
+
 def record_of(model_id: str, model: QuotingModel) -> dict[str, Any]:
     """Return a model's parameters for the record, JSON-ready: of one's own model also its file, name and digest."""
     if not is_own(model_id):
@@ -137,18 +171,40 @@ def own_model(
         ModelError: what makes the model raised an exception.
     """
     own = OwnModel.of(model_id)
-    file = _load(own)
-    if own.digest and own.digest != file.digest:
-        raise ConfigError(
-            f"{own.path}, or a module beside it, has changed: their SHA-256 begins with {file.digest}, and {own.digest} "
-            f"was asked for; bring back what it was, or start anew with --model {own.path}:{own.name}"
-        )
+    file = _LOADED.get((own.path, own.digest)) or _load(own)
+    _check_same(own, file)
     what, given = _named(own, file), dict(fixed or {})
     if isinstance(what, QuotingModel):
-        return _changed(own, file, what, given)
-    if isinstance(what, type) or _makes_a_model(what):
-        return _made(own, file, what, estimate, given, session or {})
-    return _of_function(own, file, what, given)
+        model = _changed(own, file, what, given)
+    elif isinstance(what, type) or _makes_a_model(what):
+        model = _made(own, file, what, estimate, given, session or {})
+    else:
+        model = _of_function(own, file, what, given)
+    if not getattr(model, "is_python", False) and not isinstance(model.kernel, Dispatcher) and not _DISABLED:
+        raise ConfigError(f"{own.label}: kernel must be a property that returns what njit made, got {model.kernel!r}")
+    return model
+
+
+def check_unchanged(model_id: str) -> None:
+    """Refuse a model of one's own whose file is not the one it was.
+
+    That is for before work starts: once loaded, a file may be edited while the work goes on, and the work goes on with
+    what was loaded.
+
+    Raises:
+        ConfigError: it has changed, or is no more.
+    """
+    if is_own(model_id):
+        own = OwnModel.of(model_id)
+        _check_same(own, _load(own))
+
+
+def _check_same(own: OwnModel, file: _File) -> None:
+    if own.digest and own.digest != file.digest:
+        raise ConfigError(
+            f"{own.path}, or a module beside it, has changed: the SHA-256 begins with {file.digest}, {own.digest} "
+            f"was asked for; bring back what it was, or start anew with --model {own.path}:{own.name}"
+        )
 
 
 def _named(own: OwnModel, file: _File) -> Any:
@@ -298,16 +354,17 @@ def _check_reads(own: OwnModel, model: CustomModel) -> None:
 
 
 def _load(own: OwnModel) -> _File:
-    """Load the file, or return it from before if its bytes are the same."""
+    """Load the file as it is now, or return it from before if it is the same."""
     path = Path(own.path).expanduser()
     try:
         path, source = path.resolve(), path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {own.path}: {error.strerror or error} (--model path.py:name)") from error
-    key = path, hashlib.sha256(source).digest()
-    if key not in _LOADED:
-        _LOADED[key] = _executed(own, path, source)
-    return _LOADED[key]
+    file = _EXECUTED.get(path)
+    if file is None or not file.is_current(source):
+        file = _EXECUTED[path] = _executed(own, path, source)
+    _LOADED[own.path, file.digest] = file
+    return file
 
 
 def _executed(own: OwnModel, path: Path, source: bytes) -> _File:
@@ -324,11 +381,11 @@ def _executed(own: OwnModel, path: Path, source: bytes) -> _File:
     except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
         raise ConfigError(f"{own.path} cannot be loaded: {_told(error, own)}") from error
-    if beside:
-        files = [beside[name].read_bytes() for name in sorted(beside)]
-        parts = [digest.hexdigest(), *(hashlib.sha256(file).hexdigest() for file in files)]
+    files = {path: path.read_bytes() for _, path in sorted(beside.items())}
+    if files:
+        parts = [digest.hexdigest(), *(hashlib.sha256(file).hexdigest() for file in files.values())]
         digest = hashlib.sha256("\n".join(parts).encode())
-    return _File(module, digest.hexdigest()[:_DIGEST])
+    return _File(module, digest.hexdigest()[:_DIGEST], source, files)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from marketmakerl.backtesting.session import Session
 from marketmakerl.backtesting.tick_session import TickRules
 from marketmakerl.core.artifacts import environment, manifest, write_atomic, write_json, write_jsonl
 from marketmakerl.core.clock import Clock, SystemClock
-from marketmakerl.core.errors import ConfigError, MarketMakerLError, UnknownNameError
+from marketmakerl.core.errors import ConfigError, MarketMakerLError, ModelError, UnknownNameError
 from marketmakerl.core.fees import Fees
 from marketmakerl.core.pool import default_processes, run_tasks
 from marketmakerl.core.rng import check_seed
@@ -261,6 +261,8 @@ def _run_all(work: _Work, processes: int, progress: Progress | None) -> list[lis
     if progress:
         progress(0, len(tasks), "running")
     for task, outcome in run_tasks(work, tasks, processes, preload=[__name__]):
+        if isinstance(outcome, ModelError):  # left out, the windows in which a model fails would be nobody's
+            raise outcome
         if isinstance(outcome, MarketMakerLError):
             refused[task[0]] = outcome
             done[task] = str(outcome)
