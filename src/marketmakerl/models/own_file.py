@@ -122,6 +122,11 @@ def pinned(model_id: str) -> str:
     return str(replace(own, digest=file.digest))
 
 
+def label_of(model_id: str) -> str:
+    """Return what to call a model in tables: its id, of one's own file and name."""
+    return OwnModel.of(model_id).label if is_own(model_id) else model_id
+
+
 def moved(model_id: str, to: str) -> str:
     """Return a recorded model of one's own as it is named where its file lies now; it must be the same file.
 
