@@ -319,10 +319,12 @@ def test_a_model_that_looks_at_the_mid_is_asked_at_every_step():
 
 
 def test_python_functions():
-    table = mml.CustomModel(lambda context: (0.7 + 0.05 * context.q, 0.7 - 0.05 * context.q))
+    leans = lambda context: (0.7 + 0.05 * context.q, 0.7 - 0.05 * context.q)  # noqa: E731
+    table = mml.CustomModel(leans, reads_market=False)
     assert mml.simulate(PAPER, table, 500, seed=1).mean > 30
     for world, model in (
         (PAPER, mml.CustomModel(lambda context: (context.mid / 200, 0.5))),
+        (PAPER, mml.CustomModel(leans)),  # it may read the mid, for all that anybody knows
         (PAPER.replace(latency_steps=1), table),
     ):
         with pytest.raises(ConfigError, match=r"plain Python function.*compile it with numba\.njit"):
@@ -343,9 +345,12 @@ def reads_all_there_is_compiled(context, params):
 def test_python_functions_see_what_compiled_ones_see():
     world = PAPER.replace(fee_per_unit=0.2, tick_size=0.5, order_size=2.0)
     python, compiled = (
-        mml.CustomModel(function, horizon_s=1.0) for function in (reads_all_there_is, reads_all_there_is_compiled)
+        mml.CustomModel(function, horizon_s=1.0, reads_market=False)
+        for function in (reads_all_there_is, reads_all_there_is_compiled)
     )
+    asked = mml.CustomModel(reads_all_there_is_compiled, horizon_s=1.0)
     same(mml.simulate(world, python, 200), mml.simulate(world, compiled, 200))
+    same(mml.simulate(world, asked, 200), mml.simulate(world, compiled, 200))
     assert simulate_paths(world, python, 1).bid[0, 0] == pytest.approx(100 - (0.5 + 0.2 + 0.005 + 0.2), abs=1e-12)
 
 
@@ -367,7 +372,8 @@ def test_a_distance_that_is_not_finite_is_no_quote(sign):
         assert np.array_equal(found.profit, expected.profit)
         assert np.isfinite(found.profit).all()
         assert math.isnan(found.mean_spread)
-    assert mml.evaluate_exact(PAPER, model).mean == mml.evaluate_exact(PAPER, quiet).mean
+    said = [mml.CustomModel(either.function, either.values, reads_market=False) for either in (model, quiet)]
+    assert mml.evaluate_exact(PAPER, said[0]).mean == mml.evaluate_exact(PAPER, said[1]).mean
 
 
 @numba.njit

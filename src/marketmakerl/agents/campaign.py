@@ -36,6 +36,7 @@ from marketmakerl.data.catalog import SIMULATED_EXCHANGE, timeframe_ms
 from marketmakerl.data.market import SYNTHETIC_SYMBOL, Market, MarketRequest, check_synthetic, load_market
 from marketmakerl.data.synthetic import SyntheticMarket
 from marketmakerl.data.tick_windows import equal_windows
+from marketmakerl.models.own_file import pinned
 from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE
 from marketmakerl.reporting.campaign_report import write_report
 from marketmakerl.reporting.summary import write_summary_csv
@@ -64,7 +65,7 @@ class CampaignConfig:
         n: number of runs; >= 1. Recorded data are cut into n equal windows, one a run.
         seed: first seed; run i has seed + i.
         market: which market (see `MarketRequest`).
-        model: model id.
+        model: model id, or a model of one's own, path.py:name (see `models.own_file`).
         model_params: parameters of the model that are fixed instead of calibrated.
         budget: opening equity of each run, quote currency; > 0.
         order_share: size of a quote as a share of the budget, in (0, 1].
@@ -98,6 +99,9 @@ class CampaignConfig:
     calibration: str = ""
     limits: dict[str, Any] = field(default_factory=dict)
     ticks: TickRules | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", pinned(self.model))
 
     def check(self) -> None:
         """Raise `ConfigError` for whatever can be refused before work starts."""

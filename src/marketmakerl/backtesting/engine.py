@@ -50,12 +50,14 @@ from marketmakerl.core.memory import address_of
 from marketmakerl.data.tape import COLUMNS, Kind
 from marketmakerl.data.tick_checks import check_bars, check_ticks
 from marketmakerl.models.contract import CONTEXT, new_context
+from marketmakerl.models.raised import asking, moment
 from marketmakerl.models.symmetric import Symmetric
 from marketmakerl.risk.limits import RiskLimits
 from marketmakerl.risk.state import open_risk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from marketmakerl.core.fees import Fees
     from marketmakerl.core.instrument import Instrument
@@ -374,13 +376,18 @@ class Engine:
     def _run(self, until_ns: int) -> None:
         go_on: Any = advance
         while True:
-            stop = go_on(
-                self.state, self._memory, self._params, self._risk, self._context, self._model.kernel,
-                self._model_params, until_ns,
-            )  # fmt: skip
+            with self.asking():
+                stop = go_on(
+                    self.state, self._memory, self._params, self._risk, self._context, self._model.kernel,
+                    self._model_params, until_ns,
+                )  # fmt: skip
             if stop == Stop.DONE:
                 return
             self.carry_on(stop)
+
+    def asking(self) -> AbstractContextManager[None]:
+        """Return a context for calls of the kernel: what the model raises there comes out as a `ModelError`."""
+        return asking(self._model, lambda: moment(self._context))
 
     def carry_on(self, stop: int) -> None:
         """Do what the kernel came out for, so that it can be called again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from marketmakerl.models.contract import CONTEXT, MAX_INSTRUMENTS
 from marketmakerl.risk.limits import RISK
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from marketmakerl.backtesting.engine import Engine
     from marketmakerl.data.tape import EventTape
 
@@ -72,7 +75,7 @@ class PortfolioEngine:
             member["requests_meet"] = int(engine.sends_need_cash)
         go_on: Any = advance_together
         while True:
-            with warnings.catch_warnings():
+            with self._asking(), warnings.catch_warnings():
                 # numba calls functions as arguments experimental, but only where they come in a tuple.
                 warnings.simplefilter("ignore", NumbaExperimentalFeatureWarning)
                 stop = go_on(self.account, *self._records, self._members, self._kernels, self._model_params)
@@ -83,3 +86,12 @@ class PortfolioEngine:
             engine.state.limit_ns = NEVER
             engine.end()
             engine.finish()
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Call the kernel within: what a model raises comes out as a `ModelError`; who, the account knows then."""
+        try:
+            yield
+        except Exception as error:
+            with self.engines[int(self.account.at)].asking():
+                raise error  # noqa: TRY201  (within the context that names the model)

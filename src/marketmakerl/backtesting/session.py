@@ -10,6 +10,7 @@ from marketmakerl.backtesting.backtest_engine import backtest
 from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.data.tape import EventTape, Kind
 from marketmakerl.models.bar_calibration import MIN_BARS, BarEstimate, estimate_from_bars
+from marketmakerl.models.own_file import check_unchanged, is_own, pinned, record_of
 from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE, calibrated_model
 from marketmakerl.risk.limits import limits_from
 
@@ -29,7 +30,7 @@ class Session:
     """How a stretch of bars is traded.
 
     Attributes:
-        model: model id.
+        model: model id, or a model of one's own, path.py:name (see `models.own_file`).
         model_params: parameters of the model that are fixed instead of calibrated.
         budget: opening equity, quote currency.
         order_share: size of a quote as a share of the budget.
@@ -56,6 +57,9 @@ class Session:
     calibration: str = ""
     limits: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", pinned(self.model))
+
     def risk(self, calibration: Mapping[str, Any] | None = None) -> RiskLimits:
         """Return the limits; adverse selection as a calibration measured it (see `given_estimate`), unless it is set.
 
@@ -70,6 +74,7 @@ class Session:
 
     def check(self) -> None:
         """Raise `ConfigError` for a setting out of range, `UnknownNameError` for an unknown model or parameter."""
+        check_unchanged(self.model)
         # Any estimate will do: what is asked is whether the fixed parameters are known and in range.
         calibrated_model(self.model, BarEstimate(sigma=1.0, k=1.0, arrival_rate=1.0, bars=0), fixed=self.model_params)
         self.risk()
@@ -136,27 +141,48 @@ class Prepared:
         order_qty: size of a quote, in units of quantity.
         cash: opening balance, settlement currency.
         parameters: the same for the record, JSON-ready: model, order_qty, estimate (before `spread_scale`).
+        session, estimate: what the model is made of. A worker process is sent these alone of a model of one's own,
+            and has `new_model` for `model`.
     """
 
     model: QuotingModel
     order_qty: float
     cash: float
     parameters: dict[str, Any]
+    session: Session
+    estimate: BarEstimate
+
+    def new_model(self) -> QuotingModel:
+        """Return the model; one's own made anew, for it may remember what an earlier run has shown it."""
+        return model_of_session(self.session, self.estimate) if is_own(self.session.model) else self.model
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The code of a model of one's own does not travel: `new_model` loads it where it arrives.
+        return {**vars(self), "model": None} if is_own(self.session.model) else dict(vars(self))
 
 
-def prepare(session: Session, warm_up: EventTape, price: float, given: BarEstimate | None = None) -> Prepared:
-    """Set the parameters from `warm_up`, and the sizes at `price`, the first that is traded; raises as `trade`."""
-    estimate = given or estimate_from_bars(warm_up)
-    model = calibrated_model(
+def model_of_session(session: Session, estimate: BarEstimate) -> QuotingModel:
+    """Return the model of a session, its parameters set by an estimate."""
+    return calibrated_model(
         session.model,
         replace(estimate, k=estimate.k / session.spread_scale),
         horizon_s=session.horizon_s,
         inventory_range=session.inventory_range,
         fixed=session.model_params,
     )
+
+
+def prepare(session: Session, warm_up: EventTape, price: float, given: BarEstimate | None = None) -> Prepared:
+    """Set the parameters from `warm_up`, and the sizes at `price`, the first that is traded; raises as `trade`."""
+    estimate = given or estimate_from_bars(warm_up)
+    model = model_of_session(session, estimate)
     order_qty, cash = sized(session, warm_up.instrument, price)
-    parameters = {"model": model.as_dict(), "order_qty": order_qty, "estimate": estimate.as_dict()}
-    return Prepared(model, order_qty, cash, parameters)
+    parameters = {
+        "model": record_of(session.model, model),
+        "order_qty": order_qty,
+        "estimate": estimate.as_dict(),
+    }
+    return Prepared(model, order_qty, cash, parameters, session, estimate)
 
 
 def sized(session: Session, instrument: Instrument, price: float) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,14 +11,14 @@ import numpy as np
 from marketmakerl.backtesting.backtest_engine import backtest
 from marketmakerl.backtesting.calibrated import given_estimate
 from marketmakerl.backtesting.exchange.queue import Queue
-from marketmakerl.backtesting.session import Prepared, sized
+from marketmakerl.backtesting.session import Prepared, model_of_session, sized
 from marketmakerl.backtesting.wire.latency import Latency
 from marketmakerl.core.clock import NS_PER_MS, NS_PER_S
 from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.data.tape import MORE, EventTape, Kind
 from marketmakerl.data.tick_windows import cut, row_at
 from marketmakerl.models.bar_calibration import MIN_BARS, BarEstimate
-from marketmakerl.models.registry import calibrated_model
+from marketmakerl.models.own_file import record_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from marketmakerl.backtesting.exchange.venue import VenueRules
     from marketmakerl.backtesting.results.result import BacktestResult
     from marketmakerl.backtesting.session import Session
-    from marketmakerl.models.contract import QuotingModel
     from marketmakerl.risk.limits import RiskLimits
 
 # What a model can be woken on; the tick engine's own list (a test compares them) would take its kernel to load.
@@ -139,16 +138,18 @@ def prepare_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[
     elif needs_estimate(session):
         row = row_at(tape, first_ns + round((last_ns - first_ns) * rules.warmup_share))
         estimate = estimate_from_ticks(tape.slice_rows(0, row))
-    model = _model(session, estimate or BarEstimate(sigma=1.0, k=1.0, arrival_rate=1.0, bars=0))
+    used = estimate or BarEstimate(sigma=1.0, k=1.0, arrival_rate=1.0, bars=0)
+    model = model_of_session(session, used)
     traded = cut(tape, row, len(tape))
     order_qty, cash = sized(session, tape.instrument, first_mid(traded))
-    return traded, Prepared(model, order_qty, cash, {
-        "model": model.as_dict(),
+    parameters = {
+        "model": record_of(session.model, model),
         "order_qty": order_qty,
         "estimate": estimate.as_dict() if estimate else None,
         "warm_up": {"rows": row, "seconds": (int(traded.ts_ns[0]) - first_ns) / NS_PER_S},
         **extra,
-    })  # fmt: skip
+    }
+    return traded, Prepared(model, order_qty, cash, parameters, session, used)
 
 
 def tick_summary(result: BacktestResult, tape: EventTape) -> dict[str, Any]:
@@ -174,20 +175,10 @@ def tick_summary(result: BacktestResult, tape: EventTape) -> dict[str, Any]:
 def needs_estimate(session: Session) -> bool:
     """Return whether any parameter of the session's model is left to be estimated."""
     one, other = (
-        _model(session, BarEstimate(sigma=scale, k=3.0 * scale, arrival_rate=5.0 * scale, bars=0))
+        model_of_session(session, BarEstimate(sigma=scale, k=3.0 * scale, arrival_rate=5.0 * scale, bars=0))
         for scale in (1.0, 2.0)
     )
     return one != other
-
-
-def _model(session: Session, estimate: BarEstimate) -> QuotingModel:
-    return calibrated_model(
-        session.model,
-        replace(estimate, k=estimate.k / session.spread_scale),
-        horizon_s=session.horizon_s,
-        inventory_range=session.inventory_range,
-        fixed=session.model_params,
-    )
 
 
 def estimate_from_ticks(tape: EventTape) -> BarEstimate:

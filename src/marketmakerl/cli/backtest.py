@@ -15,6 +15,8 @@ _EXAMPLE = """Examples:
 mml backtest --data ../shared/data --exchange binance --symbol ETH/USDT --model symmetric --param half_spread=2
 
 mml backtest --clock ticks --data ../shared/data --exchange binanceusdm --symbol BTC/USDT --latency-ms 10 --queue log
+
+mml backtest --clock ticks --data ../shared/data --exchange binanceusdm --symbol BTC/USDT --model quotes.py:leaning
 """
 
 
@@ -55,7 +57,7 @@ def backtest(
     home = artifacts or loaded.artifacts_dir
     repeat_of = None
     if manifest:
-        config, repeat_of = repeated(manifest, home, data, "backtest", trades)
+        config, repeat_of = repeated(manifest, home, data, "backtest", trades, model)
     else:
         config = CampaignConfig(
             n=1,

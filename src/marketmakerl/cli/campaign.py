@@ -59,7 +59,7 @@ def campaign(
     _check_engine(engine)
     repeat_of = None
     if manifest:
-        config, repeat_of = repeated(manifest, home, data, trades=trades)
+        config, repeat_of = repeated(manifest, home, data, trades=trades, model=model)
         fresh = True
     else:
         config = CampaignConfig(
@@ -91,14 +91,20 @@ campaign.__doc__ = f"{campaign.__doc__}\n\n{_EXAMPLE}"
 
 
 def repeated(
-    manifest: str, home: Path, data: Path | None, kind: str = "campaign", trades: str = ""
+    manifest: str, home: Path, data: Path | None, kind: str = "campaign", trades: str = "", model: str = ""
 ) -> tuple[CampaignConfig, dict[str, Any]]:
-    """Return an earlier run's configuration and manifest; `data`, `trades`: where they lie now, if they have moved."""
+    """Return an earlier run's configuration and manifest.
+
+    `data`, `trades` and the file of a `model` of one's own are looked for where they lie now, if they have moved.
+    """
     from dataclasses import replace
 
     from marketmakerl.agents.campaign import config_from_manifest
+    from marketmakerl.models.own_file import is_own, moved
 
     config, document = config_from_manifest(manifest, home, kind)
+    if is_own(model):
+        config = replace(config, model=moved(config.model, model))
     market = config.market if data is None else replace(config.market, data=data)
     return replace(config, market=replace(market, trades=trades) if trades else market), document
 

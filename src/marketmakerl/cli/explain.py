@@ -14,6 +14,8 @@ _EXAMPLE = """Examples:
 mml explain --model avellaneda_stoikov --param gamma=0.1 --param k=1.5 --param sigma=2 --param horizon_s=1 --q 3
 
 mml explain --model glft --param gamma=0.01 --param k=0.3 --param sigma=0.3 --param arrival_rate=0.9 --q 3
+
+mml explain --model quotes.py:leaning --param 0=1.5 --q 3
 """
 
 
@@ -21,7 +23,11 @@ def explain(
     model: options.Model = "avellaneda_stoikov",
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", metavar="name=value", help="A parameter of the model; all without a default."),
+        typer.Option(
+            "--param",
+            metavar="name=value",
+            help="A parameter of the model; all without a default. Of a function of your own by number: --param 0=1.5.",
+        ),
     ] = None,
     mid: Annotated[float, typer.Option(help="Mid, price units.")] = 100.0,
     q: Annotated[float, typer.Option("--q", help="Inventory above target, in order sizes.")] = 0.0,
@@ -35,9 +41,11 @@ def explain(
 ) -> int:
     """Show the parts of a quote: market making, risk, fee, adverse selection, skew and rounding; they add up."""
     from marketmakerl.models.contract import QuoteContext
+    from marketmakerl.models.own_file import pinned, record_of
     from marketmakerl.models.registry import model_of
     from marketmakerl.reporting.quote_table import quote_table
 
+    model = pinned(model)
     made = model_of(model, options.model_params(param))
     context = QuoteContext(
         mid=mid,
@@ -51,7 +59,7 @@ def explain(
     )
     parts = made.explain(context)
     if as_json:
-        options.print_json({"model": made.as_dict(), "context": asdict(context), "parts": parts})
+        options.print_json({"model": record_of(model, made), "context": asdict(context), "parts": parts})
         return 0
     from rich.console import Console
 

@@ -29,7 +29,7 @@ Model = Annotated[
     str,
     typer.Option(
         help="Quoting model: avellaneda_stoikov, cartea_jaimungal, glft, glft_imbalance, glft_microprice, rl_enhanced, "
-        "symmetric."
+        "symmetric; or one of your own, path.py:name, e.g. quotes.py:leaning (docs/custom-model.md)."
     ),
 ]
 Seed = Annotated[int, typer.Option(help="First seed.")]
@@ -38,7 +38,11 @@ MakerBps = Annotated[float | None, typer.Option(help="Maker fee in basis points;
 TakerBps = Annotated[float | None, typer.Option(help="Taker fee in basis points.")]
 Params = Annotated[
     list[str] | None,
-    typer.Option("--param", metavar="name=value", help="Fix a model parameter, e.g. --param half_spread=20."),
+    typer.Option(
+        "--param",
+        metavar="name=value",
+        help="Fix a model parameter, e.g. --param half_spread=20; of a function of your own by number: --param 0=20.",
+    ),
 ]
 Limits = Annotated[
     list[str] | None,

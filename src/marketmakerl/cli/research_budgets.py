@@ -11,9 +11,11 @@ from marketmakerl.cli import options, study
 if TYPE_CHECKING:
     from marketmakerl.validation.research_budgets import ResearchBudgets
 
-_EXAMPLE = """Example:
+_EXAMPLE = """Examples:
 
 mml research-budgets --exchange binance --symbol BTC/USDT --days 30 --data ../shared/data
+
+mml research-budgets --exchange binance --symbol BTC/USDT --days 30 --model quotes.py:leaning --model glft
 """
 
 
@@ -23,6 +25,8 @@ def research_budgets(
     data: options.Data = None,
     timeframe: options.Timeframe = "1m",
     days: study.Days = 30.0,
+    models: study.Formats = None,
+    param: study.OwnParams = None,
     seed: study.Seed = 0,
     maker_bps: options.MakerBps = None,
     taker_bps: options.TakerBps = None,
@@ -40,6 +44,7 @@ def research_budgets(
     asked = study.study_options(
         loaded, exchange, symbol, data, timeframe, days,
         seed=seed, maker_bps=maker_bps, taker_bps=taker_bps, warmup_bars=warmup_bars, base_url=base_url,
+        models=models, param=param,
     )  # fmt: skip
     with study.progress_bar(hidden=as_json) as progress:
         result = run(

@@ -21,6 +21,19 @@ Days = Annotated[float, typer.Option(help="The last so many days that are held."
 Seed = Annotated[int, typer.Option(help="Seed of the synthetic market.")]
 WarmupBars = Annotated[int, typer.Option(help="Bars that set the parameters and are not traded.")]
 BaseUrl = Annotated[str, typer.Option(help="Fetch what is not held from here, e.g. from a running mml exchange-sim.")]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Only this strategy format (glft, as_wide, ...), or a model of your own, path.py:name, e.g. "
+        "quotes.py:leaning (docs/custom-model.md); several times for more. Default: the whole grid.",
+    ),
+]
+OwnParams = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="name=value", help="Set a parameter of your own model, e.g. --param 0=20."),
+]
 Processes = Annotated[int | None, typer.Option(help="Worker processes; default: one a processor.")]
 
 
@@ -37,6 +50,8 @@ def study_options(
     taker_bps: float | None,
     warmup_bars: int,
     base_url: str,
+    models: list[str] | None,
+    param: list[str] | None,
 ) -> dict[str, Any]:
     """Return the arguments that every study takes."""
     from dataclasses import replace
@@ -50,6 +65,8 @@ def study_options(
         "taker_bps": taker_bps,
         "fees_file": loaded.fees_file,
         "warmup_bars": warmup_bars,
+        "models": tuple(models or ()),
+        "model_params": options.model_params(param),
     }
 
 

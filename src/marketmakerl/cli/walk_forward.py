@@ -11,9 +11,11 @@ from marketmakerl.cli import options, study
 if TYPE_CHECKING:
     from marketmakerl.validation.walk_forward import WalkForward
 
-_EXAMPLE = """Example:
+_EXAMPLE = """Examples:
 
 mml walk-forward --exchange binance --symbol BTC/USDT --days 30 --folds 5 --data ../shared/data
+
+mml walk-forward --exchange binance --symbol BTC/USDT --days 30 --model quotes.py:leaning --param 0=20
 """
 
 
@@ -23,6 +25,8 @@ def walk_forward(
     data: options.Data = None,
     timeframe: options.Timeframe = "1m",
     days: study.Days = 30.0,
+    models: study.Formats = None,
+    param: study.OwnParams = None,
     folds: Annotated[int, typer.Option(help="How many times to choose and test.")] = 5,
     pass_rate: Annotated[float, typer.Option(help="Share of the tests that must pass.")] = 0.60,
     train_share: Annotated[float, typer.Option(help="How much of each fold is its train window.")] = 0.7,
@@ -44,6 +48,7 @@ def walk_forward(
     asked = study.study_options(
         loaded, exchange, symbol, data, timeframe, days,
         seed=seed, maker_bps=maker_bps, taker_bps=taker_bps, warmup_bars=warmup_bars, base_url=base_url,
+        models=models, param=param,
     )  # fmt: skip
     config = WalkForwardConfig(folds=folds, pass_rate=pass_rate, train_share=train_share, budget=budget, **asked)
     with study.progress_bar(hidden=as_json) as progress:

@@ -23,12 +23,18 @@ Model = Annotated[
     str,
     typer.Option(
         help="avellaneda_stoikov, avellaneda_stoikov_infinite, avellaneda_stoikov_rolling, cartea_jaimungal, glft, "
-        "glft_closed_form, glft_exact, optimal, optimal_penalty, risk_neutral, rl_enhanced, symmetric."
+        "glft_closed_form, glft_exact, optimal, optimal_penalty, risk_neutral, rl_enhanced, symmetric; or one of your "
+        "own, path.py:name, e.g. quotes.py:leaning (docs/custom-model.md)."
     ),
 ]
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", metavar="ID", help="One of the models (see mml simulate --help); several times for more."),
+    typer.Option(
+        "--model",
+        metavar="ID",
+        help="One of the models (see mml simulate --help), or one of your own, path.py:name, e.g. quotes.py:leaning; "
+        "several times for more.",
+    ),
 ]
 Paths = Annotated[int, typer.Option(help="Paths of each model, >= 2.")]
 Seed = Annotated[int, typer.Option(help="Seed of the paths: the same gives the same bytes.")]
@@ -153,6 +159,7 @@ def world_study(asked: WorldOptions, **more: Any) -> WorldStudy:
     Raises:
         ConfigError, DataError: they make no sense.
     """
+    from marketmakerl.models.own_file import pinned
     from marketmakerl.validation.world_study import WorldStudy
 
     calibration, data = _calibration(asked.calibration)
@@ -162,6 +169,8 @@ def world_study(asked: WorldOptions, **more: Any) -> WorldStudy:
         gamma = _PAPER_GAMMA if calibration is None else _suited_gamma(calibration, world)
     typed = {name: str(value) if name == "calibration" and value else value for name, value in asdict(asked).items()}
     options = {**more.pop("options", {}), **typed}
+    if named := options.get("model"):
+        options["model"] = pinned(named) if isinstance(named, str) else [pinned(model) for model in named]
     return WorldStudy(
         world=world, gamma=gamma, phi=asked.phi, alpha=asked.alpha, options=options, data=data, **more
     )  # fmt: skip

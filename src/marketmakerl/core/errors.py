@@ -3,6 +3,7 @@
     MarketMakerLError                   1  internal error (a bug: please report it)
     ├── ConfigError                     2  bad usage or configuration
     │   ├── UnknownNameError            2  an exchange, symbol or model nobody knows (did you mean ...?)
+    │   ├── ModelError                  2  a quoting model of one's own raised an exception while it was asked
     │   └── ArtifactError               2  artifacts cannot be written: permission, disk full, not a folder
     ├── GateFailedError                 3  a validation gate said no
     ├── LiveTradingBlocked              4  safety policy: this program never places a real order
@@ -45,6 +46,10 @@ class UnknownNameError(ConfigError):
         close = difflib.get_close_matches(name, self.known, n=3, cutoff=0.6)
         guess = f"; did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(self.known)}"
         super().__init__(f"unknown {what} {name!r}{guess}{' ' + hint if hint else ''}")
+
+
+class ModelError(ConfigError):
+    """A quoting model of one's own raised an exception: which, what it raised, and when it was asked."""
 
 
 class ArtifactError(ConfigError):

@@ -77,6 +77,7 @@ class AvellanedaStoikov(QuotingModel):
     horizon_s: float | None
     rolling: bool = False
     id: ClassVar[str] = "avellaneda_stoikov"
+    reads_market: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._require(positive=("gamma", "k", "sigma"))

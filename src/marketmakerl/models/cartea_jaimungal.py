@@ -57,6 +57,7 @@ class CarteaJaimungal(QuotingModel):
     adverse_move: float = 0.0
     fee_per_unit: float = 0.0
     id: ClassVar[str] = "cartea_jaimungal"
+    reads_market: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._require(

@@ -157,18 +157,19 @@ class QuotingModel(ABC):
     """Base of the built-in models. Subclasses are frozen dataclasses whose fields are their parameters.
 
     Attributes:
-        id: the name on the command line.
+        id: the name on the command line, and in tables and errors.
         horizon_s: (where a model has it) length of the trading session in seconds, None for no end. In a backtest
             sessions follow one another: time left runs from horizon_s down to 0 and starts again.
         reads_others: whether the quote function reads `bids` and `asks` of a portfolio's other instruments. They are
             NaN for one that does not, which spares the engine to keep them.
-        reads_market: whether the quote function reads anything but `q` and `time_left_s`. The quotes of one that does
-            not are a table over time and inventory, which the model world simulates fast and evaluates exactly.
+        reads_market: whether the quote function reads anything but `q` and `time_left_s`; it may, unless a model says
+            that it does not. The quotes of one that does not are a table over time and inventory, which the model
+            world simulates fast and evaluates exactly.
     """
 
-    id: ClassVar[str]
+    id: ClassVar[str] = "own"
     reads_others: ClassVar[bool] = False
-    reads_market: ClassVar[bool] = False
+    reads_market: ClassVar[bool] = True
 
     @property
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.models.contract import CONTEXT, QUOTE_SIGNATURE, QuotingModel
 from marketmakerl.models.ladder import MOST_LEVELS, MOST_TICKS
+from marketmakerl.models.raised import asking, moment
 from marketmakerl.models.symmetric import quote_symmetric
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ class CustomModel(QuotingModel):
         levels: quotes a side, >= 1.
         level_step_ticks: distance between them, ticks.
         grid_ticks: prices are whole multiples of so many ticks.
+        reads_market: False says that the function reads nothing but `q` and `time_left_s`, so that its quotes are a
+            table: the model world evaluates those exactly. It asks at a few mids and times, and refuses a model that
+            answers otherwise than it says.
 
     Raises:
         ConfigError: not a function, values that are no finite numbers, or an njit function that returns anything but
@@ -48,9 +52,10 @@ class CustomModel(QuotingModel):
     levels: int = 1
     level_step_ticks: int = 1
     grid_ticks: int = 1
+    # Nobody knows what a function looks at, but who writes it may say so.
+    reads_market: bool = field(default=True, kw_only=True)  # type: ignore[misc]
     id: ClassVar[str] = "custom"
-    reads_others: ClassVar[bool] = True  # nobody knows what a function looks at
-    reads_market: ClassVar[bool] = True
+    reads_others: ClassVar[bool] = True  # likewise
 
     def __post_init__(self) -> None:
         if not callable(self.function):
@@ -67,6 +72,8 @@ class CustomModel(QuotingModel):
         self._require_whole("levels", 1, MOST_LEVELS)
         for name in ("level_step_ticks", "grid_ticks"):
             self._require_whole(name, 1, MOST_TICKS)
+        if not isinstance(self.reads_market, bool):
+            raise ConfigError(f"a custom model's reads_market must be True or False, got {self.reads_market!r}")
         if not self.is_python:
             self._compile()
 
@@ -80,8 +87,7 @@ class CustomModel(QuotingModel):
         except KeyError as error:  # what numba raises for a field that a record does not have
             raise ConfigError(f"the context has no {error}; it has {', '.join(CONTEXT.names or ())}") from error
         except numba.core.errors.NumbaError as error:
-            first = str(error).strip().splitlines()
-            raise ConfigError(f"the model's function does not compile: {first[-1] if first else error}") from error
+            raise ConfigError(f"the model's function does not compile: {_reason(error)}") from error
         made = dispatcher.overloads[QUOTE_SIGNATURE.args].signature.return_type
         if made != QUOTE_SIGNATURE.return_type:
             raise ConfigError(f"the model's function must return two floats (bid, ask distance), it returns {made}")
@@ -111,8 +117,10 @@ class CustomModel(QuotingModel):
 
         Raises:
             ConfigError: it returned anything but two numbers.
+            ModelError: it raised an exception.
         """
-        answer = self.function(context, self.params()) if self._takes_params else self.function(context)
+        with asking(self, lambda: moment(context)):
+            answer = self.function(context, self.params()) if self._takes_params else self.function(context)
         try:
             bid, ask = (math.nan if distance is None else float(distance) for distance in answer)
         except (TypeError, ValueError):
@@ -120,13 +128,25 @@ class CustomModel(QuotingModel):
         return bid, ask
 
     def distances(self, record: Any) -> tuple[float, float]:
-        """Return what the function answers for one CONTEXT record."""
-        return self.ask(record) if self.is_python else super().distances(record)
+        """Return what the function answers for one CONTEXT record; raises as `ask`."""
+        if self.is_python:
+            return self.ask(record)
+        with asking(self, lambda: moment(record)):
+            return super().distances(record)
 
     def as_dict(self) -> dict[str, Any]:
         """Return id and parameters, JSON-ready."""
-        name = getattr(self.function, "__qualname__", repr(self.function))
+        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         return {
             "id": self.id, "function": name, "values": list(self.values), "horizon_s": self.horizon_s,
             "levels": self.levels, "level_step_ticks": self.level_step_ticks, "grid_ticks": self.grid_ticks,
+            "reads_market": self.reads_market,
         }  # fmt: skip
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of numba's many that says what was wrong, and the place if it names one."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Failed in", "During:", "File "))]
+    place = next((f" ({line.rstrip(':')})" for line in lines if line.startswith("File ")), "")
+    return f"{said[0] if said else type(error).__name__}{place}"

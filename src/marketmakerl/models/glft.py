@@ -82,6 +82,7 @@ class GLFT(QuotingModel):
     adverse_move: float = 0.0
     order_size: float = 1.0
     id: ClassVar[str] = "glft"
+    reads_market: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._require(

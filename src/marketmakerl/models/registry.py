@@ -12,6 +12,7 @@ from marketmakerl.models.avellaneda_stoikov import AvellanedaStoikov
 from marketmakerl.models.cartea_jaimungal import CarteaJaimungal
 from marketmakerl.models.glft import GLFT
 from marketmakerl.models.inventory_values import Q_MAX
+from marketmakerl.models.own_file import is_own, own_model
 from marketmakerl.models.rl_enhanced_model import RLEnhanced
 from marketmakerl.models.skewed import Skewed
 from marketmakerl.models.symmetric import Symmetric
@@ -98,6 +99,8 @@ def _cartea_jaimungal(estimate: BarEstimate, horizon_s: float, inventory_range: 
     return CarteaJaimungal(k, arrivals, phi, alpha, horizon_s, inventory_bound(inventory_range))
 
 
+OWN_HINT = "(a model of your own: path.py:name, docs/custom-model.md)"
+
 _Maker = Callable[["BarEstimate", float, float], "QuotingModel"]
 _MODELS: dict[str, tuple[type[QuotingModel], _Maker]] = {
     "avellaneda_stoikov": (AvellanedaStoikov, _avellaneda_stoikov),
@@ -121,17 +124,21 @@ def parameter_names(model_id: str) -> list[str]:
         UnknownNameError: no such model.
     """
     if model_id not in _MODELS:
-        raise UnknownNameError("model", model_id, MODEL_IDS)
+        raise UnknownNameError("model", model_id, MODEL_IDS, OWN_HINT)
     return _MODELS[model_id][0].parameter_names() + ["weight"] * (model_id in _SIGNALS)
 
 
 def model_of(model_id: str, params: Mapping[str, float | str]) -> QuotingModel:
     """Return a model made of its parameters alone; what has a default may be left out, and a horizon for none.
 
+    A model of one's own is named path.py:name (see `own_model`).
+
     Raises:
         UnknownNameError: no such model or parameter.
         ConfigError: a parameter missing or out of range.
     """
+    if is_own(model_id):
+        return own_model(model_id, None, fixed=params)
     check_model_params(model_id, params)
     made = _MODELS[model_id][0]
     given: dict[str, Any] = dict(params)
@@ -180,7 +187,7 @@ def calibrated_model(
     """Return a model whose parameters come from an estimate of the market.
 
     Args:
-        model_id: one of `MODEL_IDS`.
+        model_id: one of `MODEL_IDS`, or a model of one's own, path.py:name (see `own_model`).
         estimate: volatility, fill decay and arrivals, from data that lie before the run.
         horizon_s: session length, seconds; > 0.
         inventory_range: order sizes at which the model leans by a whole 1/k; > 0.
@@ -190,6 +197,9 @@ def calibrated_model(
         UnknownNameError: no such model or parameter.
         ConfigError: a fixed parameter out of range.
     """
+    if is_own(model_id):
+        session = {"horizon_s": horizon_s, "inventory_range": inventory_range}
+        return own_model(model_id, estimate, fixed=fixed, session=session)
     check_model_params(model_id, fixed or {})
     made = _MODELS[model_id][1](estimate, horizon_s, inventory_range)
     return with_params(made, fixed or {})

@@ -72,6 +72,7 @@ class RLEnhanced(QuotingModel):
     horizon_s: float = 1.0
     q_range: float = 10.0
     id: ClassVar[str] = "rl_enhanced"
+    reads_market: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._require(positive=("gamma", "k", "sigma", "horizon_s", "q_range"))

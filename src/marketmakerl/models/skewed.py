@@ -136,7 +136,6 @@ class Skewed(QuotingModel):
     signal: str = "microprice"
     weight: float = 1.0
     id: ClassVar[str] = "skewed"
-    reads_market: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.signal not in SIGNALS:

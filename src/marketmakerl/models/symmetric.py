@@ -34,6 +34,7 @@ class Symmetric(QuotingModel):
 
     half_spread: float
     id: ClassVar[str] = "symmetric"
+    reads_market: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._require(positive=("half_spread",))

@@ -62,6 +62,7 @@ class TablePolicy(QuotingModel):
     horizon_s: float | None = None
     name: str = "table"
     id: ClassVar[str] = "table"
+    reads_market: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._require(positive=("dt_s",))

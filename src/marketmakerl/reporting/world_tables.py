@@ -281,6 +281,8 @@ def _number(value: float | None) -> float | None:
 def _table(headings: list[str], right: tuple[str, ...] | None = None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for number, heading in enumerate(headings):
-        to_the_right = number > 0 if right is None else heading in right
-        table.add_column(heading, justify="right" if to_the_right else "left", no_wrap=True)
+        if number > 0 if right is None else heading in right:
+            table.add_column(heading, justify="right", no_wrap=True)
+        else:  # a name may go on in the next line, a number may not
+            table.add_column(heading, overflow="fold")
     return table

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.simulation.exact import ExactMoments, evaluate_exact
-from marketmakerl.simulation.quotes import quotes_are_a_table
+from marketmakerl.simulation.quotes import quotes_are_a_table, why_no_table
 from marketmakerl.simulation.simulate import Progress, SimulationResult, quantile_of, simulate
 from marketmakerl.simulation.world_models import require_gamma
 
@@ -138,7 +138,7 @@ def why_not_exact(world: World, model: QuotingModel) -> str:
     if not world.has_independent_steps:
         return f"the steps of a {world.process.id} mid are not independent of the price"
     if not quotes_are_a_table(world, model):
-        return f"{model.id} reads more than time and inventory"
+        return f"the quotes must depend on time and inventory only; {why_no_table(model)}"
     return ""
 
 

@@ -19,7 +19,7 @@ from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.jit import njit
 from marketmakerl.core.memory import address_of
 from marketmakerl.simulation.mids import MIDS
-from marketmakerl.simulation.quotes import CELL, COUNT_MASK, Asking, at_cell, quotes_are_a_table
+from marketmakerl.simulation.quotes import CELL, COUNT_MASK, Asking, at_cell, quotes_are_a_table, why_no_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,14 +265,14 @@ def evaluate_exact(world: World, model: QuotingModel) -> ExactMoments:
 
     Args:
         world: with independent steps (gaussian, binomial or jump-diffusion mid, no bursts, no latency).
-        model: one whose quotes depend on time and inventory only.
+        model: one whose quotes depend on time and inventory only, and that says so (`reads_market`).
 
     Raises:
         ConfigError: another kind of world or model, or world.q_max holds back a probability above 1e-9.
     """
     check_exact(world, "evaluate_exact")
     if not quotes_are_a_table(world, model):
-        raise ConfigError(f"evaluate_exact needs quotes that depend on time and inventory only; {model.id} reads more")
+        raise ConfigError(f"evaluate_exact needs quotes that depend on time and inventory only; {why_no_table(model)}")
     chain = _Chain(world, model, bounded=False)
     reach = min(world.q_max or _FIRST_REACH, chain.full_reach)
     while True:

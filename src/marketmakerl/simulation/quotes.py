@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba.core.types.function_type import CompileResultWAP
 
 from marketmakerl.core.errors import ConfigError
+from marketmakerl.core.function_pointer import FunctionPointer
 from marketmakerl.core.jit import njit
 from marketmakerl.core.memory import address_of, viewer
 from marketmakerl.models.contract import CONTEXT, QUOTE_SIGNATURE, new_context
+from marketmakerl.models.raised import asking, is_built_in, moment, name_of
 from marketmakerl.simulation.fill_curves import reach
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from marketmakerl.models.contract import QuotingModel
     from marketmakerl.simulation.world import World
 
@@ -42,6 +46,8 @@ NO_BOUND: Final = 1 << 40
 LINEAR, POISSON, SHARE = 0, 1, 2  # how a distance becomes a chance
 MAX_TABLE_BYTES: Final = 64 << 20
 _TIMES: Final = 16  # of a run, at which a model is asked whether it looks at the clock
+_MIDS: Final = (1.25, 0.99, 0.5)  # times s0, at which a model is asked whether it looks at the mid
+_LIES: Final = "{}: it says that it reads no market (reads_market=False), and answers otherwise at another {}"
 _MOST_STEPS: Final = 1 << 40  # more than a world can have
 _NS_PER_S = 1e9
 
@@ -218,6 +224,19 @@ class Asking:
         """Return the record with another context record, by address."""
         return self.record._replace(context=context)
 
+    def asking(self, context: npt.NDArray[Any], path: Callable[[], int] | None = None) -> AbstractContextManager[None]:
+        """Return a context for calls of a kernel: what the model raises there comes out as a `ModelError`.
+
+        Args:
+            context: the CONTEXT record that the kernel asks with.
+            path: tells which path it was at.
+        """
+        return asking(self.model, lambda: self._where(context[0], path))
+
+    def _where(self, context: Any, path: Callable[[], int] | None) -> str:
+        step = round(int(context["ts_ns"]) / (self.record.dt_s * _NS_PER_S))
+        return f"{moment(context)}, step {step}" + (f" of path {path()}" if path else "")
+
     def distances(
         self, reach: int, first: int, count: int, mid: float | None = None, later: int = 0
     ) -> npt.NDArray[np.float64]:
@@ -229,11 +248,15 @@ class Asking:
             count: how many rows.
             mid: None for the world's s0.
             later: steps that ran before the session began.
+
+        Raises:
+            ModelError: the model raised an exception.
         """
         mid = self.world.s0 if mid is None else mid
         offsets = np.empty((count, 2 * reach + 1, 2))
         if not getattr(self.model, "is_python", False):
-            _ask_rows(self.record, float(mid), first, later, offsets)
+            with self.asking(self._context):
+                _ask_rows(self.record, float(mid), first, later, offsets)
             return offsets
         model: Any = self.model
         context: Any = self.new_context().view(np.recarray)[0]
@@ -271,6 +294,10 @@ class Table:
         """Return a context record for a thread of its own; whoever uses it keeps it."""
         return self._asking.new_context()
 
+    def asking(self, context: npt.NDArray[Any], path: Callable[[], int] | None = None) -> AbstractContextManager[None]:
+        """Return a context for calls of a kernel (see `Asking.asking`): beyond the table the model is asked."""
+        return self._asking.asking(context, path)
+
     def with_context(self, context: int) -> Tabulated:
         """Return the record with another context record, by address."""
         return self.record._replace(asked=self._asking.with_context(context))
@@ -288,7 +315,7 @@ def _by_address(kernel: Any) -> Any:
     """Return the quote function as a plain function pointer: kernels are compiled once for all models."""
     if not hasattr(kernel, "get_compile_result"):  # NUMBA_DISABLE_JIT=1
         return kernel
-    return CompileResultWAP(kernel.get_compile_result(QUOTE_SIGNATURE))
+    return FunctionPointer(kernel, QUOTE_SIGNATURE)
 
 
 def session_steps(world: World, model: QuotingModel) -> int:
@@ -313,17 +340,36 @@ def session_steps(world: World, model: QuotingModel) -> int:
 def quotes_are_a_table(world: World, model: QuotingModel) -> bool:
     """Return whether the model's quotes in this world depend on time and inventory only.
 
-    A model that may look at the market (a custom function) is asked at two mids and, unless its session tells the time,
-    at a few times: one that answers alike is taken at its word.
+    That is for the model to say (`reads_market`): a few answers tell nothing of the others. One that is not of this
+    package is held to what it says by asking it at a few mids and times.
+
+    Raises:
+        ConfigError: the model says so, and answers otherwise.
+        ModelError: it raised an exception.
     """
-    if not model.reads_market:
-        return True
-    asking = Asking(world, model)
-    rows = min(asking.record.period, 8)
-    here = asking.distances(8, 0, rows)
-    if not np.array_equal(here, asking.distances(8, 0, rows, 1.25 * world.s0), equal_nan=True):
+    if model.reads_market:
         return False
-    if asking.record.period >= world.steps:
-        return True
+    if not is_built_in(model):
+        _check_blind(world, model)
+    return True
+
+
+def _check_blind(world: World, model: QuotingModel) -> None:
+    asker = Asking(world, model)
+    rows = min(asker.record.period, 8)
+    here = asker.distances(8, 0, rows)
+    for factor in _MIDS:
+        if not np.array_equal(here, asker.distances(8, 0, rows, factor * world.s0), equal_nan=True):
+            raise ConfigError(_LIES.format(name_of(model), "mid"))
+    if asker.record.period >= world.steps:
+        return
     later = range(world.steps, 0, -max(1, world.steps // _TIMES))
-    return all(np.array_equal(here, asking.distances(8, 0, rows, later=after), equal_nan=True) for after in later)
+    if not all(np.array_equal(here, asker.distances(8, 0, rows, later=after), equal_nan=True) for after in later):
+        raise ConfigError(_LIES.format(name_of(model), "time of the day"))
+
+
+def why_no_table(model: QuotingModel) -> str:
+    """Return why a model that may read the market has no table of quotes."""
+    if is_built_in(model):
+        return f"{model.id} reads more"
+    return f"{model.id} may read more; where {name_of(model)} does not, say so with reads_market=False"

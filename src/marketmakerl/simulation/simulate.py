@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +15,7 @@ from scipy.special import logsumexp, ndtri
 
 from marketmakerl.core.checks import require_number, require_whole
 from marketmakerl.core.counter_rng import stream_key
-from marketmakerl.core.errors import ConfigError
+from marketmakerl.core.errors import ConfigError, ModelError
 from marketmakerl.core.memory import address_of
 from marketmakerl.risk.state import HALTED, REDUCING
 from marketmakerl.simulation.guarded import Limits, check_limits
@@ -42,6 +42,7 @@ CHUNKS: Final = (1024, 4096)
 MAX_PATHS: Final = 100_000_000  # some 5 GB of results
 _CHUNKS_A_THREAD: Final = 8
 _REACH: Final = 60  # inventories that are looked up; beyond them the model is asked
+_NOT_RUN: Final = -1  # fills of a path that is not through
 _STREAM: Final = ("world", "paths")
 
 
@@ -187,7 +188,7 @@ def simulate(
 
     Args:
         world: the market.
-        model: any quoting model; a plain Python function only if its quotes depend on time and inventory alone.
+        model: any quoting model; a plain Python function only if it says that it reads no market.
         n_paths: >= 1.
         seed: 0 <= seed < 2**63; the same gives the same bytes, whatever the number of threads.
         risk: limits, looked at every step by the code that a backtest runs; None: none at all, which is theory. They
@@ -199,6 +200,7 @@ def simulate(
 
     Raises:
         ConfigError: an argument out of range, or a model that cannot be run in this world or under limits.
+        ModelError: a model of one's own raised an exception; of several paths in which it does the first is named.
     """
     require_whole("n_paths", n_paths, at_least=1, at_most=MAX_PATHS)
     limits = _limits(world, model, n_paths, risk, budget, taker_fee_bps)
@@ -293,7 +295,7 @@ def _quotes(world: World, model: QuotingModel) -> Table | Asking:
     if getattr(model, "is_python", False):
         raise ConfigError(
             f"{model.id}: a plain Python function can be simulated only where its quotes are a table of time and "
-            "inventory (no latency, no look at the mid); compile it with numba.njit"
+            "inventory (no latency, and CustomModel(..., reads_market=False)); compile it with numba.njit"
         )
     return Asking(world, model)
 
@@ -331,12 +333,15 @@ def _run(
             delay = Delay(np.empty(slots), np.empty(slots))
         scratch, context = np.zeros(levels, CELL), quotes.new_context()
         guard, _states = (None, None) if limits is None else limits.new_guard()
-        run_paths(
-            first, count, world.steps, key, float(world.s0), start, size, fee,
-            quotes.with_context(address_of(context)), address_of(scratch), world.mid_step(),
-            float(world.adverse_move) or None, bursts, delay, levels if levels > 1 else None,
-            guard, outcome, trace,
-        )  # fmt: skip
+        here = outcome.fills[first : first + count]
+        here[:] = _NOT_RUN
+        with quotes.asking(context, lambda: first + int(np.argmax(here == _NOT_RUN))):
+            run_paths(
+                first, count, world.steps, key, float(world.s0), start, size, fee,
+                quotes.with_context(address_of(context)), address_of(scratch), world.mid_step(),
+                float(world.adverse_move) or None, bursts, delay, levels if levels > 1 else None,
+                guard, outcome, trace,
+            )  # fmt: skip
         return count
 
     firsts = range(0, n_paths, chunk)
@@ -346,17 +351,27 @@ def _run(
             if progress:
                 progress(done)
         return outcome
-    with ThreadPoolExecutor(min(workers, len(firsts)), thread_name_prefix="world") as pool:
+    _in_threads(piece, firsts, min(workers, len(firsts)), progress)
+    return outcome
+
+
+def _in_threads(piece: Callable[[int], int], firsts: Sequence[int], threads: int, progress: Progress | None) -> None:
+    """Do all pieces of the work, each named by its first path."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="world") as pool:
         pieces = [pool.submit(piece, first) for first in firsts]
         try:
             for finished in as_completed(pieces):
                 done = finished.result()
                 if progress:
                     progress(done)
+        except ModelError:
+            pool.shutdown(wait=True, cancel_futures=True)
+            # Pieces begin in order: of several that failed the first is the same, however many threads there are.
+            failed = [error for begun in pieces if not begun.cancelled() and (error := begun.exception())]
+            raise failed[0] from failed[0].__cause__
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    return outcome
 
 
 def cores() -> int:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from marketmakerl.core.checks import require_number, require_whole
 from marketmakerl.core.errors import ConfigError, UnknownNameError
 from marketmakerl.models.avellaneda_stoikov import AvellanedaStoikov
+from marketmakerl.models.bar_calibration import BarEstimate
 from marketmakerl.models.cartea_jaimungal import CarteaJaimungal
 from marketmakerl.models.glft import GLFT
 from marketmakerl.models.inventory_values import Q_MAX
+from marketmakerl.models.own_file import is_own, own_model
+from marketmakerl.models.registry import DEFAULT_INVENTORY_RANGE, OWN_HINT
 from marketmakerl.models.rl_enhanced_model import RLEnhanced
 from marketmakerl.models.symmetric import Symmetric
 from marketmakerl.simulation.optimum import CARA, RunningPenalty, optimal_policy
@@ -150,7 +153,8 @@ def world_model(
         model_id: one of `WORLD_MODEL_IDS`. "symmetric" is Avellaneda & Stoikov's benchmark with their time-averaged
             spread, "risk_neutral" the constant 1/k (fee and half an adverse move on top), "glft" the stationary
             variant, "optimal" the exact optimum under CARA(gamma), "optimal_penalty" that under
-            RunningPenalty(phi, alpha).
+            RunningPenalty(phi, alpha). Or a model of one's own, path.py:name: what makes one of an estimate is given
+            the world's own sigma, k and arrival rate.
         world: where it is to quote.
         gamma: risk aversion, 1 / quote currency; > 0.
         phi: running penalty of cartea_jaimungal and optimal_penalty, quote currency per unit^2 and second; >= 0;
@@ -162,8 +166,12 @@ def world_model(
         UnknownNameError: no such model or parameter.
         ConfigError: a parameter out of range, or an optimum in a world that has no exact one.
     """
+    if is_own(model_id):
+        believed = BarEstimate(sigma=world.sigma, k=world.k, arrival_rate=world.arrival_rate, bars=0)
+        session = {"horizon_s": world.horizon_s, "inventory_range": DEFAULT_INVENTORY_RANGE}
+        return own_model(model_id, believed, fixed=params, session=session)
     if model_id not in WORLD_MODEL_IDS:
-        raise UnknownNameError("model", model_id, WORLD_MODEL_IDS)
+        raise UnknownNameError("model", model_id, WORLD_MODEL_IDS, OWN_HINT)
     gamma = require_gamma(gamma)
     phi = default_phi(world, gamma) if phi is None else require_number("phi", phi, at_least=0.0)
     alpha = 0.0 if alpha is None else require_number("alpha", alpha, at_least=0.0)
@@ -197,7 +205,7 @@ def check_models(model_ids: tuple[str, ...]) -> None:
     if not model_ids:
         raise ConfigError(f"no model named; known: {', '.join(WORLD_MODEL_IDS)}")
     for model_id in model_ids:
-        if model_id not in WORLD_MODEL_IDS:
-            raise UnknownNameError("model", model_id, WORLD_MODEL_IDS)
+        if not is_own(model_id) and model_id not in WORLD_MODEL_IDS:
+            raise UnknownNameError("model", model_id, WORLD_MODEL_IDS, OWN_HINT)
         if model_ids.count(model_id) > 1:
             raise ConfigError(f"model {model_id} is named twice")

@@ -13,11 +13,12 @@ from marketmakerl.backtesting.session import Session
 from marketmakerl.backtesting.tick_session import TickRules
 from marketmakerl.core.artifacts import environment, manifest, write_atomic, write_json, write_jsonl
 from marketmakerl.core.clock import Clock, SystemClock
-from marketmakerl.core.errors import ConfigError, MarketMakerLError, UnknownNameError
+from marketmakerl.core.errors import ConfigError, MarketMakerLError, ModelError, UnknownNameError
 from marketmakerl.core.fees import Fees
 from marketmakerl.core.pool import default_processes, run_tasks
 from marketmakerl.core.rng import check_seed
 from marketmakerl.data.catalog import weakest_tier
+from marketmakerl.models.own_file import pinned
 from marketmakerl.reporting.ablation_report import write_ablation_report
 from marketmakerl.risk.limits import OFF, RiskLimits
 from marketmakerl.validation.ablation_effects import (
@@ -84,6 +85,9 @@ class AblationConfig:
     warmup_bars: int = 240
     ticks: TickRules = field(default_factory=TickRules)
     fees_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", pinned(self.model))
 
     def check(self) -> None:
         """Raise `ConfigError` for what can be refused before any file is opened."""
@@ -257,6 +261,8 @@ def _run_all(work: _Work, processes: int, progress: Progress | None) -> list[lis
     if progress:
         progress(0, len(tasks), "running")
     for task, outcome in run_tasks(work, tasks, processes, preload=[__name__]):
+        if isinstance(outcome, ModelError):  # left out, the windows in which a model fails would be nobody's
+            raise outcome
         if isinstance(outcome, MarketMakerLError):
             refused[task[0]] = outcome
             done[task] = str(outcome)

@@ -30,6 +30,7 @@ from marketmakerl.core.rng import check_seed
 from marketmakerl.data.catalog import SIMULATED_EXCHANGE, timeframe_ms
 from marketmakerl.data.market import Market, MarketRequest, check_synthetic, load_market, synthetic_market
 from marketmakerl.data.synthetic import SyntheticMarket
+from marketmakerl.models.own_file import pinned
 from marketmakerl.reporting.economics_report import write_economics_report
 from marketmakerl.risk.limits import RiskLimits
 from marketmakerl.validation.break_even import BreakEven
@@ -85,6 +86,9 @@ class EconomicsConfig:
     warmup_bars: int = 240
     ticks: TickRules | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", pinned(self.model))
 
     def check(self) -> None:
         """Raise `ConfigError` for whatever can be refused before work starts."""

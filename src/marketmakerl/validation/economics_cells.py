@@ -106,11 +106,11 @@ class Work:
         }  # fmt: skip
         tape = _tape(self.tape_path)
         if place.bar_volume_share is not None:
-            return backtest(tape, self.setup.model, bar_volume_share=place.bar_volume_share, **common)
+            return backtest(tape, self.setup.new_model(), bar_volume_share=place.bar_volume_share, **common)
         delay_ns = round((place.latency_ms or 0.0) * NS_PER_MS)
         return backtest(
             tape,
-            self.setup.model,
+            self.setup.new_model(),
             queue=place.queue,
             latency=Latency(entry_ns=delay_ns, response_ns=delay_ns),
             quote_interval_ns=self.quote_interval_ns,

@@ -14,7 +14,6 @@ from marketmakerl.core.pool import default_processes, run_tasks
 from marketmakerl.data.tape import EventTape
 from marketmakerl.reporting.study_report import write_study_report
 from marketmakerl.validation.gates import all_passed, research_checks
-from marketmakerl.validation.strategies import Strategy, strategy_formats
 from marketmakerl.validation.study import (
     MIN_TRADED_BARS,
     Progress,
@@ -31,6 +30,7 @@ from marketmakerl.validation.study import (
 
 if TYPE_CHECKING:
     from marketmakerl.core.fees import Fees
+    from marketmakerl.validation.strategies import Strategy
 
 KIND = "research-budgets"
 BUDGETS = (1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
@@ -139,7 +139,7 @@ def research_budgets(
     config.check_bars(facts["bars"], f"{market.exchange} {facts['symbol']} from {facts['first']}", DataQualityError)
     fees = config.fees(market.exchange)
     spec = study_spec(config, fees, market)
-    cells = [_Cell(budget, strategy) for budget in config.budgets for strategy in strategy_formats()]
+    cells = [_Cell(budget, strategy) for budget in config.budgets for strategy in config.formats]
     with (
         new_folder(artifacts / KIND, spec, clock) as folder,
         tempfile.TemporaryDirectory(prefix="mml-budgets-") as scratch,
@@ -151,7 +151,7 @@ def research_budgets(
             "market": facts,
             "fees": {"maker_bps": fees.maker_bps, "taker_bps": fees.taker_bps},
             "budgets": list(config.budgets),
-            "strategies": [strategy.as_dict() for strategy in strategy_formats()],
+            "strategies": [strategy.as_dict() for strategy in config.formats],
             "cells": lines,
             "passed": sum(line["passed"] for line in lines),
         }

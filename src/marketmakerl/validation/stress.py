@@ -33,6 +33,7 @@ from marketmakerl.core.rng import check_seed
 from marketmakerl.data.catalog import SIMULATED_EXCHANGE, weakest_tier
 from marketmakerl.data.market import Market, MarketRequest, check_synthetic, load_market, synthetic_market
 from marketmakerl.data.tape import EventTape
+from marketmakerl.models.own_file import pinned
 from marketmakerl.reporting.stress_report import write_stress_report
 from marketmakerl.risk.limits import RiskLimits
 from marketmakerl.simulation.simulate import simulate, simulate_paths
@@ -88,7 +89,7 @@ class StressConfig:
         n_paths: of the world, each scenario.
         crises: folder of recorded data in which to look for them, or None.
         scenarios: ids of scenarios and crises to run; none named: all.
-        model, model_params, budget: see `Session`; in the world its own models of that id.
+        model, model_params, budget: see `Session`; in the world its own models of that id, or one's own as it is.
         maker_bps, taker_bps: fees; None takes the exchange's table.
         warmup_bars: bars that set the parameters and are not traded.
         ticks: how ticks are traded; None takes the defaults if the market is one of ticks.
@@ -113,6 +114,9 @@ class StressConfig:
     ticks: TickRules | None = None
     synthetic_bars: int = 4_320
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", pinned(self.model))
 
     def check(self) -> None:
         """Raise `ConfigError` or `UnknownNameError` for what can be refused before work starts."""

@@ -31,6 +31,7 @@ from marketmakerl.data.catalog import SIMULATED_EXCHANGE, timeframe_ms
 from marketmakerl.data.market import Market, MarketRequest, fetch_missing, load_market, synthetic_market
 from marketmakerl.data.synthetic import SyntheticMarket
 from marketmakerl.data.tape import EventTape, Kind
+from marketmakerl.models.own_file import pinned
 from marketmakerl.validation.strategies import Strategy, strategy_formats
 
 DEFAULT_DAYS = 30.0
@@ -54,6 +55,8 @@ class Study:
         fees_file: overrides of that table.
         warmup_bars: bars that set the parameters and are not traded.
         bar_volume_share: how much of a bar's volume our orders can get.
+        models: which strategy formats; none: all (see `strategy_formats`).
+        model_params: parameters of those of one's own.
     """
 
     market: MarketRequest = field(default_factory=lambda: MarketRequest(days=DEFAULT_DAYS))
@@ -63,6 +66,16 @@ class Study:
     fees_file: Path | None = None
     warmup_bars: int = DEFAULT_WARMUP_BARS
     bar_volume_share: float = 0.10
+    models: tuple[str, ...] = ()
+    model_params: dict[str, float | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "models", tuple(pinned(name) for name in self.models))
+
+    @property
+    def formats(self) -> tuple[Strategy, ...]:
+        """Return the strategy formats that are traded, by name."""
+        return strategy_formats(self.models, self.model_params)
 
     def check(self) -> None:
         """Raise `ConfigError` for whatever can be refused before work starts."""
@@ -73,7 +86,7 @@ class Study:
                 "which market? say EXCHANGE=binance SYMBOL=BTC/USDT; EXCHANGE=sim is the synthetic one, a smoke test"
             )
         fees = Fees(self.maker_bps or 0.0, self.taker_bps or 0.0)
-        for strategy in strategy_formats():
+        for strategy in self.formats:
             for budget in self.opening_equities:
                 self.session(strategy, budget, fees).check()
 
@@ -105,6 +118,7 @@ class Study:
         """Return how `strategy` trades with `budget`."""
         return Session(
             model=strategy.model,
+            model_params=dict(strategy.params),
             budget=budget,
             order_share=strategy.order_share,
             fees=fees,

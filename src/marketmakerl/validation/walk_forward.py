@@ -21,7 +21,6 @@ from marketmakerl.core.pool import default_processes, run_tasks
 from marketmakerl.data.tape import EventTape, Kind
 from marketmakerl.reporting.study_report import write_study_report
 from marketmakerl.validation.gates import Check, all_passed, failures, result_checks, walk_forward_checks
-from marketmakerl.validation.strategies import strategy_formats
 from marketmakerl.validation.study import (
     MIN_TRADED_BARS,
     Progress,
@@ -197,7 +196,7 @@ def walk_forward(
             "budget": config.budget,
             "pass_rate": config.pass_rate,
             "train_share": config.train_share,
-            "strategies": [strategy.as_dict() for strategy in strategy_formats()],
+            "strategies": [strategy.as_dict() for strategy in config.formats],
             "folds": lines,
             "checks": [check.as_dict() for check in checks],
             "passed": all_passed(checks),
@@ -245,7 +244,7 @@ def run_fold(config: WalkForwardConfig, fees: Fees, tape: EventTape, fold: Fold)
         return line | {
             "test": line["test"] | failure(DataQualityError(f"no strategy could be run on train: {reasons[0]}"))
         }
-    strategy = next(strategy for strategy in strategy_formats() if strategy.name == chosen)
+    strategy = next(strategy for strategy in config.formats if strategy.name == chosen)
     if len(test) == 0:
         result = failure(DataQualityError("the test window holds no bar"))
     else:
@@ -258,7 +257,7 @@ def run_fold(config: WalkForwardConfig, fees: Fees, tape: EventTape, fold: Fold)
 def _candidates(config: WalkForwardConfig, fees: Fees, train: EventTape) -> list[dict[str, Any]]:
     """Return how every format did on train, by name."""
     lines = []
-    for strategy in strategy_formats():
+    for strategy in config.formats:
         try:
             warm_up, rest = split_warm_up(train, config.warmup_bars)
         except DataQualityError as error:

@@ -37,10 +37,10 @@ def quotes(world: World, models: Mapping[str, QuotingModel]) -> dict[str, Any]:
     return {
         "times_s": times,
         "inventories": held,
-        "by_inventory": {name: _plain(quote_grid(model, times, held)) for name, model in models.items()},
+        "by_inventory": {name: _plain(quote_grid(model, times, held, world)) for name, model in models.items()},
         "moments_s": moments,
         "levels": levels,
-        "over_time": {name: _plain(quote_grid(model, moments, levels)) for name, model in models.items()},
+        "over_time": {name: _plain(quote_grid(model, moments, levels, world)) for name, model in models.items()},
     }
 
 

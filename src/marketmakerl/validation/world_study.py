@@ -27,8 +27,9 @@ from marketmakerl.core.artifacts import (
 )
 from marketmakerl.core.checks import require_number, require_whole
 from marketmakerl.core.clock import Clock, SystemClock
-from marketmakerl.core.errors import UnknownNameError
+from marketmakerl.core.errors import ConfigError, UnknownNameError
 from marketmakerl.core.rng import check_seed
+from marketmakerl.models.own_file import label_of, pinned, record_of
 from marketmakerl.reporting.world_report import write_world_report
 from marketmakerl.simulation.assess import assess, why_not_exact
 from marketmakerl.simulation.ceiling import Standing, ceiling
@@ -174,13 +175,15 @@ def simulate_study(
         ConfigError, UnknownNameError, ArtifactError: there is no study; nothing is left behind.
     """
     check_models((model_id,))
+    model_id = pinned(model_id)
+    name = label_of(model_id)
     model = wrap(study.model(model_id, params))
     done = assess(
         study.world, model, study.n_paths, study.seed,
-        gamma=study.gamma, name=model_id, exact=study.exact, threads=study.threads, progress=progress, **study.limits,
+        gamma=study.gamma, name=name, exact=study.exact, threads=study.threads, progress=progress, **study.limits,
     )  # fmt: skip
-    line = {"name": model_id, "model": model.as_dict(), "metrics": done.metrics(study.level)}
-    shown: dict[str, QuotingModel] = {model_id: model}
+    line = {"name": name, "model": record_of(model_id, model), "metrics": done.metrics(study.level)}
+    shown: dict[str, QuotingModel] = {name: model}
     best = None
     if done.exact is not None and model_id != OPTIMUM and study.has_optimum:
         found = ceiling(study.world, shown, CARA(study.gamma))
@@ -224,14 +227,16 @@ def compare_study(
         ConfigError, UnknownNameError, ArtifactError: there is no study; nothing is left behind.
     """
     model_ids = compared_models(study, model_ids)
-    if baseline and baseline not in model_ids:
-        raise UnknownNameError("baseline", baseline, model_ids)
-    models = {model_id: study.model(model_id) for model_id in model_ids}
+    ids = _by_name(model_ids)
+    baseline = label_of(baseline)
+    if baseline and baseline not in ids:
+        raise UnknownNameError("baseline", baseline, ids)
+    models = {name: study.model(model_id) for name, model_id in ids.items()}
     done = compare(
         study.world, models, study.n_paths, study.seed, gamma=study.gamma, level=study.level, baseline=baseline,
         exact=study.exact, threads=study.threads, progress=progress,
     )  # fmt: skip
-    lines = _compared_lines(study, done)
+    lines = _compared_lines(study, done, ids)
     by_name = {entry.name: entry for entry in done.entries}
     drawn = [name for name in SHOWN if name in models] or list(models)[:3]
     shown = {name: models[name] for name in drawn}
@@ -261,8 +266,23 @@ def compared_models(study: WorldStudy, model_ids: Sequence[str]) -> tuple[str, .
     """
     if model_ids:
         check_models(tuple(model_ids))
-        return tuple(model_ids)
+        return tuple(pinned(model_id) for model_id in model_ids)
     return MODELS_OF_FORMULAS + ((OPTIMUM,) if study.has_optimum else ())
+
+
+def _by_name(model_ids: Iterable[str]) -> dict[str, str]:
+    """Return the ids of models by what they are called.
+
+    Raises:
+        ConfigError: two models of one's own are called alike.
+    """
+    ids: dict[str, str] = {}
+    for model_id in model_ids:
+        name = label_of(model_id)
+        if name in ids:
+            raise ConfigError(f"two models are called {name}: give one of them another name")
+        ids[name] = model_id
+    return ids
 
 
 def _frontier_is_quick(study: WorldStudy) -> bool:
@@ -285,13 +305,13 @@ def _why_no_optimum(study: WorldStudy) -> str:
     return f"this world has no exact optimum: {why_not_exact(study.world, study.model('symmetric'))}"
 
 
-def _compared_lines(study: WorldStudy, done: Comparison) -> list[dict[str, Any]]:
+def _compared_lines(study: WorldStudy, done: Comparison, ids: Mapping[str, str]) -> list[dict[str, Any]]:
     best = done.entries[0].certainty_equivalent
     return [
         {
             "name": entry.name,
             "rank": rank,
-            "model": entry.result.model.as_dict(),
+            "model": record_of(ids[entry.name], entry.result.model),
             "metrics": entry.metrics(study.level) | {"left": best - entry.certainty_equivalent},
         }
         for rank, entry in enumerate(done.entries, start=1)
@@ -316,12 +336,13 @@ def optimum_study(
     """
     model_ids = tuple(model_ids) or MODELS_OF_FORMULAS
     check_models(model_ids)
+    ids = _by_name(pinned(model_id) for model_id in model_ids)
     penalised = study.phi is not None or study.alpha is not None
     objective = RunningPenalty(*study.penalties) if penalised else CARA(study.gamma)
     name = PENALTY_OPTIMUM if penalised else OPTIMUM
-    models = {model_id: study.model(model_id) for model_id in model_ids if model_id != name}
+    models = {key: study.model(model_id) for key, model_id in ids.items() if key != name}
     done = ceiling(study.world, models, objective, name=name)
-    lines = [_standing_line(standing, {**models, name: done.optimum}) for standing in done.standings]
+    lines = [_standing_line(standing, {**models, name: done.optimum}, ids) for standing in done.standings]
     shown = {key: models[key] for key in SHOWN if key in models} | {name: done.optimum}
     analysis = _head("optimum", study) | {
         "objective": {"id": objective.id, "value": done.optimum.value},
@@ -336,10 +357,10 @@ def optimum_study(
     return _write("optimum", study, lines, analysis, artifacts, clock)
 
 
-def _standing_line(standing: Standing, models: Mapping[str, QuotingModel]) -> dict[str, Any]:
+def _standing_line(standing: Standing, models: Mapping[str, QuotingModel], ids: Mapping[str, str]) -> dict[str, Any]:
     figures = standing.as_dict()
     name = figures.pop("model")
-    return {"name": name, "model": models[name].as_dict(), "metrics": figures}
+    return {"name": name, "model": record_of(ids.get(name, name), models[name]), "metrics": figures}
 
 
 def _head(kind: str, study: WorldStudy) -> dict[str, Any]:

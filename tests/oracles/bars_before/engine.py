@@ -15,6 +15,7 @@ from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.ledger import equity, open_ledger
 from marketmakerl.core.memory import address_of
 from marketmakerl.models.contract import new_context
+from marketmakerl.models.raised import asking, moment
 from marketmakerl.risk.limits import RiskLimits
 from marketmakerl.risk.state import open_risk
 from oracles.bars_before.records import PARAMS, STATE
@@ -95,6 +96,7 @@ class Engine:
         limits = (risk or RiskLimits()).record(learns=False)
         open_risk(self.state, limits)
         self._overrides: dict[int, str] = {}
+        self._model = model
         self._inputs = (
             self.own,
             params,
@@ -114,7 +116,8 @@ class Engine:
         self.state.row = 0
         done = False
         while not done:
-            done = advance(self.state, *self._inputs, *self._buffers, *columns)
+            with asking(self._model, lambda: moment(self._inputs[3])):
+                done = advance(self.state, *self._inputs, *self._buffers, *columns)
             self._empty()
         self.state.row = 0
 
