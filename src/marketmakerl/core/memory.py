@@ -66,6 +66,50 @@ def viewer(dtype: npt.DTypeLike) -> Callable[[int], Any]:
     return view
 
 
+def _compiled_copy() -> Callable[[Any, Any], None]:
+    from llvmlite import ir  # noqa: PLC0415
+    from numba import types  # noqa: PLC0415
+    from numba.core import cgutils  # noqa: PLC0415
+    from numba.extending import intrinsic  # noqa: PLC0415
+
+    @intrinsic
+    def copy(_typing_context: Any, to: Any, source: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            cgutils.raw_memcpy(builder, args[0], args[1], ir.Constant(ir.IntType(64), source.size), 1)
+
+        return types.void(to, source), generate
+
+    return copy  # type: ignore[no-any-return]
+
+
+def _copy_in_python(to: Any, source: Any) -> None:
+    for name in source.dtype.names:
+        to[name] = source[name]
+
+
+# copy_record(to, source): copies a record over the head of another, which begins with the same fields.
+copy_record: Callable[[Any, Any], None] = _copy_in_python if _DISABLED else _compiled_copy()
+
+
+def seen_as(dtype: npt.DTypeLike) -> Callable[[Any], Any]:
+    """Return a function, for use in compiled code, from a record to the longer one of `dtype` that it is the head of.
+
+    Nothing checks that it is: whoever passes the record sees to it.
+    """
+    from numba.extending import intrinsic  # noqa: PLC0415
+
+    longer: Any = numba.from_dtype(np.dtype(dtype))
+
+    @intrinsic
+    def see(_typing_context: Any, record: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], context.get_value_type(signature.return_type))
+
+        return longer(record), generate
+
+    return see  # type: ignore[no-any-return]
+
+
 def address_of(array: npt.NDArray[Any]) -> int:
     """Return where the data of a C-contiguous array lie. The caller keeps the array."""
     address = int(array.__array_interface__["data"][0])

@@ -272,7 +272,7 @@ def evaluate_exact(world: World, model: QuotingModel) -> ExactMoments:
     """
     check_exact(world, "evaluate_exact")
     if not quotes_are_a_table(world, model):
-        raise ConfigError(f"evaluate_exact needs quotes that depend on time and inventory only; {model.id} reads more")
+        raise ConfigError(f"evaluate_exact needs quotes that depend on time and inventory only; {model.id} reads more or has a memory")
     chain = _Chain(world, model, bounded=False)
     reach = min(world.q_max or _FIRST_REACH, chain.full_reach)
     while True:

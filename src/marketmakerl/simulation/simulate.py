@@ -293,7 +293,7 @@ def _quotes(world: World, model: QuotingModel) -> Table | Asking:
     if getattr(model, "is_python", False):
         raise ConfigError(
             f"{model.id}: a plain Python function can be simulated only where its quotes are a table of time and "
-            "inventory (no latency, no look at the mid); compile it with numba.njit"
+            "inventory (no latency, no look at the mid, no memory); compile it with numba.njit"
         )
     return Asking(world, model)
 

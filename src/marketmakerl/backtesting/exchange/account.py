@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marketmakerl.backtesting.exchange.book import keep_mid
+from marketmakerl.backtesting.book.levels import keep_mid
 from marketmakerl.backtesting.layout import NEVER, VOLUME_DAYS, at_int, at_own
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
