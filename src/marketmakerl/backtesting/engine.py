@@ -54,6 +54,8 @@ from marketmakerl.risk.state import open_risk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    import numpy.typing as npt
+
     from marketmakerl.core.fees import Fees
     from marketmakerl.core.instrument import Instrument
     from marketmakerl.data.tape import EventTape
@@ -165,6 +167,7 @@ class Engine:
         self._risk = limits.record()
         self._overrides: dict[int, str] = {}
         room = room_in(self._model.context_dtype)
+        params.only_reads = int(self._model.only_reads and not self._model.reads_others)
         params.keeps_memory = int(room["memory"] > 0)
         params.depth, params.trades = room["depth"], room["trades"]
         params.reads_feed = int(room["depth"] + room["trades"] > 0)
@@ -331,6 +334,12 @@ class Engine:
     def model_params(self) -> Any:
         """Return the quote function's parameters, float64[n]."""
         return self._model_params
+
+    @property
+    def model_memory(self) -> npt.NDArray[np.float64]:
+        """Return a copy of what the model keeps from one decision to the next, float64[its memory]."""
+        shown = self._arrays["shown"]
+        return np.array(shown["memory"][0]) if "memory" in shown.dtype.names else np.zeros(0)
 
     @property
     def wakes_on_rows(self) -> bool:

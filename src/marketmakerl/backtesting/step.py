@@ -46,6 +46,7 @@ from marketmakerl.backtesting.layout import (
     Status,
     Stop,
     at_answers,
+    at_context,
     at_int,
     at_kind,
     at_markouts,
@@ -79,7 +80,7 @@ from marketmakerl.backtesting.maker.unwind import may_ask_model, pull_quotes
 from marketmakerl.backtesting.wire.market_data import send_rows
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import equity
-from marketmakerl.core.memory import viewer
+from marketmakerl.core.memory import same_but_first, viewer
 from marketmakerl.data.tape import MORE, Kind
 from marketmakerl.models.contract import CONTEXT_TYPE, QUOTE_TYPE
 from marketmakerl.risk.limits import RISK
@@ -503,6 +504,8 @@ def advance(
     fifo = params.queue == 3
     may_stay = params.python_model == 0 and params.session_s == np.inf
     may_stay = may_stay and params.reads_feed == 0 and params.keeps_memory == 0
+    # What a model wrote into its record must not be what it sees next: looking is cheaper than to write it all anew.
+    looks, shown = params.only_reads == 0, at_context(memory.shown)[np.uint64(0)]
     if state.answered != 0:
         state.answered = 0
         place(state, memory, params, risk, context)
@@ -546,9 +549,11 @@ def advance(
                     if top.marks & _WAKE == 0:
                         break
                     wake = top.local_ns
-                context.ts_ns = stop
-                bid_offset, ask_offset = ask(memory, context, model, model_params)
-                if not unchanged(state, params, context, bid_offset, ask_offset):
+                if looks and not same_but_first(shown, context):
+                    break
+                shown.ts_ns = stop
+                bid_offset, ask_offset = model(shown, model_params)
+                if not unchanged(state, params, shown, bid_offset, ask_offset):
                     break
                 stay(state)
                 state.top_seen = at

@@ -54,6 +54,11 @@ def take_rows(state: Any, memory: Any, params: Any, until_ns: int) -> bool:
         row = feed[np.uint64(first & mask)]
         if row.local_ns > until_ns:
             break
+        if book.dirty != 0 and feed[np.uint64((first - 1) & mask)].kind < _MORE:
+            if not _follow(state, book, places):
+                room = False
+                break
+            low = book.low_ticks if book.mode == _NORMAL else NEVER
         code, tick, lots = row.kind, row.price_ticks, row.qty_lots
         k = code & (_MORE - 1)
         side = k & 1
@@ -76,9 +81,11 @@ def take_rows(state: Any, memory: Any, params: Any, until_ns: int) -> bool:
             levels[at] = lots << SLOT_BITS
             if signed >= best[side]:
                 if lots > 0:
+                    book.dirty |= int(signed > best[side])
                     best[side] = signed
                     worst[side] = min(worst[side], signed)
                 elif signed == best[side]:
+                    book.dirty = 1
                     find_best(book, places, side, signed)
             elif signed < worst[side] and lots > 0:
                 worst[side] = signed
@@ -93,13 +100,22 @@ def take_rows(state: Any, memory: Any, params: Any, until_ns: int) -> bool:
             low = book.low_ticks if book.mode == _NORMAL else NEVER
         first += 1
     state.feed_first = first
-    if room and keeps_book and off_centre(book):
-        room = has_room_to_move(book, places, wanted_low(book))
-        if room:
-            move_window(book, places, wanted_low(book))
-        else:
-            state.need = book.need
+    if room and book.dirty != 0:
+        room = _follow(state, book, places)
     return room
+
+
+@njit()
+def _follow(state: Any, book: Any, places: Any) -> bool:
+    """Let the window follow the market after a message; return False if its store has no room for what it leaves."""
+    if off_centre(book):
+        low = wanted_low(book)
+        if not has_room_to_move(book, places, low):
+            state.need = book.need
+            return False
+        move_window(book, places, low)
+    book.dirty = 0
+    return True
 
 
 @njit()
