@@ -45,7 +45,6 @@ class PeerQuotes(QuotingModel):
     level_step_ticks: int
     grid_ticks: int = 1
     id: ClassVar[str] = "peer_quotes"
-    only_reads: ClassVar[bool] = True  # type: ignore[misc]
 
     @classmethod
     def of(cls, work: Work) -> PeerQuotes:

@@ -167,7 +167,6 @@ class Engine:
         self._risk = limits.record()
         self._overrides: dict[int, str] = {}
         room = room_in(self._model.context_dtype)
-        params.only_reads = int(self._model.only_reads and not self._model.reads_others)
         params.keeps_memory = int(room["memory"] > 0)
         params.depth, params.trades = room["depth"], room["trades"]
         params.reads_feed = int(room["depth"] + room["trades"] > 0)

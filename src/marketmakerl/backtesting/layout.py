@@ -518,7 +518,6 @@ PARAMS = np.dtype(
         ("trades", "i8"),  # how many of the last trades it is shown
         ("trades_mask", "i8"),
         ("reads_feed", "i8"),  # either of them
-        ("only_reads", "i8"),  # the model writes nothing into its context, and reads no other instrument's prices
         ("keeps_memory", "i8"),  # the model must not be asked twice at one decision
         *VENUE_PARAM_FIELDS,
     ],

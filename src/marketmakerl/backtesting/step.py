@@ -57,7 +57,7 @@ from marketmakerl.backtesting.layout import (
     at_tops,
     record_type,
 )
-from marketmakerl.backtesting.maker.asking import ask, show_feed
+from marketmakerl.backtesting.maker.asking import ask, mend, show_feed
 from marketmakerl.backtesting.maker.feed import take_rows
 from marketmakerl.backtesting.maker.limits import (
     act_now,
@@ -504,8 +504,8 @@ def advance(
     fifo = params.queue == 3
     may_stay = params.python_model == 0 and params.session_s == np.inf
     may_stay = may_stay and params.reads_feed == 0 and params.keeps_memory == 0
-    # What a model wrote into its record must not be what it sees next: looking is cheaper than to write it all anew.
-    looks, shown = params.only_reads == 0, at_context(memory.shown)[np.uint64(0)]
+    # What the model is called with (see `maker/asking.py`).
+    shown = at_context(memory.shown)[np.uint64(0)]
     if state.answered != 0:
         state.answered = 0
         place(state, memory, params, risk, context)
@@ -549,7 +549,7 @@ def advance(
                     if top.marks & _WAKE == 0:
                         break
                     wake = top.local_ns
-                if looks and not same_but_first(shown, context):
+                if not same_but_first(shown, context):
                     break
                 shown.ts_ns = stop
                 bid_offset, ask_offset = model(shown, model_params)
@@ -704,13 +704,14 @@ def advance(
             if params.quoting == 0:
                 continue
             state.decided_ns = stop
+            mend(shown, context)
             if not _before_the_model(state, memory, params, risk, context):
                 continue
             if params.reads_feed != 0:
                 show_feed(state, memory, params)
             if params.python_model != 0:
                 return _ASK
-            bid_offset, ask_offset = ask(memory, context, model, model_params)
+            bid_offset, ask_offset = ask(shown, context, model, model_params)
             if unchanged(state, params, context, bid_offset, ask_offset):
                 stay(state)
             else:

@@ -272,11 +272,6 @@ class QuotingModel(ABC):
         return CONTEXT
 
     @property
-    def only_reads(self) -> bool:
-        """Return whether the quote function is known to write nothing into its context: then nobody need look."""
-        return type(self).__module__.startswith(__package__)
-
-    @property
     def session_s(self) -> float:
         """Return the length of a session in seconds, infinity for no end."""
         horizon_s = getattr(self, "horizon_s", None)

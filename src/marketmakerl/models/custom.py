@@ -115,11 +115,6 @@ class CustomModel(QuotingModel):
         """Return whether the function is plain Python."""
         return not hasattr(self.function, "overloads")
 
-    @property
-    def only_reads(self) -> bool:
-        """Return False: nobody knows what a function writes."""
-        return False
-
     @cached_property
     def kernel(self) -> Any:
         """Return the compiled function; for a Python one a stand-in that is never asked.

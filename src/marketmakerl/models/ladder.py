@@ -55,11 +55,6 @@ class Ladder(QuotingModel):
         return self.base.session_s
 
     @property
-    def only_reads(self) -> bool:
-        """Return the base's."""
-        return self.base.only_reads
-
-    @property
     def kernel(self) -> Any:
         """Return the base's; the engine lays the levels behind it."""
         return self.base.kernel
