@@ -40,8 +40,10 @@ def test_the_page_runs_as_it_stands(capsys, monkeypatch):
             results.append(names.pop("result"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Ticks: ")
-    assert all(int(line) > 20 for line in lines if line.isdecimal())  # those with a memory, depth or trades, and a part of the two
-    assert sum(line.isdecimal() for line in lines) == 4
+    # The three with a memory, depth or trades, and a part of the two.
+    fills = [int(line) for line in lines if line.isdecimal()]
+    assert len(fills) == 4
+    assert min(fills) > 20
     by_njit, by_ladder, by_python, by_script = results
     assert by_njit.metrics.fills > 20
     assert by_njit.metrics.maker_share == 1.0

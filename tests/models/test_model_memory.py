@@ -152,7 +152,10 @@ def test_a_portfolio_has_one_memory_an_instrument(tape):
         kept[i] = kept.get(i, 0.0) + 1.0 + i
         return params[0] * (1.0 + kept[i] % 5.0), params[0] * (1.0 + kept[i] % 3.0)
 
-    tapes = [tape, EventTape(**{**vars_of(other), "instrument": dataclasses.replace(other.instrument, symbol="B/USDT:USDT")})]
+    tapes = [
+        tape,
+        EventTape(**{**vars_of(other), "instrument": dataclasses.replace(other.instrument, symbol="B/USDT:USDT")}),
+    ]
     compiled = mml.backtest(tapes, mml.CustomModel(one_each, values=(0.5,), memory=1), **TERMS)
     python = mml.backtest(tapes, mml.CustomModel(told_apart, values=(0.5,)), **TERMS)
     assert compiled.metrics.fills > 50
@@ -251,7 +254,8 @@ def test_nor_in_a_world():
         assert np.array_equal(found.profit, wanted.profit)
         assert found.fills.sum() > 0
     python = mml.CustomModel(vandal.py_func, (0.6,))
-    assert python.offsets(1.0) == mml.CustomModel(honest, (0.6,)).offsets(1.0)
+    context = mml.QuoteContext(100.0, 1.0, tick_size=0.5)
+    assert python.quote(context) == mml.CustomModel(honest, (0.6,)).quote(context) == mml.Quote(99.0, 101.0)
 
 
 def test_memory_and_sizes_remain_its_own(tape):

@@ -51,16 +51,19 @@ class FeedView:
                     self.knows = "depth"
                     self.put(DEPTH[kind], price, qty, unnamed)
             else:
-                if self.knows == "gap" and not self.depth_seen:
-                    self.knows = "bests"
-                if self.knows != "gap":
-                    side = BBO[kind]
-                    for tick in [t for t in self.book[side] if better(side, t, price)]:
-                        self.put(side, tick, 0, unnamed)
-                    self.put(side, price, qty, unnamed)
+                self.take_best(BBO[kind], price, qty, unnamed)
         if unnamed:
             for side, tick in unnamed:
                 self.book[side].pop(tick, None)
+
+    def take_best(self, side: str, price: int, qty: int, unnamed: set | None) -> None:
+        """Take a best price: what was better is gone. It ends a gap where nothing else is to be had."""
+        if self.knows == "gap" and not self.depth_seen:
+            self.knows = "bests"
+        if self.knows != "gap":
+            for tick in [t for t in self.book[side] if better(side, t, price)]:
+                self.put(side, tick, 0, unnamed)
+            self.put(side, price, qty, unnamed)
 
     def put(self, side: str, tick: int, qty: int, unnamed: set | None) -> None:
         if unnamed is not None:

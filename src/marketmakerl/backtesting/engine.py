@@ -166,14 +166,7 @@ class Engine:
         self._params = params
         self._risk = limits.record()
         self._overrides: dict[int, str] = {}
-        room = room_in(self._model.context_dtype)
-        params.keeps_memory = int(room["memory"] > 0)
-        params.depth, params.trades = room["depth"], room["trades"]
-        params.reads_feed = int(room["depth"] + room["trades"] > 0)
-        self._rings = (*_RINGS, _FEED_RING) if params.reads_feed else _RINGS
-        self._contexts: Any = new_contexts().view(np.recarray)
-        self._context = self._contexts[0]
-        self._context.tick_size = instrument.tick_size
+        _set_room(params, self._model)
         self._model_params = self._model.params()
         self._instrument = instrument
         self._open_arrays(book_window_ticks)
@@ -187,6 +180,10 @@ class Engine:
         if 1 << bits != book_window_ticks:
             raise ConfigError(f"book_window_ticks must be a power of two, got {book_window_ticks}")
         self._memory = new_record(MEMORY)
+        self._rings = (*_RINGS, _FEED_RING) if self._params.reads_feed else _RINGS
+        self._contexts: Any = new_contexts().view(np.recarray)
+        self._context = self._contexts[0]
+        self._context.tick_size = self._instrument.tick_size
         self._state = np.zeros(1, STATE).view(np.recarray)
         self.state = state = self._state[0]
         levels = int(self._params.levels)
@@ -261,7 +258,10 @@ class Engine:
         memory, arrays = self._memory, self._arrays
         places = self._book_memory
         places["book"] = address_of(arrays["seen_levels"])
-        places["far_ticks"], places["far_lots"] = address_of(arrays["seen_far_ticks"]), address_of(arrays["seen_far_lots"])
+        places["far_ticks"], places["far_lots"] = (
+            address_of(arrays["seen_far_ticks"]),
+            address_of(arrays["seen_far_lots"]),
+        )
         memory.seen_book_at = address_of(places)
         fields = arrays["shown"].dtype.fields
         for name, first, dtype in (("shown_depth", "bid_prices", np.float64), ("shown_counts", "n_trades", np.int64),
@@ -435,6 +435,17 @@ class Engine:
         for name, buffer in self._outputs.items():
             if len(buffer) < 2 * need:
                 self._outputs[name] = np.empty(4 * need, buffer.dtype)
+        self._enlarge_rings(need)
+        if int(state.n_free) < 2 * int(self._params.levels) + 2:
+            self._enlarge_own()
+        self._enlarge_far(need)
+        if not full and self._sizes() == before:
+            raise AssertionError("the tick engine asks for room that it has")
+        state.need = 0
+        self._place()
+
+    def _enlarge_rings(self, need: int) -> None:
+        state = self.state
         firsts = {
             "request": int(state.request_first),
             "answer": int(state.answer_first),
@@ -454,22 +465,17 @@ class Engine:
             new[at & (len(new) - 1)] = old[at & (len(old) - 1)]
             self._arrays[name] = new
             setattr(state, f"{field}_mask", len(new) - 1)
-        if int(state.n_free) < 2 * int(self._params.levels) + 2:
-            self._enlarge_own()
-        if max(state.n_far) + need >= state.far_cap:
-            for name in ("far_ticks", "far_lots"):
-                self._arrays[name] = _two_sided(self._arrays[name], 2 * int(state.far_cap) + need)
-            state.far_cap = 2 * int(state.far_cap) + need
+
+    def _enlarge_far(self, need: int) -> None:
+        """Enlarge the store of a book's far levels: the exchange's, and ours where we keep one."""
+        books = [(self.state, "")]
         if self._params.depth:
-            seen = self._arrays["seen_book"].view(np.recarray)[0]
-            if max(seen.n_far) + need >= seen.far_cap:
-                seen.far_cap = 2 * int(seen.far_cap) + need
-                for name in ("seen_far_ticks", "seen_far_lots"):
-                    self._arrays[name] = _two_sided(self._arrays[name], int(seen.far_cap))
-        if not full and self._sizes() == before:
-            raise AssertionError("the tick engine asks for room that it has")
-        state.need = 0
-        self._place()
+            books.append((self._arrays["seen_book"].view(np.recarray)[0], "seen_"))
+        for book, prefix in books:
+            if max(book.n_far) + need >= book.far_cap:
+                book.far_cap = 2 * int(book.far_cap) + need
+                for name in (f"{prefix}far_ticks", f"{prefix}far_lots"):
+                    self._arrays[name] = _two_sided(self._arrays[name], int(book.far_cap))
 
     def _sizes(self) -> list[int]:
         return [len(array) for array in (self._arrays | self._outputs).values()]
@@ -640,6 +646,14 @@ def _set_instrument(params: Any, instrument: Instrument) -> None:
     params.inverse = int(instrument.kind == "inverse")
     params.spot = int(instrument.kind == "spot")
     params.min_notional = instrument.min_notional
+
+
+def _set_room(params: Any, model: QuotingModel) -> None:
+    """Set what the model keeps, and what it is shown besides the top of the book."""
+    room = room_in(model.context_dtype)
+    params.keeps_memory = int(room["memory"] > 0)
+    params.depth, params.trades = room["depth"], room["trades"]
+    params.reads_feed = int(room["depth"] + room["trades"] > 0)
 
 
 def _set_clock(params: Any, interval_ns: int | None, quote_on: str | Iterable[str] | None, quoting: bool) -> None:

@@ -79,7 +79,8 @@ def _compiled_copy() -> Callable[[Any, Any], None]:
 
         return types.void(to, source), generate
 
-    return copy  # type: ignore[no-any-return]
+    made: Any = copy
+    return made  # type: ignore[no-any-return]
 
 
 def _copy_in_python(to: Any, source: Any) -> None:
@@ -96,9 +97,7 @@ def _compiled_compare() -> Callable[[Any, Any], bool]:
 
     def changed(builder: Any, args: Any, kind: Any, first: int) -> Any:
         """Return which bits differ in the words of `kind` from word `first` on."""
-        places = [
-            builder.gep(builder.bitcast(arg, word.as_pointer()), [ir.Constant(word, first)]) for arg in args
-        ]
+        places = [builder.gep(builder.bitcast(arg, word.as_pointer()), [ir.Constant(word, first)]) for arg in args]
         loads = [builder.load(builder.bitcast(place, kind.as_pointer()), align=8) for place in places]
         return builder.xor(*loads)
 
@@ -119,7 +118,8 @@ def _compiled_compare() -> Callable[[Any, Any], bool]:
 
         return types.boolean(one, other), generate
 
-    return same  # type: ignore[no-any-return]
+    made: Any = same
+    return made  # type: ignore[no-any-return]
 
 
 def _compare_in_python(one: Any, other: Any) -> bool:
@@ -128,7 +128,7 @@ def _compare_in_python(one: Any, other: Any) -> bool:
 
 # copy_record(to, source): copies a record over the head of another, which begins with the same fields.
 copy_record: Callable[[Any, Any], None] = _copy_in_python if _DISABLED else _compiled_copy()
-# same_but_first(one, other): whether the first begins with the bits of the other, all of it words, the first word apart.
+# same_but_first(one, other): whether one begins with the bits of the other, all of it words, but for the first word.
 same_but_first: Callable[[Any, Any], bool] = _compare_in_python if _DISABLED else _compiled_compare()
 
 
@@ -148,7 +148,8 @@ def seen_as(dtype: npt.DTypeLike) -> Callable[[Any], Any]:
 
         return longer(record), generate
 
-    return see  # type: ignore[no-any-return]
+    made: Any = see
+    return made  # type: ignore[no-any-return]
 
 
 def address_of(array: npt.NDArray[Any]) -> int:

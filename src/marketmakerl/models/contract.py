@@ -295,7 +295,7 @@ class QuotingModel(ABC):
         return self.distances(context)
 
     def distances(self, record: Any) -> tuple[float, float]:
-        """Return (bid, ask) distances from the mid for one record of the model's context, as an engine's kernel would."""
+        """Return (bid, ask) distances from the mid for a record of the model's context, as an engine's kernel would."""
         bid, ask = self.kernel(record, self._params_once)
         return float(bid), float(ask)
 

@@ -131,7 +131,7 @@ class CustomModel(QuotingModel):
         def quote(context: Any, params: Any) -> Any:
             return function(widen(context), params)
 
-        return numba.njit(QUOTE_SIGNATURE, error_model="numpy")(quote)  # type: ignore[call-overload]
+        return numba.njit(QUOTE_SIGNATURE, error_model="numpy")(quote)
 
     def params(self) -> npt.NDArray[np.float64]:
         """Return the values."""

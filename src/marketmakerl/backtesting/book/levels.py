@@ -1,7 +1,9 @@
 """A book of levels: a dense ring around the market, and a sorted store for those far away.
 
 The exchange keeps the recorded book in one, and the maker, where a model asks for depth, what has reached it in
-another. `state` and `memory` are any records with the fields of `layout.BOOK` and `layout.BOOK_MEMORY`. A tick inside the window [low, low + size) has the slot `tick mod size` of its side, so moving the window moves no
+another: `state` and `memory` are any records with the fields of `layout.BOOK` and `layout.BOOK_MEMORY`.
+
+A tick inside the window [low, low + size) has the slot `tick mod size` of its side, so moving the window moves no
 level: those that fall out go to the store, those that come in return from it. Nothing is lost, nothing is allocated;
 when the store is too small the caller is told before anything changes.
 """
