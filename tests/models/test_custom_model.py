@@ -32,7 +32,7 @@ def test_the_page_runs_as_it_stands(capsys, monkeypatch):
     monkeypatch.chdir(ROOT)  # where its ../shared/data may be
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     assert len(blocks) == 10
-    names: dict = {}
+    names: dict = {"__name__": "page"}  # as in a file: functions know where they are from
     results = []
     for number, block in enumerate(blocks):
         exec(compile(block, f"docs/custom-model.md, block {number + 1}", "exec"), names)
