@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import marketmakerl as mml
+from marketmakerl.backtesting.book.levels import level_lots
 from marketmakerl.backtesting.engine import Engine
-from marketmakerl.backtesting.exchange.book import level_lots
 from marketmakerl.core.errors import DataFormatError
 from marketmakerl.data.tape import Kind
 

@@ -19,8 +19,8 @@ import pytest
 from numba import njit
 
 import marketmakerl as mml
+from marketmakerl.backtesting.book.levels import level_lots
 from marketmakerl.backtesting.engine import Engine
-from marketmakerl.backtesting.exchange.book import level_lots
 from marketmakerl.backtesting.exchange.queue import Queue
 from marketmakerl.backtesting.layout import HORIZONS_NS, OrderType, Status
 from marketmakerl.backtesting.order_script import OrderScript

@@ -10,7 +10,7 @@ from numba import njit
 
 import marketmakerl as mml
 from marketmakerl.core.errors import ConfigError
-from marketmakerl.models.contract import CONTEXT, new_context
+from marketmakerl.models.contract import CONTEXT, context_dtype, new_context
 from tick_tapes import make_tape
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,14 +31,19 @@ def tape():
 def test_the_page_runs_as_it_stands(capsys, monkeypatch):
     monkeypatch.chdir(ROOT)  # where its ../shared/data may be
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 8
-    names: dict = {}
+    assert len(blocks) == 11
+    names: dict = {"__name__": "page"}  # as in a file: functions know where they are from
     results = []
     for number, block in enumerate(blocks):
         exec(compile(block, f"docs/custom-model.md, block {number + 1}", "exec"), names)
         if "result" in names:
             results.append(names.pop("result"))
-    assert capsys.readouterr().out.startswith("Ticks: ")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Ticks: ")
+    # The three with a memory, depth or trades, and a part of the two.
+    fills = [int(line) for line in lines if line.isdecimal()]
+    assert len(fills) == 4
+    assert min(fills) > 20
     by_njit, by_ladder, by_python, by_script = results
     assert by_njit.metrics.fills > 20
     assert by_njit.metrics.maker_share == 1.0
@@ -51,9 +56,9 @@ def test_the_page_runs_as_it_stands(capsys, monkeypatch):
 
 
 def test_the_page_names_every_field_of_the_context():
-    table = PAGE.partition("| field |")[2].partition("\n\n")[0]
-    rows = "".join(line.split("|")[1] for line in table.splitlines()[2:])
-    assert set(re.findall(r"`(\w+)`", rows)) == set(CONTEXT.names)
+    tables = re.findall(r"^\| field \|.*?\n\n", PAGE, re.DOTALL | re.MULTILINE)
+    rows = "".join(line.split("|")[1] for table in tables for line in table.splitlines()[2:] if line)
+    assert set(re.findall(r"`(\w+)`", rows)) == set(context_dtype(memory=1, depth=1, trades=1).names)
 
 
 @njit

@@ -20,6 +20,9 @@ from marketmakerl.backtesting.exchange.queue import FIFO, Queue
 from marketmakerl.backtesting.exchange.venue import VenueRules
 from marketmakerl.backtesting.layout import (
     ANSWER,
+    BOOK,
+    BOOK_MEMORY,
+    FEED_ROW,
     FILL,
     HORIZONS_NS,
     MARKOUT,
@@ -33,6 +36,7 @@ from marketmakerl.backtesting.layout import (
     REQUEST,
     SAMPLE,
     SCRIPT,
+    SEEN_TRADE,
     STATE,
     TOP,
     Mode,
@@ -49,7 +53,7 @@ from marketmakerl.core.ledger import open_ledger
 from marketmakerl.core.memory import address_of
 from marketmakerl.data.tape import COLUMNS, Kind
 from marketmakerl.data.tick_checks import check_bars, check_ticks
-from marketmakerl.models.contract import CONTEXT, new_context
+from marketmakerl.models.contract import CONTEXT, new_contexts, room_in
 from marketmakerl.models.raised import asking, moment
 from marketmakerl.models.symmetric import Symmetric
 from marketmakerl.risk.limits import RiskLimits
@@ -58,6 +62,8 @@ from marketmakerl.risk.state import open_risk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
+
+    import numpy.typing as npt
 
     from marketmakerl.core.fees import Fees
     from marketmakerl.core.instrument import Instrument
@@ -72,6 +78,8 @@ _CHUNK = 1 << 16
 _OUTPUTS = (("fills", FILL), ("orders", ORDER), ("samples", SAMPLE), ("markouts", MARKOUT))
 _RINGS = (("requests", REQUEST, "request", 256), ("answers", ANSWER, "answer", 256), ("tops", TOP, "top", 4096),
           ("pending", PENDING, "pending", 4096))  # fmt: skip
+_FEED_RING = ("feed", FEED_ROW, "feed", 4096)
+_FAR_LEVELS = 1024
 _TIMES = ("limit_ns", "next_request_ns", "next_answer_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns",
           "sample_ns", "funding_ns", "margin_ns", "watch_ns", "look_ns", "retry_ns",
           "unheard_ns")  # fmt: skip
@@ -176,8 +184,7 @@ class Engine:
         self._params = params
         self._risk = limits.record(learns=not bars)
         self._overrides: dict[int, str] = {}
-        self._context = new_context()
-        self._context.tick_size = instrument.tick_size
+        _set_room(params, self._model)
         self._model_params = self._model.params()
         self._instrument = instrument
         self._open_arrays(book_window_ticks)
@@ -191,31 +198,21 @@ class Engine:
         if 1 << bits != book_window_ticks:
             raise ConfigError(f"book_window_ticks must be a power of two, got {book_window_ticks}")
         self._memory = new_record(MEMORY)
+        self._rings = (*_RINGS, _FEED_RING) if self._params.reads_feed else _RINGS
+        self._contexts: Any = new_contexts().view(np.recarray)
+        self._context = self._contexts[0]
+        self._context.tick_size = self._instrument.tick_size
         self._state = np.zeros(1, STATE).view(np.recarray)
         self.state = state = self._state[0]
         levels = int(self._params.levels)
         own_cap = max(64, 8 * levels)
         state.window_bits = bits
         state.mode = int(Mode.OPENING)
-        state.far_cap = 1024
+        state.far_cap = _FAR_LEVELS
         state.own_cap = state.n_free = own_cap
-        state.next_order_id = 1
-        state.closed_ns = -1
         state.one_price = self._params.bars
-        state.top_seen = -1
-        state.two_sided_since = -1
-        state.view_changed = state.fill_reported = 1
         self._context.time_left_s = np.inf
-        for side in range(2):
-            state.best[side] = state.own_best[side] = -NEVER
-            state.worst[side] = state.known[side] = state.meets[side] = NEVER
-            state.named_low[side] = -NEVER
-        for name in _TIMES:
-            setattr(state, name, NEVER)
-        state.liquidate_low, state.liquidate_high = -NEVER, NEVER
-        state.look_low, state.look_high = -NEVER, NEVER
-        state.equity_low, state.equity_high = NEVER, -NEVER
-        state.seen_low, state.seen_high = NEVER, -NEVER
+        _open_state(state)
         open_risk(state, self._risk)
         self._arrays: dict[str, Any] = {
             "own": np.zeros(own_cap, OWN),
@@ -224,10 +221,15 @@ class Engine:
             "work": np.zeros(2 * own_cap, np.int64),
             "want": np.zeros(4 * levels, np.int64),
             "book": np.zeros(2 << bits, np.int64),
-            "far_ticks": np.zeros(2 * 1024, np.int64),
-            "far_lots": np.zeros(2 * 1024, np.int64),
+            "far_ticks": np.zeros(2 * _FAR_LEVELS, np.int64),
+            "far_lots": np.zeros(2 * _FAR_LEVELS, np.int64),
+            "shown": new_contexts(self._model.context_dtype),
         }
-        for name, dtype, field, rows in _RINGS:
+        if self._params.reads_feed:
+            self._arrays |= _seen_arrays(bits if self._params.depth else 0, int(self._params.trades))
+            self._params.trades_mask = len(self._arrays["seen_trades"]) - 1
+            self._book_memory = np.zeros(1, BOOK_MEMORY)
+        for name, dtype, field, rows in self._rings:
             self._arrays[name] = np.zeros(rows, dtype)
             setattr(state, f"{field}_mask", rows - 1)
         series = self.latency.series
@@ -236,6 +238,7 @@ class Engine:
             "latency": series if series is not None else np.zeros(1, LATENCY),
         }
         self._since: Any = None  # the column of the rows under way
+        self._shown_from: dict[str, Any] = {}
         self._params.latencies = 0 if series is None else len(series)
         if len(self._funding):
             state.funding_ns = int(self._funding["ts_ns"][0])
@@ -255,6 +258,25 @@ class Engine:
         for name, array in self._outputs.items():
             setattr(memory, f"{name}_cap", len(array))
         memory.since = self._since_address()
+        if self._params.reads_feed:
+            self._place_seen()
+
+    def _place_seen(self) -> None:
+        """Write down where depth and trades are kept and shown, for a model that asks for them."""
+        memory, arrays = self._memory, self._arrays
+        places = self._book_memory
+        places["book"] = address_of(arrays["seen_levels"])
+        places["far_ticks"], places["far_lots"] = (
+            address_of(arrays["seen_far_ticks"]),
+            address_of(arrays["seen_far_lots"]),
+        )
+        memory.seen_book_at = address_of(places)
+        fields = arrays["shown"].dtype.fields
+        for name, first, dtype in (("shown_depth", "bid_prices", np.float64), ("shown_counts", "n_trades", np.int64),
+                                   ("shown_trades", "trade_prices", np.float64)):  # fmt: skip
+            if first in fields:
+                self._shown_from[name] = arrays["shown"].view(dtype)[fields[first][1] // 8 :]
+                setattr(memory, name, address_of(self._shown_from[name]))
 
     def _since_address(self) -> int:
         return 0 if self._since is None else address_of(self._since)
@@ -311,7 +333,7 @@ class Engine:
         own = (self._state[0], self._memory, self._params, self._risk, self._context)
         for home, record in zip(homes, own, strict=True):
             home[0] = record
-        self._state = homes[0]
+        self._state, self._contexts = homes[0], homes[4]
         self.state, self._memory, self._params, self._risk, self._context = (home[0] for home in homes)
         self._context.instrument = number
 
@@ -339,6 +361,12 @@ class Engine:
     def model_params(self) -> Any:
         """Return the quote function's parameters, float64[n]."""
         return self._model_params
+
+    @property
+    def model_memory(self) -> npt.NDArray[np.float64]:
+        """Return a copy of what the model keeps from one decision to the next, float64[its memory]."""
+        shown = self._arrays["shown"]
+        return np.array(shown["memory"][0]) if "memory" in shown.dtype.names else np.zeros(0)
 
     @property
     def wakes_on_rows(self) -> bool:
@@ -370,7 +398,7 @@ class Engine:
             self._columns = {name: np.zeros(1, dtype) for name, dtype in COLUMNS.items()}
             self._since = None
         self._rows_in = 0 if events is None else len(events)
-        self.state.row = 0
+        self.state.row = self.state.sent_row = 0
         self._place()
 
     def _run(self, until_ns: int) -> None:
@@ -392,11 +420,20 @@ class Engine:
     def carry_on(self, stop: int) -> None:
         """Do what the kernel came out for, so that it can be called again."""
         if stop == Stop.ASK:
-            quote: Callable[[Any], tuple[float, float]] = self._model.ask  # type: ignore[attr-defined]
-            self.state.quote_offset[0], self.state.quote_offset[1] = quote(self._context)
+            self.state.quote_offset[0], self.state.quote_offset[1] = self._ask()
             self.state.answered = 1
         else:
             self._make_room()
+
+    def _ask(self) -> tuple[float, float]:
+        """Ask a plain Python model as the kernel asks a compiled one (see `maker/asking.py`)."""
+        quote: Callable[[Any], tuple[float, float]] = self._model.ask  # type: ignore[attr-defined]
+        shown = self._arrays["shown"]
+        shown.view(np.uint8)[: CONTEXT.itemsize] = self._contexts.view(np.uint8, np.ndarray)
+        answer = quote(shown.view(np.recarray)[0])
+        for name in ("bid_qty", "ask_qty", "take_qty"):
+            self._contexts[name] = shown[name]
+        return answer
 
     def finish(self) -> None:
         """End the session: handle what is due at the last row, then let everything open expire."""
@@ -431,13 +468,25 @@ class Engine:
         for name, buffer in self._outputs.items():
             if len(buffer) < 2 * need:
                 self._outputs[name] = np.empty(4 * need, buffer.dtype)
+        self._enlarge_rings(need)
+        if int(state.n_free) < 2 * int(self._params.levels) + 2:
+            self._enlarge_own()
+        self._enlarge_far(need)
+        if not full and self._sizes() == before:
+            raise AssertionError("the tick engine asks for room that it has")
+        state.need = 0
+        self._place()
+
+    def _enlarge_rings(self, need: int) -> None:
+        state = self.state
         firsts = {
             "request": int(state.request_first),
             "answer": int(state.answer_first),
             "top": max(int(state.top_seen), 0),
             "pending": int(state.pending_first[len(HORIZONS_NS) - 1]),
+            "feed": int(state.feed_first),
         }
-        for name, _, field, _ in _RINGS:
+        for name, _, field, _ in self._rings:
             first, end = firsts[field], int(getattr(state, f"{field}_end"))
             old = self._arrays[name]
             if end - first + need + 2 <= len(old):
@@ -449,16 +498,17 @@ class Engine:
             new[at & (len(new) - 1)] = old[at & (len(old) - 1)]
             self._arrays[name] = new
             setattr(state, f"{field}_mask", len(new) - 1)
-        if int(state.n_free) < 2 * int(self._params.levels) + 2:
-            self._enlarge_own()
-        if max(state.n_far) + need >= state.far_cap:
-            for name in ("far_ticks", "far_lots"):
-                self._arrays[name] = _two_sided(self._arrays[name], 2 * int(state.far_cap) + need)
-            state.far_cap = 2 * int(state.far_cap) + need
-        if not full and self._sizes() == before:
-            raise AssertionError("the tick engine asks for room that it has")
-        state.need = 0
-        self._place()
+
+    def _enlarge_far(self, need: int) -> None:
+        """Enlarge the store of a book's far levels: the exchange's, and ours where we keep one."""
+        books = [(self.state, "")]
+        if self._params.depth:
+            books.append((self._arrays["seen_book"].view(np.recarray)[0], "seen_"))
+        for book, prefix in books:
+            if max(book.n_far) + need >= book.far_cap:
+                book.far_cap = 2 * int(book.far_cap) + need
+                for name in (f"{prefix}far_ticks", f"{prefix}far_lots"):
+                    self._arrays[name] = _two_sided(self._arrays[name], int(book.far_cap))
 
     def _sizes(self) -> list[int]:
         return [len(array) for array in (self._arrays | self._outputs).values()]
@@ -605,6 +655,40 @@ class Engine:
         return chunks[0] if chunks else np.zeros(0, self._outputs[name].dtype)
 
 
+def _open_state(state: Any) -> None:
+    """Set what is not zero before the first event: nothing known, nothing due, nothing near a limit."""
+    state.next_order_id = 1
+    state.closed_ns = -1
+    state.top_seen = -1
+    state.two_sided_since = -1
+    state.view_changed = state.fill_reported = 1
+    for side in range(2):
+        state.best[side] = state.own_best[side] = -NEVER
+        state.worst[side] = state.known[side] = state.meets[side] = NEVER
+        state.named_low[side] = -NEVER
+    for name in _TIMES:
+        setattr(state, name, NEVER)
+    state.liquidate_low, state.liquidate_high = -NEVER, NEVER
+    state.look_low, state.look_high = -NEVER, NEVER
+    state.equity_low, state.equity_high = NEVER, -NEVER
+    state.seen_low, state.seen_high = NEVER, -NEVER
+
+
+def _seen_arrays(window_bits: int, trades: int) -> dict[str, Any]:
+    """Return what is kept of what has reached us, for a model that asks for it: an empty book, and no trades."""
+    seen = np.zeros(1, BOOK)
+    seen["window_bits"], seen["far_cap"], seen["mode"] = window_bits, _FAR_LEVELS, int(Mode.OPENING)
+    seen["best"], seen["worst"] = -NEVER, NEVER
+    seen["known"], seen["named_low"] = -NEVER, -NEVER  # a level that is not shown is not kept
+    return {
+        "seen_book": seen,
+        "seen_levels": np.zeros(2 << window_bits, np.int64),
+        "seen_far_ticks": np.zeros(2 * _FAR_LEVELS, np.int64),
+        "seen_far_lots": np.zeros(2 * _FAR_LEVELS, np.int64),
+        "seen_trades": np.zeros(1 << max(trades - 1, 0).bit_length(), SEEN_TRADE),
+    }
+
+
 def _two_sided(old: Any, cap: int) -> Any:
     """Copy an array of two halves into one whose halves are longer."""
     half = len(old) // 2
@@ -643,6 +727,14 @@ def _set_model(params: Any, quotes: QuotingModel | None) -> None:
     params.levels = _whole("model.levels", getattr(quotes, "levels", 1), 1)
     params.level_step_ticks = _whole("model.level_step_ticks", getattr(quotes, "level_step_ticks", 1), 0)
     params.grid_ticks = _whole("model.grid_ticks", getattr(quotes, "grid_ticks", 1), 1)
+
+
+def _set_room(params: Any, model: QuotingModel) -> None:
+    """Set what the model keeps, and what it is shown besides the top of the book."""
+    room = room_in(model.context_dtype)
+    params.keeps_memory = int(room["memory"] > 0)
+    params.depth, params.trades = room["depth"], room["trades"]
+    params.reads_feed = int(room["depth"] + room["trades"] > 0)
 
 
 def _set_bars(params: Any, volume_share: float, limits: RiskLimits, quoting: bool) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from marketmakerl.core.ledger import LEDGER_FIELDS
 from marketmakerl.core.memory import viewer
+from marketmakerl.models.contract import CONTEXT
 from marketmakerl.risk.reasons import Reason
 from marketmakerl.risk.state import RISK_STATE_FIELDS
 
@@ -299,6 +300,47 @@ SCRIPT = np.dtype(
 )
 PENDING = np.dtype([("ts_ns", "i8"), ("number", "i8")], align=True)  # a fill whose markouts are still to come
 MARKOUT = np.dtype([("number", "i8"), ("horizon", "i8"), ("mid", "f8")], align=True)
+# A row of market data on its way to us, for a model that asks for more than the top of the book.
+FEED_ROW = np.dtype(
+    [
+        ("local_ns", "i8"),  # when its message reaches us
+        ("ts_ns", "i8"),
+        ("kind", "i8"),  # as in the tape, with MORE
+        ("price_ticks", "i8"),
+        ("qty_lots", "i8"),
+    ],
+    align=True,
+)
+# What such a model is shown of: the book and the trades that have reached us.
+BOOK = np.dtype(
+    [
+        ("low_ticks", "i8"),  # these as in STATE
+        ("window_bits", "i8"),
+        ("best", "i8", (2,)),
+        ("worst", "i8", (2,)),
+        ("known", "i8", (2,)),
+        ("named_low", "i8", (2,)),
+        ("named_worst", "i8", (2,)),
+        ("n_far", "i8", (2,)),
+        ("far_cap", "i8"),
+        ("mode", "i8"),
+        ("depth_seen", "i8"),
+        ("dirty", "i8"),
+        ("recentres", "i8"),
+        ("need", "i8"),
+    ],
+    align=True,
+)
+BOOK_MEMORY = np.dtype([(name, "i8") for name in ("book", "far_ticks", "far_lots")], align=True)
+SEEN_TRADE = np.dtype(
+    [
+        ("ts_ns", "i8"),
+        ("side", "i8"),  # +1 a buyer took, -1 a seller did, 0 the feed does not say
+        ("price_ticks", "i8"),
+        ("qty_lots", "i8"),
+    ],
+    align=True,
+)
 
 STATE = np.dtype(
     [
@@ -443,6 +485,14 @@ STATE = np.dtype(
         ("n_samples", "i8"),
         ("n_markouts", "i8"),
         ("need", "i8"),
+        # rows on their way to us; only where a model asks for depth or trades
+        ("sent_row", "i8"),  # rows of the columns handed in before this one are sent
+        ("feed_first", "i8"),
+        ("feed_whole", "i8"),  # rows before this one belong to messages that are complete
+        ("feed_end", "i8"),
+        ("feed_mask", "i8"),
+        ("trades_seen", "i8"),  # how many have reached us
+        ("trades_shown", "i8"),  # of these, when the model was last asked
     ],
     align=True,
 )
@@ -486,6 +536,11 @@ PARAMS = np.dtype(
         ("queue_power", "f8"),  # 0: logarithm
         ("queue_variant", "i8"),
         ("log_orders", "i8"),
+        ("depth", "i8"),  # levels a side that the model is shown
+        ("trades", "i8"),  # how many of the last trades it is shown
+        ("trades_mask", "i8"),
+        ("reads_feed", "i8"),  # either of them
+        ("keeps_memory", "i8"),  # the model must not be asked twice at one decision
         *VENUE_PARAM_FIELDS,
     ],
     align=True,
@@ -498,6 +553,10 @@ MEMORY = np.dtype(
         for name in (
             "own", "free", "live", "work", "want", "book", "far_ticks", "far_lots", "requests", "answers", "tops",
             "pending", "script", "latency", "since", "fills", "orders", "samples", "markouts",
+            # the record that the model is called with, and where in it depth and trades begin
+            "shown", "shown_depth", "shown_counts", "shown_trades",
+            # rows on their way to us, and what we keep of them
+            "feed", "seen_book", "seen_levels", "seen_far_ticks", "seen_far_lots", "seen_book_at", "seen_trades",
             "fills_cap", "orders_cap", "samples_cap", "markouts_cap",
             # the columns handed in, and how many rows they have
             "ts_ns", "local_ts_ns", "price_ticks", "qty_lots", "kind", "rows",
@@ -507,6 +566,7 @@ MEMORY = np.dtype(
 )  # fmt: skip
 
 at_int = viewer(np.int64)
+at_float = viewer(np.float64)
 at_kind = viewer(np.int8)
 at_own = viewer(OWN)
 at_requests = viewer(REQUEST)
@@ -515,3 +575,8 @@ at_tops = viewer(TOP)
 at_script = viewer(SCRIPT)
 at_pending = viewer(PENDING)
 at_markouts = viewer(MARKOUT)
+at_feed = viewer(FEED_ROW)
+at_book = viewer(BOOK)
+at_book_memory = viewer(BOOK_MEMORY)
+at_seen_trades = viewer(SEEN_TRADE)
+at_context = viewer(CONTEXT)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from marketmakerl.backtesting.book.levels import find_best, keep_mid, level_lots, off_centre, wanted_low
+from marketmakerl.backtesting.book.levels import mark_stale as begin_snapshot
 from marketmakerl.backtesting.exchange.account import look_at_margin, note_equity
 from marketmakerl.backtesting.exchange.bars import bar_row
-from marketmakerl.backtesting.exchange.book import find_best, keep_mid, level_lots, off_centre, recentre, wanted_low
-from marketmakerl.backtesting.exchange.book import mark_stale as begin_snapshot
 from marketmakerl.backtesting.exchange.fills import mark, open_session
 from marketmakerl.backtesting.exchange.liquidation import funding_is_due, margin_is_due, rows_to_liquidate
 from marketmakerl.backtesting.exchange.matching import (
@@ -30,6 +30,7 @@ from marketmakerl.backtesting.exchange.matching import (
     trade,
 )
 from marketmakerl.backtesting.exchange.order_life import end_order
+from marketmakerl.backtesting.exchange.own_levels import recentre
 from marketmakerl.backtesting.layout import (
     FILLED,
     HORIZONS_NS,
@@ -48,6 +49,7 @@ from marketmakerl.backtesting.layout import (
     Status,
     Stop,
     at_answers,
+    at_context,
     at_int,
     at_kind,
     at_markouts,
@@ -58,6 +60,8 @@ from marketmakerl.backtesting.layout import (
     at_tops,
     record_type,
 )
+from marketmakerl.backtesting.maker.asking import ask, mend, show_feed
+from marketmakerl.backtesting.maker.feed import take_rows
 from marketmakerl.backtesting.maker.limits import (
     act_now,
     act_on_answer,
@@ -77,9 +81,10 @@ from marketmakerl.backtesting.maker.orders import (
 )
 from marketmakerl.backtesting.maker.quoting import look, place, stay, unchanged
 from marketmakerl.backtesting.maker.unwind import may_ask_model, pull_quotes
+from marketmakerl.backtesting.wire.market_data import send_rows
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import equity
-from marketmakerl.core.memory import viewer
+from marketmakerl.core.memory import same_but_first, viewer
 from marketmakerl.data.tape import MORE, Kind
 from marketmakerl.models.contract import CONTEXT_TYPE, QUOTE_TYPE
 from marketmakerl.risk.limits import RISK
@@ -396,6 +401,24 @@ def _room_to_decide(state: Any, params: Any) -> bool:
 
 
 @njit()
+def _hear(state: Any, memory: Any, params: Any, end_row: int, until_ns: int) -> bool:
+    """Let what has happened before `end_row` and reached us by `until_ns` be known to us; False: an array is too small.
+
+    For models that ask for depth or trades; nothing that comes before it in time may be decided any more.
+    """
+    while True:
+        all_sent = send_rows(state, memory, params, end_row)
+        before = state.feed_first
+        if not take_rows(state, memory, params, until_ns):
+            return False
+        if all_sent:
+            return True
+        if state.feed_first == before:
+            state.need = state.feed_mask + 1
+            return False
+
+
+@njit()
 def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> bool:
     """Write down what we see, and return whether the model is to be asked."""
     reason = look(state, params, context)
@@ -491,7 +514,7 @@ def advance(
         memory: MEMORY record, the addresses of the arrays, the columns among them.
         params: PARAMS record.
         risk: RISK record.
-        context: CONTEXT record, scratch.
+        context: CONTEXT record: what we see. The model is called with a copy of it.
         model: the model's compiled quote function.
         model_params: float64[n], its parameters.
         until_ns: the caller promises that no row before or at this time will follow.
@@ -517,6 +540,9 @@ def advance(
     wake_kinds = params.wake_kinds
     fifo = params.queue == 3
     may_stay = params.python_model == 0 and params.session_s == np.inf
+    may_stay = may_stay and params.reads_feed == 0 and params.keeps_memory == 0
+    # What the model is called with (see `maker/asking.py`).
+    shown = at_context(memory.shown)[np.uint64(0)]
     if state.answered != 0:
         state.answered = 0
         place(state, memory, params, risk, context)
@@ -562,9 +588,11 @@ def advance(
                     if top.marks & _WAKE == 0:
                         break
                     wake = top.local_ns
-                context.ts_ns = stop
-                bid_offset, ask_offset = model(context, model_params)
-                if not unchanged(state, params, context, bid_offset, ask_offset):
+                if not same_but_first(shown, context):
+                    break
+                shown.ts_ns = stop
+                bid_offset, ask_offset = model(shown, model_params)
+                if not unchanged(state, params, shown, bid_offset, ask_offset):
                     break
                 stay(state)
                 state.top_seen = at
@@ -686,6 +714,8 @@ def advance(
             return _ROOM
         if i == n and stop > until_ns:
             if n > 0:
+                if params.reads_feed != 0 and not _hear(state, memory, params, n, until_ns):
+                    return _ROOM
                 last = np.uint64(n - 1)
                 state.newest_local_ns = max(local_ts_ns[last] + params.feed_offset_ns, ts_ns[last])
             return _DONE
@@ -714,6 +744,8 @@ def advance(
         elif state.wake_ns == stop or state.clock_ns == stop:
             if not _room_to_decide(state, params):
                 return _ROOM
+            if params.reads_feed != 0 and not _hear(state, memory, params, i, stop):
+                return _ROOM
             # However many reasons there are to wake at one time, it is one decision.
             see(state, memory, stop)
             if state.clock_ns == stop:
@@ -725,11 +757,14 @@ def advance(
             if params.bars != 0:
                 state.decided_lots = state.local_lots
                 state.decided_work = state.n_work[0] + state.n_work[1]
+            mend(shown, context)
             if not _before_the_model(state, memory, params, risk, context):
                 continue
+            if params.reads_feed != 0:
+                show_feed(state, memory, params)
             if params.python_model != 0:
                 return _ASK
-            bid_offset, ask_offset = model(context, model_params)
+            bid_offset, ask_offset = ask(shown, context, model, model_params)
             if unchanged(state, params, context, bid_offset, ask_offset):
                 stay(state)
             else:

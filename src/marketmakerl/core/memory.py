@@ -66,6 +66,92 @@ def viewer(dtype: npt.DTypeLike) -> Callable[[int], Any]:
     return view
 
 
+def _compiled_copy() -> Callable[[Any, Any], None]:
+    from llvmlite import ir  # noqa: PLC0415
+    from numba import types  # noqa: PLC0415
+    from numba.core import cgutils  # noqa: PLC0415
+    from numba.extending import intrinsic  # noqa: PLC0415
+
+    @intrinsic
+    def copy(_typing_context: Any, to: Any, source: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            cgutils.raw_memcpy(builder, args[0], args[1], ir.Constant(ir.IntType(64), source.size), 1)
+
+        return types.void(to, source), generate
+
+    made: Any = copy
+    return made  # type: ignore[no-any-return]
+
+
+def _copy_in_python(to: Any, source: Any) -> None:
+    for name in source.dtype.names:
+        to[name] = source[name]
+
+
+def _compiled_compare() -> Callable[[Any, Any], bool]:
+    from llvmlite import ir  # noqa: PLC0415
+    from numba import types  # noqa: PLC0415
+    from numba.extending import intrinsic  # noqa: PLC0415
+
+    word, wide = ir.IntType(64), 4
+
+    def changed(builder: Any, args: Any, kind: Any, first: int) -> Any:
+        """Return which bits differ in the words of `kind` from word `first` on."""
+        places = [builder.gep(builder.bitcast(arg, word.as_pointer()), [ir.Constant(word, first)]) for arg in args]
+        loads = [builder.load(builder.bitcast(place, kind.as_pointer()), align=8) for place in places]
+        return builder.xor(*loads)
+
+    @intrinsic
+    def same(_typing_context: Any, one: Any, other: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            words = other.size // 8
+            blocks = [changed(builder, args, ir.VectorType(word, wide), i) for i in range(1, words - wide + 1, wide)]
+            total = blocks[0]
+            for block in blocks[1:]:
+                total = builder.or_(total, block)
+            bits = [builder.extract_element(total, ir.Constant(ir.IntType(32), i)) for i in range(wide)]
+            bits += [changed(builder, args, word, i) for i in range(1 + wide * len(blocks), words)]
+            all_bits = bits[0]
+            for one_word in bits[1:]:
+                all_bits = builder.or_(all_bits, one_word)
+            return builder.icmp_unsigned("==", all_bits, ir.Constant(word, 0))
+
+        return types.boolean(one, other), generate
+
+    made: Any = same
+    return made  # type: ignore[no-any-return]
+
+
+def _compare_in_python(one: Any, other: Any) -> bool:
+    return all(one[name].tobytes() == other[name].tobytes() for name in other.dtype.names[1:])
+
+
+# copy_record(to, source): copies a record over the head of another, which begins with the same fields.
+copy_record: Callable[[Any, Any], None] = _copy_in_python if _DISABLED else _compiled_copy()
+# same_but_first(one, other): whether one begins with the bits of the other, all of it words, but for the first word.
+same_but_first: Callable[[Any, Any], bool] = _compare_in_python if _DISABLED else _compiled_compare()
+
+
+def seen_as(dtype: npt.DTypeLike) -> Callable[[Any], Any]:
+    """Return a function, for use in compiled code, from a record to the longer one of `dtype` that it is the head of.
+
+    Nothing checks that it is: whoever passes the record sees to it.
+    """
+    from numba.extending import intrinsic  # noqa: PLC0415
+
+    longer: Any = numba.from_dtype(np.dtype(dtype))
+
+    @intrinsic
+    def see(_typing_context: Any, record: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], context.get_value_type(signature.return_type))
+
+        return longer(record), generate
+
+    made: Any = see
+    return made  # type: ignore[no-any-return]
+
+
 def address_of(array: npt.NDArray[Any]) -> int:
     """Return where the data of a C-contiguous array lie. The caller keeps the array."""
     address = int(array.__array_interface__["data"][0])

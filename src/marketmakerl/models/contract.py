@@ -15,9 +15,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from numbers import Real
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numba
 import numpy as np
@@ -27,41 +27,92 @@ from numba import types
 from marketmakerl.core.checks import require_number
 from marketmakerl.core.errors import ConfigError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 LARGEST: Final = 1e20  # of a parameter of the models that solve equations, and its inverse the smallest
 MAX_INSTRUMENTS: Final = 8  # in one portfolio
-CONTEXT = np.dtype(
-    [
-        ("ts_ns", "i8"),  # decision time
-        ("mid", "f8"),  # local mid, price units (bars: the last close)
-        ("best_bid", "f8"),  # local best bid and ask (bars: the last close)
-        ("best_ask", "f8"),
-        ("q", "f8"),  # (inventory - target) in order sizes, signed
-        ("inventory", "f8"),  # units of quantity, signed
-        ("time_left_s", "f8"),  # seconds to the end of the model's horizon; inf without one
-        ("tick_size", "f8"),
-        ("maker_fee", "f8"),  # maker fee per unit at the mid, price units; negative is a rebate
-        ("best_bid_qty", "f8"),  # displayed at the local best prices, units of quantity (bars: 0)
-        ("best_ask_qty", "f8"),
-        ("instrument", "i8"),  # which of a portfolio's instruments is quoted, 0 if there is one only
-        ("bids", "f8", (MAX_INSTRUMENTS,)),  # local best prices of all of them (ticks); NaN: none is known
-        ("asks", "f8", (MAX_INSTRUMENTS,)),
-        # On ticks a model may change these three before it returns:
-        ("bid_qty", "f8"),  # size of a quote, units of quantity; comes in as the order size
-        ("ask_qty", "f8"),
-        ("take_qty", "f8"),  # > 0: buy so much at the market now, < 0: sell; comes in as 0
-    ],
-    align=True,
-)
+MAX_MEMORY: Final = 65_536  # numbers a model may keep
+MAX_DEPTH: Final = 1_000  # levels a side
+MAX_TRADES: Final = 10_000
+_Fields = list[tuple[str, str] | tuple[str, str, tuple[int, ...]]]
+_SEEN_BY_ALL: Final[_Fields] = [
+    ("ts_ns", "i8"),  # decision time
+    ("mid", "f8"),  # local mid, price units (bars: the last close)
+    ("best_bid", "f8"),  # local best bid and ask (bars: the last close)
+    ("best_ask", "f8"),
+    ("q", "f8"),  # (inventory - target) in order sizes, signed
+    ("inventory", "f8"),  # units of quantity, signed
+    ("time_left_s", "f8"),  # seconds to the end of the model's horizon; inf without one
+    ("tick_size", "f8"),
+    ("maker_fee", "f8"),  # maker fee per unit at the mid, price units; negative is a rebate
+    ("best_bid_qty", "f8"),  # displayed at the local best prices, units of quantity (bars: 0)
+    ("best_ask_qty", "f8"),
+    ("instrument", "i8"),  # which of a portfolio's instruments is quoted, 0 if there is one only
+    ("bids", "f8", (MAX_INSTRUMENTS,)),  # local best prices of all of them (ticks); NaN: none is known
+    ("asks", "f8", (MAX_INSTRUMENTS,)),
+    # On ticks a model may change these three before it returns:
+    ("bid_qty", "f8"),  # size of a quote, units of quantity; comes in as the order size
+    ("ask_qty", "f8"),
+    ("take_qty", "f8"),  # > 0: buy so much at the market now, < 0: sell; comes in as 0
+]
+CONTEXT = np.dtype(_SEEN_BY_ALL, align=True)
 CONTEXT_TYPE = numba.from_dtype(CONTEXT)
 QUOTE_SIGNATURE = types.UniTuple(types.float64, 2)(CONTEXT_TYPE, types.float64[::1])
 QUOTE_TYPE = types.FunctionType(QUOTE_SIGNATURE)
 
 
-def new_context() -> Any:
-    """Return one zeroed context record; nothing is known of any instrument's best prices."""
-    context = np.zeros(1, CONTEXT).view(np.recarray)[0]
-    context.bids[:] = context.asks[:] = np.nan
-    return context
+@cache
+def context_dtype(memory: int = 0, depth: int = 0, trades: int = 0) -> np.dtype[Any]:
+    """Return the layout of the context of a model that asks for more: CONTEXT, and behind it what it asks for.
+
+    Args:
+        memory: numbers that the model keeps from one decision to the next.
+        depth: levels a side.
+        trades: how many of the last trades.
+    """
+    more: _Fields = []
+    if memory:
+        more += [("memory", "f8", (memory,))]  # the model's own; zeros at the start
+    if depth:
+        # The best levels as they have reached us, the best first; NaN and 0 where there is none.
+        more += [(name, "f8", (depth,)) for name in ("bid_prices", "bid_qtys", "ask_prices", "ask_qtys")]
+    if trades:
+        # The last trades that have reached us, the newest first; NaN and 0 where there were no more.
+        more += [
+            ("n_trades", "i8"),  # came since the model was last asked
+            ("missed_trades", "i8"),  # of these, those too many to be shown
+            ("trade_ts_ns", "i8", (trades,)),  # at the exchange
+            ("trade_sides", "i8", (trades,)),  # +1 a buyer took, -1 a seller did, 0 the feed does not say
+            ("trade_prices", "f8", (trades,)),
+            ("trade_qtys", "f8", (trades,)),
+        ]
+    return np.dtype([*_SEEN_BY_ALL, *more], align=True) if more else CONTEXT
+
+
+def room_in(dtype: Any) -> dict[str, int]:
+    """Return how much memory, depth and trades the layout of a context has room for."""
+    first = {"memory": "memory", "depth": "bid_prices", "trades": "trade_ts_ns"}
+    return {what: dtype[name].shape[0] if name in dtype.names else 0 for what, name in first.items()}
+
+
+def new_contexts(dtype: Any = CONTEXT) -> npt.NDArray[Any]:
+    """Return an array of one context: zeros, and nothing is known of any price."""
+    contexts = np.zeros(1, dtype)
+    for name in ("bids", "asks", "bid_prices", "ask_prices", "trade_prices"):
+        if name in contexts.dtype.names:
+            contexts[name] = np.nan
+    return contexts
+
+
+def new_context(dtype: Any = CONTEXT) -> Any:
+    """Return one context record: zeros, and nothing is known of any price."""
+    return new_contexts(dtype).view(np.recarray)[0]
+
+
+def head_of(contexts: npt.NDArray[Any]) -> Any:
+    """Return the CONTEXT record that the first context begins with, as kernels take it."""
+    return contexts.view(np.uint8)[: CONTEXT.itemsize].view(CONTEXT).view(np.recarray)[0]
 
 
 @dataclass(frozen=True)
@@ -79,6 +130,11 @@ class QuoteContext:
         best_bid_qty: displayed at the best bid, units of quantity, >= 0; 0: unknown.
         best_ask_qty: displayed at the best ask, likewise.
         order_qty: size of a quote, units of quantity, > 0; turns `q` into an inventory.
+        memory: what the model finds in its memory, for one that keeps any; zeros behind it. It is a copy.
+        bid_levels: (price, quantity) of the bids, the best first, for a model that asks for depth.
+        ask_levels: of the asks, likewise.
+        trades: (ts_ns, price, quantity, side of the aggressor) of the last trades, the newest first, for a model that
+            asks for trades. All of them are new to it.
 
     Raises:
         ConfigError: a value out of range.
@@ -94,6 +150,10 @@ class QuoteContext:
     best_bid_qty: float = 0.0
     best_ask_qty: float = 0.0
     order_qty: float = 1.0
+    memory: Sequence[float] = ()
+    bid_levels: Sequence[tuple[float, float]] = ()
+    ask_levels: Sequence[tuple[float, float]] = ()
+    trades: Sequence[tuple[int, float, float, int]] = ()
 
     def __post_init__(self) -> None:
         for name in ("mid", "order_qty"):
@@ -110,9 +170,17 @@ class QuoteContext:
         if self.best_bid is not None and self.best_ask is not None and not self.best_bid < self.best_ask:
             raise ConfigError(f"context: best_bid {self.best_bid!r} must be below best_ask {self.best_ask!r}")
 
-    def record(self, session_s: float) -> Any:
-        """Return it as the record that quote functions read; `session_s` stands for a time left of None."""
-        record = new_context()
+    def record(self, session_s: float, dtype: Any = CONTEXT) -> Any:
+        """Return it as the record that quote functions read.
+
+        Args:
+            session_s: stands for a time left of None.
+            dtype: the layout of the model's context (see `context_dtype`).
+
+        Raises:
+            ConfigError: more memory than the model has.
+        """
+        record = new_context(dtype)
         record.mid = self.mid
         record.best_bid = self.mid if self.best_bid is None else self.best_bid
         record.best_ask = self.mid if self.best_ask is None else self.best_ask
@@ -124,7 +192,26 @@ class QuoteContext:
         record.time_left_s = session_s if self.time_left_s is None else self.time_left_s
         record.tick_size = self.tick_size or 0.0
         record.maker_fee = self.maker_fee
+        names = record.dtype.names
+        room = len(record.memory) if "memory" in names else 0
+        if len(self.memory) > room:
+            raise ConfigError(f"context: memory has {len(self.memory)} numbers, the model has room for {room}")
+        if room:
+            record.memory[: len(self.memory)] = self.memory
+        if "bid_prices" in names:
+            _write_levels(record.bid_prices, record.bid_qtys, self.bid_levels)
+            _write_levels(record.ask_prices, record.ask_qtys, self.ask_levels)
+        if "trade_ts_ns" in names:
+            record.n_trades = len(self.trades)
+            record.missed_trades = max(0, len(self.trades) - len(record.trade_ts_ns))
+            for i, trade in enumerate(self.trades[: len(record.trade_ts_ns)]):
+                record.trade_ts_ns[i], record.trade_prices[i], record.trade_qtys[i], record.trade_sides[i] = trade
         return record
+
+
+def _write_levels(prices: Any, qtys: Any, levels: Sequence[tuple[float, float]]) -> None:
+    for i, level in enumerate(levels[: len(prices)]):
+        prices[i], qtys[i] = level
 
 
 @dataclass(frozen=True)
@@ -181,6 +268,11 @@ class QuotingModel(ABC):
         """Return the kernel's parameters, float64[n]."""
 
     @property
+    def context_dtype(self) -> Any:
+        """Return the layout of the record that the quote function reads: CONTEXT, or one that begins with it."""
+        return CONTEXT
+
+    @property
     def session_s(self) -> float:
         """Return the length of a session in seconds, infinity for no end."""
         horizon_s = getattr(self, "horizon_s", None)
@@ -198,13 +290,13 @@ class QuotingModel(ABC):
         """
         if not math.isfinite(q) or (time_left_s is not None and not time_left_s >= 0):
             raise ConfigError(f"offsets need a finite q and time_left_s >= 0, got q={q!r}, time_left_s={time_left_s!r}")
-        context = new_context()
+        context = new_context(self.context_dtype)
         context.q = q
         context.time_left_s = self.session_s if time_left_s is None else time_left_s
         return self.distances(context)
 
     def distances(self, record: Any) -> tuple[float, float]:
-        """Return (bid, ask) distances from the mid for one CONTEXT record, as an engine's kernel would."""
+        """Return (bid, ask) distances from the mid for a record of the model's context, as an engine's kernel would."""
         bid, ask = self.kernel(record, self._params_once)
         return float(bid), float(ask)
 
@@ -214,7 +306,7 @@ class QuotingModel(ABC):
 
     def quote(self, context: QuoteContext) -> Quote:
         """Return limit prices: the bid rounded down to the tick, the ask up."""
-        bid, ask = self.distances(context.record(self.session_s))
+        bid, ask = self.distances(context.record(self.session_s, self.context_dtype))
         return Quote(
             _rounded(context.mid - bid, context.tick_size, math.floor),
             _rounded(context.mid + ask, context.tick_size, math.ceil),
@@ -242,7 +334,7 @@ class QuotingModel(ABC):
         `risk` is what both sides ask for bearing inventory, `inventory_skew` what they lean against the one held. At
         the edge of a model's range, where it quotes one side only, the two cannot be told apart: all of it is skew.
         """
-        record = context.record(self.session_s)
+        record = context.record(self.session_s, self.context_dtype)
         bid, ask = (None if math.isnan(offset) else offset for offset in self.distances(record))
         quote = self.quote(context)
         split = _split(bid, ask, self.parts(record))

@@ -13,7 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from marketmakerl.core.errors import ConfigError
-from marketmakerl.models.contract import CONTEXT, QUOTE_SIGNATURE, QuotingModel
+from marketmakerl.core.memory import seen_as
+from marketmakerl.models.contract import (
+    CONTEXT,
+    MAX_DEPTH,
+    MAX_MEMORY,
+    MAX_TRADES,
+    QUOTE_SIGNATURE,
+    QuotingModel,
+    context_dtype,
+)
 from marketmakerl.models.ladder import MOST_LEVELS, MOST_TICKS
 from marketmakerl.models.raised import asking, moment
 from marketmakerl.models.symmetric import quote_symmetric
@@ -40,10 +49,13 @@ class CustomModel(QuotingModel):
         reads_market: False says that the function reads nothing but `q` and `time_left_s`, so that its quotes are a
             table: the model world evaluates those exactly. It asks at a few mids and times, and refuses a model that
             answers otherwise than it says.
+        memory: numbers that `context.memory` keeps from one decision to the next, zeros at the start.
+        depth: levels a side that the context shows, as they have reached us.
+        trades: how many of the last trades the context shows, likewise.
 
     Raises:
-        ConfigError: not a function, values that are no finite numbers, or an njit function that returns anything but
-            two floats.
+        ConfigError: not a function, values that are no finite numbers, a number out of range, or an njit function that
+            returns anything but two floats, or reads what the model does not ask for.
     """
 
     function: Callable[..., tuple[float, float]]
@@ -52,6 +64,9 @@ class CustomModel(QuotingModel):
     levels: int = 1
     level_step_ticks: int = 1
     grid_ticks: int = 1
+    memory: int = 0
+    depth: int = 0
+    trades: int = 0
     # Nobody knows what a function looks at, but who writes it may say so.
     reads_market: bool = field(default=True, kw_only=True)  # type: ignore[misc]
     id: ClassVar[str] = "custom"
@@ -74,33 +89,55 @@ class CustomModel(QuotingModel):
             self._require_whole(name, 1, MOST_TICKS)
         if not isinstance(self.reads_market, bool):
             raise ConfigError(f"a custom model's reads_market must be True or False, got {self.reads_market!r}")
+        for name, most in (("memory", MAX_MEMORY), ("depth", MAX_DEPTH), ("trades", MAX_TRADES)):
+            self._require_whole(name, 0, most)
         if not self.is_python:
             self._compile()
 
     def _compile(self) -> None:
         dispatcher: Any = self.function
+        dtype = self.context_dtype
+        args = (numba.from_dtype(dtype), QUOTE_SIGNATURE.args[1])
         try:
-            if QUOTE_SIGNATURE.args not in dispatcher.overloads:  # one that came with this signature is compiled
-                dispatcher.compile(QUOTE_SIGNATURE.args)
+            if args not in dispatcher.overloads:  # one that came with this signature is compiled
+                dispatcher.compile(args)
         except RuntimeError as error:  # it came with another signature, and numba compiles it for no further one
             raise ConfigError("the model's function was compiled for other arguments than (context, params)") from error
         except KeyError as error:  # what numba raises for a field that a record does not have
-            raise ConfigError(f"the context has no {error}; it has {', '.join(CONTEXT.names or ())}") from error
+            raise ConfigError(_unknown(str(error).strip("'"), dtype)) from error
         except numba.core.errors.NumbaError as error:
             raise ConfigError(f"the model's function does not compile: {_reason(error)}") from error
-        made = dispatcher.overloads[QUOTE_SIGNATURE.args].signature.return_type
+        made = dispatcher.overloads[args].signature.return_type
         if made != QUOTE_SIGNATURE.return_type:
             raise ConfigError(f"the model's function must return two floats (bid, ask distance), it returns {made}")
+
+    @property
+    def context_dtype(self) -> Any:
+        """Return the layout of the context: CONTEXT, and what the model asks for besides."""
+        return context_dtype(self.memory, self.depth, self.trades)
 
     @property
     def is_python(self) -> bool:
         """Return whether the function is plain Python."""
         return not hasattr(self.function, "overloads")
 
-    @property
+    @cached_property
     def kernel(self) -> Any:
-        """Return the compiled function; for a Python one a stand-in that is never asked."""
-        return quote_symmetric if self.is_python else self.function
+        """Return the compiled function; for a Python one a stand-in that is never asked.
+
+        Engines know one type of function, whatever its context shows: one that asks for more gets what lies behind the
+        record that it is called with.
+        """
+        if self.is_python:
+            return quote_symmetric
+        if self.context_dtype == CONTEXT:
+            return self.function
+        function, widen = self.function, seen_as(self.context_dtype)
+
+        def quote(context: Any, params: Any) -> Any:
+            return function(widen(context), params)
+
+        return numba.njit(QUOTE_SIGNATURE, error_model="numpy")(quote)
 
     def params(self) -> npt.NDArray[np.float64]:
         """Return the values."""
@@ -128,11 +165,12 @@ class CustomModel(QuotingModel):
         return bid, ask
 
     def distances(self, record: Any) -> tuple[float, float]:
-        """Return what the function answers for one CONTEXT record; raises as `ask`."""
+        """Return what the function answers for one record of its context; raises as `ask`."""
         if self.is_python:
             return self.ask(record)
         with asking(self, lambda: moment(record)):
-            return super().distances(record)
+            bid, ask = self.function(record, self._params_once)
+            return float(bid), float(ask)
 
     def as_dict(self) -> dict[str, Any]:
         """Return id and parameters, JSON-ready."""
@@ -140,7 +178,7 @@ class CustomModel(QuotingModel):
         return {
             "id": self.id, "function": name, "values": list(self.values), "horizon_s": self.horizon_s,
             "levels": self.levels, "level_step_ticks": self.level_step_ticks, "grid_ticks": self.grid_ticks,
-            "reads_market": self.reads_market,
+            "memory": self.memory, "depth": self.depth, "trades": self.trades, "reads_market": self.reads_market,
         }  # fmt: skip
 
 
@@ -150,3 +188,11 @@ def _reason(error: Exception) -> str:
     said = [line for line in lines if line and not line.startswith(("Failed in", "During:", "File "))]
     place = next((f" ({line.rstrip(':')})" for line in lines if line.startswith("File ")), "")
     return f"{said[0] if said else type(error).__name__}{place}"
+
+
+def _unknown(name: str, dtype: Any) -> str:
+    """Say that the context has no field of a name, and how to get it where it can be had."""
+    for asks in ("memory", "depth", "trades"):
+        if name in (context_dtype(**{asks: 1}).names or ())[len(CONTEXT.names or ()) :]:
+            return f"the context has {name} only for a model that asks for it: CustomModel(..., {asks}=...)"
+    return f"the context has no {name!r}; it has {', '.join(dtype.names)}"

@@ -18,6 +18,7 @@ from marketmakerl.core.checks import require_number
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.jit import njit
 from marketmakerl.core.memory import address_of
+from marketmakerl.models.contract import room_in
 from marketmakerl.simulation.mids import MIDS
 from marketmakerl.simulation.quotes import CELL, COUNT_MASK, Asking, at_cell, quotes_are_a_table, why_no_table
 
@@ -272,7 +273,8 @@ def evaluate_exact(world: World, model: QuotingModel) -> ExactMoments:
     """
     check_exact(world, "evaluate_exact")
     if not quotes_are_a_table(world, model):
-        raise ConfigError(f"evaluate_exact needs quotes that depend on time and inventory only; {why_no_table(model)}")
+        why = f"{model.id} has a memory" if room_in(model.context_dtype)["memory"] else why_no_table(model)
+        raise ConfigError(f"evaluate_exact needs quotes that depend on time and inventory only; {why}")
     chain = _Chain(world, model, bounded=False)
     reach = min(world.q_max or _FIRST_REACH, chain.full_reach)
     while True:

@@ -18,7 +18,7 @@ from marketmakerl.core.jit import by_kind, njit
 from marketmakerl.simulation.arrivals import arrival_chance, next_rate
 from marketmakerl.simulation.guarded import close_path, look, open_path, silent, take_note, within_limits
 from marketmakerl.simulation.mids import move
-from marketmakerl.simulation.quotes import Asked, Tabulated, ask_model, at_cell, write_levels
+from marketmakerl.simulation.quotes import Asked, Tabulated, ask_model, at_cell, forget, write_levels
 
 DRAWS_A_STEP = uint64(4)
 _UNIT_32 = 2.0**-32
@@ -94,8 +94,27 @@ def _cell_of_answer(quotes: Any, scratch: int, found: bool, phase: int, q: int, 
     return at_cell(scratch)[np.uint64(level)]
 
 
+def begin_path(quotes: Any) -> None:
+    """Begin a path: the model remembers nothing of the one before."""
+    _BEGIN[type(quotes)](quotes)
+
+
+def _begin_with_table(quotes: Any) -> None:
+    """Do nothing: quotes that are a table come from a model without a memory."""
+
+
+def _begin_asking(quotes: Any) -> None:
+    forget(quotes)
+
+
+_BEGIN: Final = {Tabulated: _begin_with_table, Asked: _begin_asking}
 _LOOK: Final = {Tabulated: _look_in_table, Asked: _look_and_ask}
 _CELL: Final = {Tabulated: _cell_of_table, Asked: _cell_of_answer}
+
+
+@overload(begin_path, inline="always")
+def _begin_path(quotes: Any) -> Any:
+    return by_kind(_BEGIN, quotes)
 
 
 @overload(look_up, inline="always")
@@ -178,6 +197,7 @@ def run_paths(
         if delay is not None:
             delay.bid[:] = np.nan
             delay.ask[:] = np.nan
+        begin_path(quotes)
         if guard is not None:
             open_path(guard)
         for step in range(steps):

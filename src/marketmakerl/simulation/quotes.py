@@ -14,8 +14,8 @@ import numpy.typing as npt
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.function_pointer import FunctionPointer
 from marketmakerl.core.jit import njit
-from marketmakerl.core.memory import address_of, viewer
-from marketmakerl.models.contract import CONTEXT, QUOTE_SIGNATURE, new_context
+from marketmakerl.core.memory import address_of, copy_record, viewer
+from marketmakerl.models.contract import CONTEXT, QUOTE_SIGNATURE, new_contexts, room_in
 from marketmakerl.models.raised import asking, is_built_in, moment, name_of
 from marketmakerl.simulation.fill_curves import reach
 
@@ -58,7 +58,10 @@ class Asked(NamedTuple):
     function: Any
     params: int  # address of its float64 parameters
     n_params: int
-    context: int  # address of a CONTEXT record, the thread's own
+    context: int  # address of the record that the model is called with, the thread's own
+    blank: int  # of a CONTEXT record with what stays as it is
+    memory_at: int  # where in the record the model's memory begins, bytes
+    memory: int  # how many numbers it keeps
     period: int  # steps of a session of the model
     session_s: float
     dt_s: float
@@ -102,9 +105,10 @@ def chance(asked: Any, distance: float) -> float:
 def ask_model(asked: Any, step: int, phase: int, q: int, s: float) -> tuple[float, float]:
     """Return the (bid, ask) distances at inventory `q` and mid `s`, `phase` steps into the model's session.
 
-    `step` counts from the start of the run.
+    `step` counts from the start of the run. What the model writes where it should only read is gone by then.
     """
     context = _at_context(asked.context)[0]
+    copy_record(context, _at_context(asked.blank)[0])
     context.ts_ns = int(step * asked.dt_s * _NS_PER_S)
     context.mid = s
     context.best_bid = s
@@ -114,15 +118,20 @@ def ask_model(asked: Any, step: int, phase: int, q: int, s: float) -> tuple[floa
     context.q = float(q)
     context.inventory = q * asked.size
     context.time_left_s = asked.session_s - phase * asked.dt_s
-    context.bid_qty = asked.size
-    context.ask_qty = asked.size
-    context.take_qty = 0.0
     bid, ask = asked.function(context, _at_param(asked.params)[: asked.n_params])
     if q >= asked.bound:
         bid = np.nan
     if q <= -asked.bound:
         ask = np.nan
     return bid, ask
+
+
+@njit()
+def forget(asked: Any) -> None:
+    """Begin a path: the model remembers nothing."""
+    memory = _at_param(asked.context + asked.memory_at)
+    for i in range(asked.memory):
+        memory[np.uint64(i)] = 0.0
 
 
 @njit()
@@ -193,16 +202,21 @@ class Asking:
         check_ladder(world, model)
         self.world, self.model = world, model
         self._params = np.ascontiguousarray(model.params(), np.float64)
-        self._context = np.zeros(1, CONTEXT)
-        self._context[0] = new_context()
-        self._context["maker_fee"] = world.fee_per_unit
-        self._context["tick_size"] = world.tick_size or 0.0
+        self._context = new_contexts(model.context_dtype)
+        self._blank = new_contexts()
+        self._blank["maker_fee"] = world.fee_per_unit
+        self._blank["tick_size"] = world.tick_size or 0.0
+        self._blank["bid_qty"] = self._blank["ask_qty"] = world.order_size
+        memory = room_in(model.context_dtype)["memory"]
         rule = SHARE if world.arrivals is not None else (LINEAR if world.fill == "linear" else POISSON)
         self.record = Asked(
             function=_by_address(model.kernel),
             params=address_of(self._params),
             n_params=len(self._params),
             context=address_of(self._context),
+            blank=address_of(self._blank),
+            memory_at=model.context_dtype.fields["memory"][1] if memory else 0,
+            memory=memory,
             period=session_steps(world, model),
             session_s=model.session_s,
             dt_s=float(world.dt_s),
@@ -260,15 +274,16 @@ class Asking:
             return offsets
         model: Any = self.model
         context: Any = self.new_context().view(np.recarray)[0]
-        context.mid = context.best_bid = context.best_ask = mid
         size, dt_s, bound = self.record.size, self.record.dt_s, self.record.bound
         for row in range(count):
             phase = first + row
-            context.ts_ns = int((phase + later) * dt_s * _NS_PER_S)
-            context.time_left_s = self.record.session_s - phase * dt_s
             for q in range(-reach, reach + 1):
+                for name in CONTEXT.names or ():
+                    context[name] = self._blank[name][0]
+                context.mid = context.best_bid = context.best_ask = context.bids[0] = context.asks[0] = mid
+                context.ts_ns = int((phase + later) * dt_s * _NS_PER_S)
+                context.time_left_s = self.record.session_s - phase * dt_s
                 context.q, context.inventory = q, q * size
-                context.bid_qty, context.ask_qty, context.take_qty = size, size, 0.0
                 bid, ask = model.ask(context)
                 offsets[row, q + reach] = (math.nan if q >= bound else bid, math.nan if q <= -bound else ask)
         return offsets
@@ -338,7 +353,7 @@ def session_steps(world: World, model: QuotingModel) -> int:
 
 
 def quotes_are_a_table(world: World, model: QuotingModel) -> bool:
-    """Return whether the model's quotes in this world depend on time and inventory only.
+    """Return whether the model's quotes in this world depend on time and inventory only; with a memory they do not.
 
     That is for the model to say (`reads_market`): a few answers tell nothing of the others. One that is not of this
     package is held to what it says by asking it at a few mids and times.
@@ -347,7 +362,7 @@ def quotes_are_a_table(world: World, model: QuotingModel) -> bool:
         ConfigError: the model says so, and answers otherwise.
         ModelError: it raised an exception.
     """
-    if model.reads_market:
+    if model.reads_market or model.context_dtype != CONTEXT:
         return False
     if not is_built_in(model):
         _check_blind(world, model)

@@ -295,7 +295,7 @@ def _quotes(world: World, model: QuotingModel) -> Table | Asking:
     if getattr(model, "is_python", False):
         raise ConfigError(
             f"{model.id}: a plain Python function can be simulated only where its quotes are a table of time and "
-            "inventory (no latency, and CustomModel(..., reads_market=False)); compile it with numba.njit"
+            "inventory (no latency, no memory, and CustomModel(..., reads_market=False)); compile it with numba.njit"
         )
     return Asking(world, model)
 

@@ -14,7 +14,7 @@ from marketmakerl.backtesting.results.risk_log import halt_by_hand, notes_until,
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.ledger import equity, open_ledger
 from marketmakerl.core.memory import address_of
-from marketmakerl.models.contract import new_context
+from marketmakerl.models.contract import head_of, new_contexts
 from marketmakerl.models.raised import asking, moment
 from marketmakerl.risk.limits import RiskLimits
 from marketmakerl.risk.state import open_risk
@@ -101,7 +101,7 @@ class Engine:
             self.own,
             params,
             limits,
-            new_context(),
+            head_of(new_contexts(model.context_dtype)),
             model.kernel,
             model.params(),
         )

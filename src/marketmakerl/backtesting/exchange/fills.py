@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from marketmakerl.backtesting.exchange.account import add_volume, look_at_margin, move_tier
-from marketmakerl.backtesting.exchange.book import link, unlink
 from marketmakerl.backtesting.exchange.order_life import end_order, move_to
+from marketmakerl.backtesting.exchange.own_levels import link, unlink
 from marketmakerl.backtesting.layout import FILL, FILLED, HORIZONS_NS, NEVER, Answer, Status, at_int, at_own, at_pending
 from marketmakerl.backtesting.wire.messages import answer
 from marketmakerl.core.clock import NS_PER_DAY

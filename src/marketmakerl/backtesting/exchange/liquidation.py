@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from marketmakerl.backtesting.book.levels import level_lots
 from marketmakerl.backtesting.exchange.account import find_triggers, look_at_margin, must_liquidate
-from marketmakerl.backtesting.exchange.book import level_lots
 from marketmakerl.backtesting.exchange.fills import fill, leave, mark
 from marketmakerl.backtesting.exchange.funding import at_funding
 from marketmakerl.backtesting.exchange.matching import next_level

@@ -7,18 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from marketmakerl.backtesting.book.levels import drop_empty, far_next, is_known, level_lots, write_level
 from marketmakerl.backtesting.exchange.account import free_cash, initial_margin, is_rejecting, margin_carries, unit_cost
-from marketmakerl.backtesting.exchange.book import (
-    drop_empty,
-    far_next,
-    is_known,
-    level_lots,
-    link,
-    unlink,
-    write_level,
-)
 from marketmakerl.backtesting.exchange.fills import best_own, fill, go_live, leave
 from marketmakerl.backtesting.exchange.order_life import end_order, move_to
+from marketmakerl.backtesting.exchange.own_levels import link, unlink
 from marketmakerl.backtesting.exchange.queue import ahead_after, ahead_after_leaving
 from marketmakerl.backtesting.exchange.self_trade import affordable_lots, free_lots, meet_own, meets_own
 from marketmakerl.backtesting.layout import (

@@ -1,4 +1,7 @@
-"""The exchange's recorded book: a dense ring of levels around the market, and a sorted store for those far away.
+"""A book of levels: a dense ring around the market, and a sorted store for those far away.
+
+The exchange keeps the recorded book in one, and the maker, where a model asks for depth, what has reached it in
+another: `state` and `memory` are any records with the fields of `layout.BOOK` and `layout.BOOK_MEMORY`.
 
 A tick inside the window [low, low + size) has the slot `tick mod size` of its side, so moving the window moves no
 level: those that fall out go to the store, those that come in return from it. Nothing is lost, nothing is allocated;
@@ -13,6 +16,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from marketmakerl.backtesting.layout import (
     EMPTY,
     LOTS_MASK,
@@ -22,7 +27,6 @@ from marketmakerl.backtesting.layout import (
     SLOT_MASK,
     STALE,
     at_int,
-    at_own,
 )
 from marketmakerl.core.jit import njit
 
@@ -197,46 +201,6 @@ def _is_worth_knowing(state: Any, side: int, signed: int) -> bool:
 
 
 @njit()
-def link(state: Any, memory: Any, slot: int) -> None:
-    """Enter a live own order at its level, behind those that came before it. Levels outside the window have no list."""
-    own = at_own(memory.own)
-    order = own[slot]
-    order.next = 0
-    if not in_window(state, order.price_ticks):
-        return
-    book = at_int(memory.book)
-    place = slot_of(state, 0 if order.side > 0 else 1, order.price_ticks)
-    first = book[place] & SLOT_MASK
-    if first == 0 or own[first - 1].rest_seq > order.rest_seq:
-        order.next = first
-        book[place] = (book[place] & ~SLOT_MASK) | (slot + 1)
-        return
-    before = own[first - 1]
-    while before.next != 0 and own[before.next - 1].rest_seq < order.rest_seq:
-        before = own[before.next - 1]
-    order.next = before.next
-    before.next = slot + 1
-
-
-@njit()
-def unlink(state: Any, memory: Any, slot: int) -> None:
-    """Take an own order out of its level's list."""
-    own = at_own(memory.own)
-    order = own[slot]
-    if not in_window(state, order.price_ticks):
-        return
-    book = at_int(memory.book)
-    place = slot_of(state, 0 if order.side > 0 else 1, order.price_ticks)
-    if book[place] & SLOT_MASK == slot + 1:
-        book[place] = (book[place] & ~SLOT_MASK) | order.next
-        return
-    before = own[(book[place] & SLOT_MASK) - 1]
-    while before.next != slot + 1:
-        before = own[before.next - 1]
-    before.next = order.next
-
-
-@njit()
 def wanted_low(state: Any) -> int:
     """Return where the window should begin: the market in its middle, in steps of an eighth of its size."""
     bid, ask = state.best[0], -state.best[1]
@@ -282,30 +246,34 @@ def _spill(state: Any, memory: Any, first: int, last: int, count_only: bool) -> 
 
 
 @njit()
-def recentre(state: Any, memory: Any, new_low: int) -> bool:
-    """Move the window; return False, with nothing changed, if the store has no room for the levels that leave it."""
+def has_room_to_move(state: Any, memory: Any, new_low: int) -> bool:
+    """Return whether the store has room for the levels that leave a window that moves; if not, say what it lacks."""
+    first, last = _leaving(state, new_low)
+    leaving = _spill(state, memory, first, last, True)
+    if leaving > state.far_cap - max(state.n_far[0], state.n_far[1]) - 1:
+        state.need = leaving + 1
+        return False
+    return True
+
+
+@njit()
+def move_window(state: Any, memory: Any, new_low: int) -> None:
+    """Move the window; `has_room_to_move` has been asked."""
+    first, last = _leaving(state, new_low)
+    _spill(state, memory, first, last, False)
+    state.low_ticks = new_low
+    state.recentres += 1
+    _return_levels(state, memory)
+
+
+@njit()
+def _leaving(state: Any, new_low: int) -> tuple[int, int]:
+    """Return the ticks, first and one beyond the last, that a window leaves when it moves."""
     size = 1 << state.window_bits
     low = state.low_ticks
     moved = min(abs(new_low - low), size)
     first = low if new_low > low else low + size - moved
-    spare = state.far_cap - max(state.n_far[0], state.n_far[1]) - 1
-    leaving = _spill(state, memory, first, first + moved, True)
-    if leaving > spare:
-        state.need = leaving + 1
-        return False
-    live, own = at_int(memory.live), at_own(memory.own)
-    for i in range(state.n_live):
-        order = own[live[i]]
-        if in_window(state, order.price_ticks):
-            place = slot_of(state, 0 if order.side > 0 else 1, order.price_ticks)
-            at_int(memory.book)[place] &= ~SLOT_MASK
-    _spill(state, memory, first, first + moved, False)
-    state.low_ticks = new_low
-    state.recentres += 1
-    _return_levels(state, memory)
-    for i in range(state.n_live):
-        link(state, memory, live[i])
-    return True
+    return first, first + moved
 
 
 @njit()
@@ -346,3 +314,54 @@ def mark_stale(state: Any, memory: Any) -> None:
         top = state.low_ticks + mask if side == 0 else -state.low_ticks
         for signed in range(max(state.worst[side], top - mask), min(state.best[side], top) + 1):
             book[side * size + ((signed if side == 0 else -signed) & mask)] &= ~NAMED
+
+
+@njit()
+def drop_stale(state: Any, memory: Any) -> None:
+    """End a snapshot: every level that it has not named goes. `named_worst` is the worst of those named."""
+    book, ticks, quantities = at_int(memory.book), at_int(memory.far_ticks), at_int(memory.far_lots)
+    size = 1 << state.window_bits
+    mask = size - 1
+    for side in range(2):
+        begin = side * state.far_cap
+        i = begin
+        while i < begin + state.n_far[side]:
+            if quantities[i] & STALE:
+                write_level(state, memory, side, ticks[i], 0)
+            else:
+                i += 1
+        if state.worst[side] == NEVER:
+            continue
+        top = state.low_ticks + mask if side == 0 else -state.low_ticks
+        for signed in range(max(state.worst[side], top - mask), min(state.best[side], top) + 1):
+            tick = signed if side == 0 else -signed
+            level = book[side * size + (tick & mask)]
+            if level & NAMED == 0 and level >> SLOT_BITS != 0:
+                write_level(state, memory, side, tick, 0)
+        state.worst[side] = max(state.named_worst[side], top - mask)
+
+
+@njit()
+def next_level_down(state: Any, memory: Any, side: int, signed: int) -> int:
+    """Return the signed price of a side's best level at or below `signed`, -NEVER if there is none."""
+    size = 1 << state.window_bits
+    mask, base = size - 1, side * size
+    inside: Any = np.int64(min(signed, state.low_ticks + mask if side == 0 else -state.low_ticks))
+    worst = state.worst[side]
+    if inside >= worst:
+        book, start = at_int(memory.book), inside
+        if side == 0:
+            while inside >= worst and book[np.uint64(base + (inside & mask))] >> SLOT_BITS == 0:
+                inside -= 1
+        else:
+            while inside >= worst and book[np.uint64(base + (-inside & mask))] >> SLOT_BITS == 0:
+                inside -= 1
+        if inside < worst:
+            # There is none: the next search need not look here again.
+            state.worst[side] = start + 1
+            inside = -NEVER
+    else:
+        inside = -NEVER
+    if state.n_far[side] == 0:
+        return int(inside)
+    return int(max(inside, far_next(state, memory, side, signed)))

@@ -1,0 +1,1 @@
+"""A book of levels, which the exchange has one of and the maker, where a model asks for depth, another."""
