@@ -82,8 +82,9 @@ def run(
     params: Params,
     engine: type[TickOracle] | None = None,
 ) -> TickOracle:
-    """Rows are (ts, local_ts, price, qty, kind) and, for fifo, since; actions ("submit", ts, side, price, qty, type)
-    and "reduce_only" after the type of an order that only takes off, ("cancel", ts, order_id) and ("replace", ts, order_id, price, qty), in order of time.
+    """Rows are (ts, local_ts, price, qty, kind) and, for fifo, since; actions, in order of time, are
+    ("submit", ts, side, price, qty, type), with "reduce_only" after the type or not, ("cancel", ts, order_id) and
+    ("replace", ts, order_id, price, qty).
     """  # fmt: skip
     it = (engine or TickOracle)(params, script)
     for row in rows:
