@@ -121,18 +121,19 @@ def _flatten(state: Any, memory: Any, params: Any, risk: Any, context: Any, lots
     lot_value = params.lot_size * abs(unit_value(state, context.mid))
     most = largest_order(risk, lot_value, account_budget(state), params.order_lots)
     kind, tick = taker_limit(params, risk, context.mid, context.best_bid, context.best_ask, sign)
-    piece = min(shown, most)
+    piece = max(min(shown, most, to_go), 1)
     if reduces == 0 and params.min_notional > 0.0:
         least = _least_lots(params, _judged(params, risk, context.mid, context.best_bid, context.best_ask, sign))
-        piece = max(piece, least)
-        if params.check_notional != 0 and to_go - piece < least:
+        if params.check_notional != 0 and to_go < least:
+            return  # of what is out there some will come back, or nothing is left to do
+        piece = min(max(piece, least), to_go)
+        if params.check_notional != 0 and 0 < to_go - piece < least:
             # What is left would be too small to be sent.
-            piece = to_go if to_go < 2 * least else min(piece, to_go - least)
+            piece = to_go if to_go < 2 * least else to_go - least
         if kind == _IOC and sign < 0 and params.check_notional != 0 and params.inverse == 0:
             # The venue values it at its limit.
-            enough = params.min_notional / order_worth(params, min(piece, to_go), params.tick_size)
+            enough = params.min_notional / order_worth(params, piece, params.tick_size)
             tick = max(tick, min(int(np.ceil(enough - _EPS)), state.view_bid))
-    piece = max(min(piece, to_go), 1)
     price = tick * params.tick_size if kind == _IOC else context.mid
     out_there = state.n_work[0] + state.n_work[1]
     if risk.check_self_match != 0 and state.n_work[1 if sign > 0 else 0] > 0:
