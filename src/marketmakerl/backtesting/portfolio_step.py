@@ -16,12 +16,13 @@ from numba import types
 from marketmakerl.backtesting.exchange.account import account as account_of
 from marketmakerl.backtesting.exchange.account import look_at_margin, unit_cost
 from marketmakerl.backtesting.layout import MEMORY, NEVER, PARAMS, STATE, Stop, at_int, at_own, at_tops, record_type
-from marketmakerl.backtesting.maker.local_view import local_equity, see_top
+from marketmakerl.backtesting.maker.local_view import local_equity, see_top, seen_mid
 from marketmakerl.backtesting.step import advance, next_due
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
 from marketmakerl.models.contract import CONTEXT_TYPE, MAX_INSTRUMENTS, QUOTE_TYPE
 from marketmakerl.risk.limits import RISK
+from marketmakerl.risk.state import HALTED
 
 _DONE, _ROOM, _ASK = int(Stop.DONE), int(Stop.ROOM), int(Stop.ASK)
 _CHOOSE, _BRING, _ACT, _END = range(4)
@@ -81,6 +82,14 @@ def _next_sight(state: Any, memory: Any) -> int:
 
 
 @njit()
+def _waits_for_an_answer(state: Any) -> bool:
+    """Return whether a halt, an exit or a pause goes on with the next answer, whatever that comes of."""
+    if state.breaker != HALTED and state.exiting == 0 and state.pause == 0:
+        return False
+    return bool(state.n_work[0] + state.n_work[1] + state.takers != 0)
+
+
+@njit()
 def _next_meeting(state: Any, memory: Any, params: Any, member: Any) -> int:
     """Return when an instrument next may read what belongs to all."""
     when: Any = np.int64(NEVER)
@@ -90,6 +99,8 @@ def _next_meeting(state: Any, memory: Any, params: Any, member: Any) -> int:
             when = min(when, state.next_answer_ns)
         if member.limits != 0:
             when = min(when, state.watch_ns, state.look_ns)
+            if _waits_for_an_answer(state):
+                when = min(when, _next_thing(state, memory, member))
         if member.on_rows != 0 and state.row < memory.rows:
             # The row wakes nobody before it is received, and no later row is received before it.
             row = np.uint64(state.row)
@@ -102,8 +113,9 @@ def _next_meeting(state: Any, memory: Any, params: Any, member: Any) -> int:
 
 @njit()
 def _local_mid(account: Any, state: Any, params: Any, k: int) -> float:
-    if state.view_unknown == 0 and state.view_bid > -NEVER and state.view_ask > -NEVER:
-        account.mids[k] = (state.view_bid - state.view_ask) * 0.5 * params.tick_size
+    mid = seen_mid(state, params)
+    if mid > 0.0:
+        account.mids[k] = mid
     return float(account.mids[k])
 
 
