@@ -115,7 +115,7 @@ def test_a_spot_bid_may_have_what_all_wallets_leave_and_no_more(seed):
         assert (bid.status, bid.reason) != (
             "rejected",
             "no_cash",
-        )  # it takes no time to get there, so it fits when it is sent
+        )
         free = sum(wallet.until(sent) for wallet in wallets)
         free -= sum(out_there(parts[k], wallets[k], sent, fee) for k in range(n) if spot[k] and k != j)
         unit = 0.25 * bid.price * (1 + fee)
