@@ -253,6 +253,7 @@ class Known:
 
     def __init__(self, it: Played) -> None:
         self.orders, self.response = it.orders, it.engine.latency.response_ns
+        self.there_and_back = it.entry_ns + self.response
         self.fills = [
             (ts + self.response, side, price, lots, number) for ts, side, price, lots, _, number, *_ in it.fills
         ]
@@ -279,12 +280,18 @@ class Known:
         """Lots bought less lots sold."""
         return int(self._moved[np.searchsorted(self._at, ts_ns, side="right")])
 
+    def _size(self, number: int, ts_ns: int) -> int:
+        """The most lots an order may stand at: the size last answered for, or a larger one that is on its way."""
+        sent = [(at, size) for at, size in self._sizes[number] if at <= ts_ns]
+        known = [size for at, size in sent if at + self.there_and_back <= ts_ns] or [sent[0][1]]
+        return max([known[-1], *(size for at, size in sent if at + self.there_and_back > ts_ns)])
+
     def out_there(self, ts_ns: int, before: int) -> list[Own]:
         """Orders with a number below `before` whose end we do not know of yet."""
         found = []
         for number in self._number[(self._number < before) & (self._sent <= ts_ns) & (self._gone > ts_ns)].tolist():
             order = self.orders[number]
-            lots = [size for at, size in self._sizes[number] if at <= ts_ns][-1]
+            lots = self._size(number, ts_ns)
             filled = sum(part for at, part in self._fills_of.get(number, []) if at <= ts_ns)
             leaving = self._cancels.get(number, 1 << 62) <= ts_ns
             found.append(

@@ -79,8 +79,8 @@ def open_engine(script, params: Params, **options):
     orders = OrderScript()
     for what, ts, *rest in script:
         if what == "submit":
-            side, price, lots, kind = rest
-            orders.submit(ts, side=side, price_ticks=price, qty_lots=lots, order_type=kind)
+            side, price, lots, kind, *only = rest
+            orders.submit(ts, side=side, price_ticks=price, qty_lots=lots, order_type=kind, reduce_only=bool(only))
         elif what == "cancel":
             orders.cancel(ts, rest[0])
         else:

@@ -266,7 +266,15 @@ venue_kinds = st.sampled_from(["linear", "linear", "inverse", "spot"])
 
 def draw_with_rules(seed: int, shape: Shape, kind: str, queue: str, latency: str):
     rows, script, params = draw(seed, shape, kind, queue, latency)
-    return rows, script, draw_rules(random.Random(seed + 1), params, rows[-1][0])
+    rng = random.Random(seed + 1)
+    params = draw_rules(rng, params, rows[-1][0])
+    if kind != "spot":
+        takes = ("ioc", "market")
+        script = [
+            (*it, "reduce_only") if it[0] == "submit" and it[-1] in takes and rng.random() < 0.4 else it
+            for it in script
+        ]
+    return rows, script, params
 
 
 @settings(max_examples=1_200, deadline=None)

@@ -166,6 +166,59 @@ def test_windows_that_are_none_are_refused(windows, message):
         mml.VenueRules(reject_windows=windows)
 
 
+# -- orders that only make a position smaller
+
+
+def only(order):
+    return (*order, "reduce_only")
+
+
+def test_what_only_reduces_is_cut_to_the_position_and_rejected_without_one(play):
+    rows = [bid(1000, 100, 9), ask(1000, 102, 9), bid(1020, 80, 1)]
+    script = [
+        buy(1001, 102, 3, "ioc"),
+        only(buy(1002, 102, 1, "ioc")),  # it would add
+        only(sell(1003, 100, 5, "ioc")),  # 3 of it
+        only(sell(1004, 100, 1, "market")),  # nothing is left
+        sell(1005, 100, 2, "ioc"),
+        only(buy(1006, 200, 1, "ioc")),
+    ]
+    it = play(rows, script)
+    assert it.ends() == {
+        1: ("FILLED", "NONE", 3),
+        2: ("REJECTED", "REDUCE_ONLY", 0),
+        3: ("FILLED", "NONE", 3),
+        4: ("REJECTED", "REDUCE_ONLY", 0),
+        5: ("FILLED", "NONE", 2),
+        6: ("FILLED", "NONE", 1),
+    }
+    assert it.fills[-1][-1] == -1
+
+
+def test_what_only_reduces_may_be_small_and_needs_no_margin(play):
+    # 5 at 101 are 505 of 510: 100 more asks beside them need twice what there is, and hold back everything but this.
+    rows = [bid(1000, 100, 9), ask(1000, 102, 9), bid(1020, 80, 1)]
+    script = [
+        buy(1001, 102, 5, "ioc"),
+        sell(1002, 100, 1, "ioc"),
+        only(sell(1003, 100, 1, "ioc")),
+        only(sell(1004, 100, 4, "ioc")),
+    ]
+    it = play(rows, script, min_notional=F(150), leverage=F(1), brackets=[(None, F(0), F(0))], cash=F(520))
+    assert [end[:2] for end in it.ends().values()] == [
+        ("FILLED", "NONE"), ("REJECTED", "MIN_NOTIONAL"), ("FILLED", "NONE"), ("FILLED", "NONE")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "order_type", "message"),
+    [("linear", "limit", "reduce_only is for orders that take"), ("spot", "ioc", "reduce_only is for perpetuals")],
+)
+def test_reduce_only_where_it_means_nothing_is_refused(kind, order_type, message):
+    with pytest.raises(ConfigError, match=message):
+        open_engine([only(sell(1001, 100, 1, order_type))], VenueParams(kind=kind))
+
+
 # -- self-trades: the scenarios of Binance's "Self Trade Prevention (STP) FAQ", in tenths of its units
 
 QUIET = [ask(1000, 50, 5), bid(1000, 2, 5), ask(1009, 51, 1)]

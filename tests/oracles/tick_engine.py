@@ -52,6 +52,7 @@ class Order:
     rested_ns: int = 0  # when it took the place it has now
     ahead: float = 0.0
     credit: int = 0
+    reduce_only: bool = False
 
     @property
     def left(self) -> int:
@@ -81,8 +82,9 @@ def run(
     params: Params,
     engine: type[TickOracle] | None = None,
 ) -> TickOracle:
-    """Rows are (ts, local_ts, price, qty, kind) and, for fifo, since; actions ("submit", ts, side, price, qty, type),
-    ("cancel", ts, order_id) and ("replace", ts, order_id, price, qty), in order of time.
+    """Rows are (ts, local_ts, price, qty, kind) and, for fifo, since; actions, in order of time, are
+    ("submit", ts, side, price, qty, type), with "reduce_only" after the type or not, ("cancel", ts, order_id) and
+    ("replace", ts, order_id, price, qty).
     """  # fmt: skip
     it = (engine or TickOracle)(params, script)
     for row in rows:
@@ -163,8 +165,8 @@ class TickOracle:
 
     def send(self, action: tuple) -> None:
         if action[0] == "submit":
-            _, ts, side, price, qty, kind = action
-            order = Order(self.next_id, side, price, qty, kind, ts)
+            _, ts, side, price, qty, kind, *only = action
+            order = Order(self.next_id, side, price, qty, kind, ts, reduce_only=only == ["reduce_only"])
             self.orders[order.order_id] = order
             self.next_id += 1
         else:
@@ -414,7 +416,11 @@ class TickOracle:
             refused = "GAP"
         elif order.qty < 1 or (order.type != "market" and order.price < 1):
             refused = "PRICE"
+        elif order.reduce_only and order.side * self.position >= 0:
+            refused = "REDUCE_ONLY"
         else:
+            if order.reduce_only:
+                order.qty = min(order.qty, abs(self.position))
             refused = self.refusal(order, self.margin())
         if not refused and order.type == "post_only" and self.crosses(order):
             refused = "POST_ONLY"

@@ -154,7 +154,7 @@ class VenueOracle(TickOracle):
 
     def too_small(self, order: Order, qty: int) -> bool:
         price = self.judged(order)
-        if not self.p.min_notional or (self.p.kind != "inverse" and price == 0):
+        if not self.p.min_notional or order.reduce_only or (self.p.kind != "inverse" and price == 0):
             return False
         closes = 0 < qty <= -order.side * self.position
         if order.type == "market" and self.p.kind != "spot" and closes:
@@ -170,7 +170,7 @@ class VenueOracle(TickOracle):
                 return "PRICE_BAND"
         if poor := super().refusal(order, held):
             return poor
-        if self.p.leverage:
+        if self.p.leverage and not order.reduce_only:
             needed = self.margin(order)
             if needed > held and needed > self.equity():
                 return "MARGIN"

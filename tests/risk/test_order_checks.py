@@ -108,7 +108,8 @@ def test_no_order_goes_out_that_a_check_forbids(seed, shape, kind):
 
 
 def checked(sent, known, mid, top, kind, limits, options, budget, excess) -> None:
-    side, market_order = sent.side, sent.order_type == OrderType.MARKET
+    side, takes = sent.side, sent.order_type >= OrderType.IOC
+    market_order = sent.order_type == OrderType.MARKET
     worth = worth_of_lots(kind, 1, mid * 0.5)
     out = known.out_there(sent.ts_ns, sent.order_id)
     if limits.hard_inventory_pct is not None:
@@ -132,7 +133,7 @@ def checked(sent, known, mid, top, kind, limits, options, budget, excess) -> Non
             )
     if limits.check_self_match:
         touch = top.ask if side > 0 else top.bid
-        reach = touch if market_order else sent.price_ticks
+        reach = touch if takes else sent.price_ticks
         assert not any(own.side == -side and not own.takes and side * (reach - own.price_ticks) >= 0 for own in out)
 
 

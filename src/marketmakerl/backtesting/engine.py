@@ -154,7 +154,7 @@ class Engine:
         self.latency = latency or Latency()
         limits = risk or RiskLimits()
         cash, position_lots = opening_balance(instrument, cash, initial_inventory, first_price)
-        self._script = model.rows() if isinstance(model, OrderScript) else np.zeros(0, SCRIPT)
+        self._script = _script_rows(model, instrument)
         quotes = None if isinstance(model, OrderScript) else model
         params = new_record(PARAMS)
         _set_instrument(params, instrument)
@@ -382,6 +382,11 @@ class Engine:
     def decisions_read_account(self) -> bool:
         """Return whether a decision depends on more than this instrument: limits, a balance, a model that looks."""
         return bool(self._params.risk_on or self.sends_need_cash or self._model.reads_others)
+
+    @property
+    def has_limits(self) -> bool:
+        """Return whether limits are looked at."""
+        return bool(self._params.risk_on)
 
     @property
     def sends_need_cash(self) -> bool:
@@ -687,6 +692,14 @@ def _seen_arrays(window_bits: int, trades: int) -> dict[str, Any]:
         "seen_far_lots": np.zeros(2 * _FAR_LEVELS, np.int64),
         "seen_trades": np.zeros(1 << max(trades - 1, 0).bit_length(), SEEN_TRADE),
     }
+def _script_rows(model: QuotingModel | OrderScript, instrument: Instrument) -> Any:
+    """Return SCRIPT[n]: empty for a quoting model."""
+    if not isinstance(model, OrderScript):
+        return np.zeros(0, SCRIPT)
+    rows = model.rows()
+    if instrument.kind == "spot" and rows["reduce_only"].any():
+        raise ConfigError(f"{instrument.symbol} is spot: reduce_only is for perpetuals")
+    return rows
 
 
 def _two_sided(old: Any, cap: int) -> Any:

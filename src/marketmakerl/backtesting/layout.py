@@ -209,6 +209,7 @@ class Answer(enum.IntEnum):
     ENDED = 4  # cancelled, rejected or expired
     REFUSED = 5  # a cancel or a replace that came too late or may not be
     REDUCED = 6  # some of it was taken off, so that it would not trade with another own order
+    CHANGED = 7  # a replace has been carried out
 
 
 class Stop(enum.IntEnum):
@@ -244,8 +245,14 @@ OWN = np.dtype(
         ("local_price_ticks", "i8"),
         ("local_qty_lots", "i8"),
         ("local_filled_lots", "i8"),
+        # What it may still be filled for as far as we know, while replaces are under way: the larger size counts.
+        ("known_lots", "i8"),  # its quantity as the exchange last confirmed it
+        ("changes", "i8"),  # replaces without an answer
+        ("change_lots", "i8"),  # the largest quantity among them
+        ("most_lots", "i8"),  # the larger of the two
         ("in_flight", "i8"),  # requests and answers under way
         ("taker", "i8"),  # sent to take: not part of the quotes
+        ("reduce_only", "i8"),  # it may only make the position smaller
         ("purpose", "i8"),  # risk.reasons.Purpose
         ("asked_ns", "i8"),  # when the last request of it was sent
     ],
@@ -295,6 +302,7 @@ SCRIPT = np.dtype(
         ("price_ticks", "i8"),
         ("qty_lots", "i8"),
         ("order_type", "i8"),
+        ("reduce_only", "i8"),
     ],
     align=True,
 )
@@ -412,6 +420,7 @@ STATE = np.dtype(
         ("stop_ns", "i8"),
         ("limit_ns", "i8"),  # rows up to it, and what is due before it; NEVER: nobody shares the account
         ("may_act", "i8"),  # 1: also what is due at it
+        ("meeting_ns", "i8"),  # what we know of the others is of then: not to be used before
         ("wake_ns", "i8"),  # the feed or an answer wakes the model
         ("rest_ns", "i8"),  # the earliest of the nine below
         ("script_ns", "i8"),
@@ -449,6 +458,7 @@ STATE = np.dtype(
         ("settled", "i8"),  # the last decision left everything as it was, and nothing has happened to our orders since
         ("local_lots", "i8"),
         ("local_cash", "f8"),  # so that local equity is local_cash + position at the local mid
+        ("local_open_value", "f8"),  # at which the position we know of was entered: shared perpetuals
         # the rest of the account, as far as we know: what the other instruments of a portfolio hold, else 0
         ("other_local_equity", "f8"),
         ("other_local_cash", "f8"),

@@ -72,6 +72,7 @@ class PortfolioEngine:
             member["until_ns"] = int(engine.state.last_ns)
             member["decisions_meet"] = int(engine.decisions_read_account)
             member["on_rows"], member["on_answers"] = engine.wakes_on_rows, engine.wakes_on_answers
+            member["limits"] = int(engine.has_limits)
             member["requests_meet"] = int(engine.sends_need_cash)
         go_on: Any = advance_together
         while True:

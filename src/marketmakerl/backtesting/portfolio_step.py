@@ -15,13 +15,14 @@ from numba import types
 
 from marketmakerl.backtesting.exchange.account import account as account_of
 from marketmakerl.backtesting.exchange.account import look_at_margin, unit_cost
-from marketmakerl.backtesting.layout import MEMORY, NEVER, PARAMS, STATE, Stop, at_int, at_own, record_type
-from marketmakerl.backtesting.maker.local_view import local_equity, see_top
+from marketmakerl.backtesting.layout import MEMORY, NEVER, PARAMS, STATE, Stop, at_int, at_own, at_tops, record_type
+from marketmakerl.backtesting.maker.local_view import local_equity, see_top, seen_mid
 from marketmakerl.backtesting.step import advance, next_due
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
 from marketmakerl.models.contract import CONTEXT_TYPE, MAX_INSTRUMENTS, QUOTE_TYPE
 from marketmakerl.risk.limits import RISK
+from marketmakerl.risk.state import HALTED
 
 _DONE, _ROOM, _ASK = int(Stop.DONE), int(Stop.ROOM), int(Stop.ASK)
 _CHOOSE, _BRING, _ACT, _END = range(4)
@@ -34,6 +35,7 @@ MEMBER = np.dtype(
         ("decisions_meet", "i8"),  # its decisions read what belongs to all
         ("on_rows", "i8"),  # its model is woken by rows
         ("on_answers", "i8"),  # likewise by answers
+        ("limits", "i8"),  # it has limits that are looked at between decisions
         ("requests_meet", "i8"),  # what it sends may need cash or margin that all share
         ("acts", "i8"),  # it does something at the meeting under way
         ("opening_equity", "f8"),  # until its first two-sided book
@@ -72,13 +74,33 @@ def _next_thing(state: Any, memory: Any, member: Any) -> int:
 
 
 @njit()
+def _next_sight(state: Any, memory: Any) -> int:
+    """Return when the next top of an instrument's book reaches us, of those that are on their way."""
+    if state.top_seen + 1 >= state.top_end:
+        return NEVER
+    return int(at_tops(memory.tops)[np.uint64((state.top_seen + 1) & state.top_mask)].local_ns)
+
+
+@njit()
+def _waits_for_an_answer(state: Any) -> bool:
+    """Return whether a halt, an exit or a pause goes on with the next answer, whatever that comes of."""
+    if state.breaker != HALTED and state.exiting == 0 and state.pause == 0:
+        return False
+    return bool(state.n_work[0] + state.n_work[1] + state.takers != 0)
+
+
+@njit()
 def _next_meeting(state: Any, memory: Any, params: Any, member: Any) -> int:
     """Return when an instrument next may read what belongs to all."""
     when: Any = np.int64(NEVER)
     if member.decisions_meet != 0:
         when = min(state.clock_ns, state.wake_ns)
-        if member.on_answers != 0:
+        if member.limits != 0 or member.on_answers != 0:
             when = min(when, state.next_answer_ns)
+        if member.limits != 0:
+            when = min(when, state.watch_ns, state.look_ns)
+            if _waits_for_an_answer(state):
+                when = min(when, _next_thing(state, memory, member))
         if member.on_rows != 0 and state.row < memory.rows:
             # The row wakes nobody before it is received, and no later row is received before it.
             row = np.uint64(state.row)
@@ -91,8 +113,9 @@ def _next_meeting(state: Any, memory: Any, params: Any, member: Any) -> int:
 
 @njit()
 def _local_mid(account: Any, state: Any, params: Any, k: int) -> float:
-    if state.view_unknown == 0 and state.view_bid > -NEVER and state.view_ask > -NEVER:
-        account.mids[k] = (state.view_bid - state.view_ask) * 0.5 * params.tick_size
+    mid = seen_mid(state, params)
+    if mid > 0.0:
+        account.mids[k] = mid
     return float(account.mids[k])
 
 
@@ -119,13 +142,19 @@ def _tell_exchange(account: Any, states: Any, memories: Any, params: Any, k: int
 
 @njit()
 def _free_local_cash(state: Any, memory: Any, params: Any) -> float:
-    """Return the cash of a member less what its bids hold, as far as we know; no spot: all of it."""
+    """Return the cash of a member less what its bids hold, as far as we know.
+
+    A perpetual brings its wallet: what its position was entered at was never paid, and what it has gained since, or
+    lost, is not cash before it is closed.
+    """
     free = state.local_cash
-    if params.spot != 0:
+    if params.spot == 0:
+        free += state.local_open_value
+    else:
         own, work = at_own(memory.own), at_int(memory.work)
         for i in range(state.n_work[0]):
             order = own[np.uint64(work[i])]
-            held = (order.local_qty_lots - order.local_filled_lots) * unit_cost(params, order.local_price_ticks)
+            held = (order.most_lots - order.local_filled_lots) * unit_cost(params, order.local_price_ticks)
             free -= held * (1.0 + max(state.maker_rate, 0.0))
     return float(free)
 
@@ -164,11 +193,18 @@ def _tell(account: Any, states: Any, memories: Any, params: Any, contexts: Any, 
 
 
 @njit()
-def _hear(account: Any, state: Any) -> None:
-    """Take over what an instrument has found out about the account."""
+def _hear(account: Any, states: Any, members: Any, k: int) -> None:
+    """Take over what an instrument has found out about the account; a breaker is for all of them, at once."""
+    state = states[k]
     account.peak_equity = max(account.peak_equity, state.peak_equity)
     account.day, account.day_equity = state.day, state.day_equity
     account.breaker = max(account.breaker, state.breaker)
+    for j in range(account.n):
+        # Nothing has happened to anybody else since (`_limit_of`): it is the same moment for all.
+        if states[j].breaker < account.breaker and members[j].decisions_meet != 0:
+            states[j].breaker = account.breaker
+            states[j].settled = 0
+            states[j].wake_ns = min(states[j].wake_ns, state.now_ns)
 
 
 @njit()
@@ -190,12 +226,25 @@ def _choose(account: Any, states: Any, memories: Any, params: Any, members: Any)
 
 
 @njit()
+def _next_phase(account: Any, states: Any, memories: Any, params: Any, members: Any) -> None:
+    """Go on to acting, or to the next meeting. Who has found something out on the way here acts too."""
+    account.at = 0
+    account.phase = _ACT if account.phase == _BRING else _CHOOSE
+    if account.phase == _CHOOSE:
+        return
+    for j in range(account.n):
+        if _next_meeting(states[j], memories[j], params[j], members[j]) <= account.now_ns:
+            account.actors += 1 - members[j].acts
+            members[j].acts = 1
+
+
+@njit()
 def _limit_of(account: Any, states: Any, memories: Any, members: Any, k: int) -> int:
     """Return how far the acting member may go on: to just before anything happens to anybody else."""
     limit: Any = np.int64(NEVER)
     for j in range(account.n):
         if j != k:
-            limit = min(limit, _next_thing(states[j], memories[j], members[j]))
+            limit = min(limit, _next_thing(states[j], memories[j], members[j]), _next_sight(states[j], memories[j]))
     return int(max(limit - 1, account.now_ns))
 
 
@@ -263,6 +312,7 @@ def advance_together(
             if account.begun == 0:
                 account.begun = 1
                 state.limit_ns = account.now_ns
+                state.meeting_ns = account.now_ns
                 state.may_act = 0
                 if account.phase == _ACT:
                     _tell(account, states, memories, params, contexts, members, k)
@@ -275,10 +325,9 @@ def advance_together(
             if stop in (_ROOM, _ASK):
                 return stop
             if account.phase == _ACT:
-                _hear(account, state)
+                _hear(account, states, members, k)
             account.begun = 0
             account.at += 1
         if account.phase == _END:
             return _DONE
-        account.at = 0
-        account.phase = _ACT if account.phase == _BRING else _CHOOSE
+        _next_phase(account, states, memories, params, members)

@@ -327,7 +327,7 @@ def _script_is_due(state: Any, memory: Any, params: Any) -> int:
     state.script_next += 1
     _set_rest(state, memory, params)
     if row.action == _SUBMIT:
-        submit(state, memory, params, row.side, row.price_ticks, row.qty_lots, row.order_type)
+        submit(state, memory, params, row.side, row.price_ticks, row.qty_lots, row.order_type, 0, row.reduce_only)
         return _DONE
     slot = slot_by_id(state, memory, row.order_id)
     if slot < 0:
@@ -528,7 +528,6 @@ def advance(
     n = memory.rows
     ts_ns, local_ts_ns = at_int(memory.ts_ns), at_int(memory.local_ts_ns)
     price_ticks, qty_lots, kind = at_int(memory.price_ticks), at_int(memory.qty_lots), at_kind(memory.kind)
-    limit_ns = state.limit_ns
     i = state.row
     _set_rest(state, memory, params)
     book = at_int(memory.book)
@@ -557,6 +556,7 @@ def advance(
         if state.armed != 0:
             state.armed = 0
             low_mid, high_mid = _still_mids(state)
+        limit_ns = state.limit_ns  # what an account has to know at once draws it in
         others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
         stop = min(others, state.wake_ns)
         state.stop_ns = stop

@@ -40,6 +40,7 @@ class Reason(enum.IntEnum):
     DUPLICATE = 29  # the same order is out there already
     COLLAR = 30  # too far from the mid for us
     ORDER_SIZE = 31  # too large an order
+    REDUCE_ONLY = 32  # it would not have made the position smaller
 
 
 SUPPRESSING = (

@@ -124,8 +124,13 @@ def _venue_order(state: Any, memory: Any, side: int, lots: int, ts_ns: int) -> i
     order.local_price_ticks = 0
     order.local_qty_lots = lots
     order.local_filled_lots = 0
+    order.known_lots = lots
+    order.changes = 0
+    order.change_lots = 0
+    order.most_lots = lots
     order.in_flight = 0
     order.taker = 1
+    order.reduce_only = 0  # nobody checks the venue's own order
     order.purpose = _VENUE
     order.asked_ns = ts_ns
     state.takers += 1

@@ -40,13 +40,14 @@ _CANCELLED, _REJECTED, _EXPIRED = int(Status.CANCELLED), int(Status.REJECTED), i
 _LIMIT, _POST_ONLY, _IOC, _MARKET = (int(kind) for kind in OrderType)
 _SUBMIT, _CANCEL = int(Action.SUBMIT), int(Action.CANCEL)
 _ACCEPTED, _ENDED, _REFUSED = int(Answer.ACCEPTED), int(Answer.ENDED), int(Answer.REFUSED)
+_CHANGED = int(Answer.CHANGED)
 _GAP_MODE = int(Mode.GAP)
 _NONE, _REQUOTE, _GAP, _PRICE = int(Reason.NONE), int(Reason.REQUOTE), int(Reason.GAP), int(Reason.PRICE)
 _NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
 _WOULD_TAKE, _NO_LIQUIDITY = int(Reason.POST_ONLY), int(Reason.NO_LIQUIDITY)
 _MIN_NOTIONAL, _PRICE_BAND = int(Reason.MIN_NOTIONAL), int(Reason.PRICE_BAND)
 _MARGIN, _LIQUIDATED = int(Reason.MARGIN), int(Reason.LIQUIDATED)
-_VENUE_DOWN = int(Reason.VENUE_DOWN)
+_VENUE_DOWN, _REDUCE_ONLY = int(Reason.VENUE_DOWN), int(Reason.REDUCE_ONLY)
 _EPS = 1e-9
 _TICK_EPS = 1e-6  # of a tick: float noise
 
@@ -296,9 +297,11 @@ def _judged_price(state: Any, params: Any, side: int, order_type: int, price_tic
 
 
 @njit()
-def _below_minimum(state: Any, params: Any, side: int, order_type: int, price: float, lots: int) -> bool:
+def _below_minimum(
+    state: Any, params: Any, side: int, order_type: int, price: float, lots: int, reduce_only: int
+) -> bool:
     """Return whether the exchange finds an order too small. What only closes a perpetual position never is."""
-    if params.check_notional == 0 or (price <= 0.0 and params.inverse == 0):
+    if params.check_notional == 0 or (price <= 0.0 and params.inverse == 0) or reduce_only != 0:
         return False
     if order_type == _MARKET and params.spot == 0 and 0 < lots <= -side * state.position_lots:
         return False
@@ -324,6 +327,7 @@ def _refusal(
     qty_lots: int,
     lots: int,
     held_margin: float,
+    reduce_only: int,
 ) -> int:
     """Return why the account or the venue does not take an order, 0 if both do.
 
@@ -337,9 +341,10 @@ def _refusal(
         qty_lots: its whole quantity, which the minimum is about.
         lots: what of it is still to be filled.
         held_margin: the initial margin before it came; a replace has taken the old order out since.
+        reduce_only: 1 if it can only make the position smaller: no minimum applies to it, and it needs no margin.
     """
     price = _judged_price(state, params, side, order_type, price_ticks)
-    if _below_minimum(state, params, side, order_type, price, qty_lots):
+    if _below_minimum(state, params, side, order_type, price, qty_lots, reduce_only):
         return _MIN_NOTIONAL
     if order_type != _MARKET and _outside_band(state, params, price):
         return _PRICE_BAND
@@ -347,9 +352,21 @@ def _refusal(
         reason = _balance_reason(state, memory, params, side, price_ticks, lots)
         if reason != _NONE:
             return reason
-    if params.leverage > 0.0 and not margin_carries(state, memory, params, side, price, lots, held_margin):
-        return _MARGIN
-    return _NONE
+    if params.leverage == 0.0 or reduce_only != 0:
+        return _NONE
+    return _NONE if margin_carries(state, memory, params, side, price, lots, held_margin) else _MARGIN
+
+
+@njit()
+def _cut_to_position(state: Any, order: Any) -> bool:
+    """Cut a reduce-only order to what it may take off; return whether there is anything to take off."""
+    held = -order.side * state.position_lots
+    if held < 1:
+        return False
+    if order.qty_lots > held:
+        state.submitted_lots -= order.qty_lots - held
+        order.qty_lots = held
+    return True
 
 
 @njit()
@@ -378,10 +395,14 @@ def _arrive(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None
         reason = _GAP
     elif order.qty_lots < 1 or (kind != _MARKET and order.price_ticks < 1):
         reason = _PRICE
+    elif order.reduce_only != 0 and not _cut_to_position(state, order):
+        reason = _REDUCE_ONLY
     else:
         held = _margin_now(state, memory, params)
         lots = order.qty_lots
-        reason = _refusal(state, memory, params, order.side, kind, order.price_ticks, lots, lots, held)
+        reason = _refusal(
+            state, memory, params, order.side, kind, order.price_ticks, lots, lots, held, order.reduce_only
+        )
     crosses = kind == _MARKET or _crosses(state, order.side, order.price_ticks)
     crosses = crosses or meets_own(state, params, order.side, order.price_ticks)
     if reason == _NONE and crosses and kind == _POST_ONLY:
@@ -522,12 +543,12 @@ def _change(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, price_t
     order = at_own(memory.own)[np.uint64(slot)]
     side, kind = order.side, order.order_type
     if price_ticks == order.price_ticks and qty_lots <= order.qty_lots:
-        if _below_minimum(state, params, side, kind, price_ticks * params.tick_size, qty_lots):
+        if _below_minimum(state, params, side, kind, price_ticks * params.tick_size, qty_lots, 0):
             _refuse_replace(state, memory, params, slot, ts_ns)
             return
         state.submitted_lots -= order.qty_lots - qty_lots
         order.qty_lots = qty_lots
-        answer(state, memory, params, slot, ts_ns, _ACCEPTED, 0, 0, 0.0)
+        answer(state, memory, params, slot, ts_ns, _CHANGED, qty_lots, price_ticks, 0.0)
         return
     crosses = _crosses(state, side, price_ticks) or meets_own(state, params, side, price_ticks)
     refused = price_ticks < 1 or state.mode == _GAP_MODE or (crosses and kind == _POST_ONLY)
@@ -535,7 +556,7 @@ def _change(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, price_t
         held = _margin_now(state, memory, params)
         leave(state, memory, slot, ts_ns)
         lots = qty_lots - order.filled_lots
-        refused = _refusal(state, memory, params, side, kind, price_ticks, qty_lots, lots, held) != _NONE
+        refused = _refusal(state, memory, params, side, kind, price_ticks, qty_lots, lots, held, 0) != _NONE
         if refused:
             seq = order.rest_seq
             go_live(state, memory, slot, ts_ns)
@@ -552,7 +573,7 @@ def _change(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, price_t
         _take_any(state, memory, params, slot, ts_ns)
     if order.status < _FILLED:
         _rest(state, memory, params, slot, ts_ns)
-        answer(state, memory, params, slot, ts_ns, _ACCEPTED, 0, 0, 0.0)
+        answer(state, memory, params, slot, ts_ns, _CHANGED, order.qty_lots, price_ticks, 0.0)
 
 
 @njit()

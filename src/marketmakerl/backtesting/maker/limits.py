@@ -6,7 +6,9 @@ happened (`_arm`); the exchange's side compares each top of the book with them w
 beyond them is looked at when it arrives. Drawdown is measured from a peak that moves with the mid: the two mids leave
 it a little room, and the extremes seen in between (`state.seen_low`, `seen_high`) say where exactly it was.
 
-Where several instruments share an account, their equity is looked at whenever one of them decides instead.
+Where several instruments share an account, its equity depends on all of them: it is looked at whenever one of them
+decides, once a second, and at what was armed for the one's own inventory. What one of them has found is for all at once
+(`portfolio_step`). Between their meetings it knows nothing of the others (`state.meeting_ns`), and acts at the next.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from marketmakerl.backtesting.maker.local_view import (
     seen_mid,
 )
 from marketmakerl.backtesting.maker.order_gate import account_budget
+from marketmakerl.backtesting.maker.unwind import lots_to_go
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import unit_value
@@ -53,7 +56,9 @@ def begin_session(state: Any, params: Any) -> None:
     state.begun = 1
     state.peak_equity = state.start_equity
     # Local equity is local_cash + local position x value at the local mid, whatever the kind of instrument.
-    state.local_cash = state.start_equity - state.start_lots * state.lot_size * unit_value(state, state.start_mark)
+    value = state.start_lots * state.lot_size * unit_value(state, state.start_mark)
+    state.local_cash = state.start_equity - value
+    state.local_open_value = value
     if params.risk_on != 0:
         ts_ns = state.first_ns
         state.held_lots = state.start_lots - params.target_lots
@@ -92,17 +97,18 @@ def look_at_limits(state: Any, memory: Any, params: Any, risk: Any) -> None:
         watch(state, risk, state.now_ns, mid, state.heard_ns)
     if state.start_mark > 0.0 and mid > 0.0:
         budget = account_budget(state)
-        if params.shared == 0:
+        if state.now_ns >= state.meeting_ns:
             worth = abs(state.held_lots) * params.lot_size * abs(unit_value(state, mid))
-            equity = local_equity(state, mid)
+            equity = local_equity(state, mid) + state.other_local_equity
             if params.bars != 0 and state.now_ns % _DAY_NS == 0:
                 # A close at midnight is the last moment of a day before it is the first of the next.
                 check_equity(state, risk, state.now_ns - 1, equity, budget, worth)
             check_equity(state, risk, state.now_ns, equity, budget, worth)
-        if state.breaker != HALTED:
+        bid, ask = state.view_bid * params.tick_size, -state.view_ask * params.tick_size
+        if state.breaker != HALTED and lots_to_go(state, params, risk, mid, bid, ask, state.held_lots) > 0:
             held_value = state.held_lots * params.lot_size * unit_value(state, mid)
             look_at_exits(state, risk, state.now_ns, held_value, budget)
-    if params.shared == 0 and params.bars == 0:
+    if params.bars == 0:
         _arm(state, memory, params, risk)
     if state.breaker != before or state.exiting != exiting:
         act_now(state, params)
@@ -110,11 +116,13 @@ def look_at_limits(state: Any, memory: Any, params: Any, risk: Any) -> None:
 
 @njit()
 def act_now(state: Any, params: Any) -> None:
-    """Decide at once: something has changed that the quotes out there do not know."""
+    """Decide at once: something has changed that the quotes out there do not know. In an account: as all meet."""
     state.settled = 0
-    if params.shared == 0:
-        state.wake_ns = min(state.wake_ns, state.now_ns)
-        state.stop_ns = min(state.stop_ns, state.now_ns)
+    when = max(state.now_ns, state.meeting_ns)
+    state.wake_ns = min(state.wake_ns, when)
+    state.stop_ns = min(state.stop_ns, when)
+    if params.shared != 0:
+        state.limit_ns = min(state.limit_ns, when)  # the others are to know before anything else happens
 
 
 @njit()
@@ -193,7 +201,7 @@ def _arm(state: Any, memory: Any, params: Any, risk: Any) -> None:
     """Set the mids between which no limit can be reached, and mark what is beyond them among what is on its way."""
     low, high = -NEVER, NEVER
     if state.start_mark > 0.0 and state.breaker != HALTED:
-        if state.local_lots != 0:
+        if state.local_lots != 0 and params.shared == 0:
             low, high = _arm_equity(state, params, risk)
         if state.held_lots != 0:
             low, high = _arm_inventory(state, params, risk, low, high)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from marketmakerl.risk.order_checks import lots_within_limit, why_not_sent
 from marketmakerl.risk.reasons import Reason
 
 _FREE, _CLOSED, _CANCELLING = int(Local.FREE), int(Local.CLOSED), int(Local.CANCELLING)
-_MARKET = int(OrderType.MARKET)
+_IOC, _MARKET = int(OrderType.IOC), int(OrderType.MARKET)
 _NONE, _STP, _DUPLICATE = int(Reason.NONE), int(Reason.STP), int(Reason.DUPLICATE)
 _INVENTORY_LIMIT = int(Reason.INVENTORY_LIMIT)
+_KEPT_OFF: Final = 0.1  # of the venue's price band: the mid moves while an order is on its way
+_EPS = 1e-6  # of a tick or a lot: float noise
 
 
 @njit()
@@ -27,7 +29,10 @@ def account_budget(state: Any) -> float:
 
 @njit()
 def open_lots(state: Any, memory: Any, sign: int) -> int:
-    """Return how many lots the own orders of a side may still be filled for, whether they rest or take."""
+    """Return how many lots the own orders of a side may still be filled for, whether they rest or take.
+
+    An order that is being cut counts in full until the exchange has confirmed the cut.
+    """
     own, work = at_own(memory.own), at_int(memory.work)
     side, lots = 0 if sign > 0 else 1, 0
     base = side * state.own_cap
@@ -35,13 +40,40 @@ def open_lots(state: Any, memory: Any, sign: int) -> int:
         order = own[np.uint64(work[i])]
         if state.one_price != 0 and order.local == _CANCELLING:
             continue  # bars: nothing trades before its cancel arrives
-        lots += order.local_qty_lots - order.local_filled_lots
+        lots += order.most_lots - order.local_filled_lots
     if state.takers != 0:
         for slot in range(state.own_cap):
             order = own[np.uint64(slot)]
             if order.taker != 0 and order.side == sign and order.local not in (_FREE, _CLOSED):
-                lots += order.local_qty_lots - order.local_filled_lots
+                lots += order.most_lots - order.local_filled_lots
     return lots
+
+
+@njit()
+def taker_limit(params: Any, risk: Any, mid: float, best_bid: float, best_ask: float, sign: int) -> tuple[int, int]:
+    """Return type and limit of an order that is to take, but not at any price: IOC at the collar; no collar: market.
+
+    A limit that the venue finds too far from the mid would be rejected, and again whenever it is sent anew: so it is
+    drawn into the venue's price band, by the mid we see, and a little further.
+    """
+    if not risk.price_collar_pct > 0.0:
+        return _MARKET, 0
+    price = mid * (1.0 + sign * risk.price_collar_pct)
+    if sign > 0:
+        if params.band_up < np.inf:
+            inner = mid * (1.0 + (1.0 - _KEPT_OFF) * (params.band_up - 1.0))
+            price = min(price, min(mid * params.band_up, max(inner, best_ask)))
+        return _IOC, max(1, int(np.floor(price * params.ticks_per_price + _EPS)))
+    if params.band_down > 0.0:
+        inner = mid * (1.0 - (1.0 - _KEPT_OFF) * (1.0 - params.band_down))
+        price = max(price, max(mid * params.band_down, min(inner, best_bid)))
+    return _IOC, max(1, int(np.ceil(price * params.ticks_per_price - _EPS)))
+
+
+@njit()
+def order_worth(params: Any, lots: int, price: float) -> float:
+    """Return what a venue's minimum is compared with: quote currency; an inverse contract is worth so much of it."""
+    return float(lots * params.lot_size * params.contract_size * (1.0 if params.inverse else price))
 
 
 @njit()
@@ -69,11 +101,14 @@ def _why_it_clashes(state: Any, memory: Any, risk: Any, sign: int, tick: int, lo
         while at < end and own[np.uint64(work[at])].local == _CANCELLING:
             at += 1
     if risk.check_self_match != 0 and at < end:
-        # A market order goes as far as the touch, and beyond it if it is larger than what is shown there.
+        # What takes goes as far as the touch, and beyond it if it is larger than what is shown there.
         best, limit = own[np.uint64(work[at])].local_price_ticks, tick
-        if kind == _MARKET:
+        if kind == _MARKET or kind == _IOC:
             touch, shown = (-state.view_ask, state.view_ask_lots) if sign > 0 else (state.view_bid, state.view_bid_lots)
-            limit = touch if lots <= shown else best
+            if lots <= shown:
+                limit = touch
+            elif kind == _MARKET:
+                limit = best
         if sign * (limit - best) >= 0:
             return _STP
     return _NONE
@@ -84,6 +119,7 @@ def send_new(
     state: Any, memory: Any, params: Any, risk: Any, context: Any, sign: int, tick: int, lots: int, kind: int
 ) -> int:
     """Send a quote, or an order of the model that takes, if the checks let it pass; return why not, or 0."""
+    takes = kind == _MARKET or kind == _IOC
     if params.risk_on == 0:
         submit(state, memory, params, sign, tick, lots, kind)
         return _NONE
@@ -103,8 +139,12 @@ def send_new(
     price = tick * params.tick_size if tick > 0 else context.mid
     why = why_not_sent(
         state, risk, state.now_ns, sign, price, lots, context.mid, lot_value, budget, params.order_lots,
-        state.held_lots, state.n_work[0] + state.n_work[1], 0 if kind == _MARKET else 1,
+        state.held_lots, state.n_work[0] + state.n_work[1], 0 if takes else 1,
     )  # fmt: skip
     if why == _NONE:
-        submit(state, memory, params, sign, tick, lots, kind)
+        reduces = 0
+        if takes and params.check_notional != 0 and params.spot == 0 and lots <= -sign * state.local_lots:
+            # Too small for the venue, unless it says that it only takes off.
+            reduces = int(order_worth(params, lots, price) < params.min_notional)
+        submit(state, memory, params, sign, tick, lots, kind, 0, reduces)
     return why

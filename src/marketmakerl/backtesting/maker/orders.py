@@ -30,7 +30,7 @@ from marketmakerl.risk.state import HALTED
 _NEW, _LIVE, _PARTIAL, _FILLED, _CANCELLED, _REJECTED, _EXPIRED = (int(status) for status in Status)
 _FREE, _SENT, _WORKING, _CANCELLING, _CLOSED = (int(local) for local in Local)
 _SUBMIT, _CANCEL, _REPLACE = (int(action) for action in Action)
-_ACCEPTED, _FILL, _LAST_FILL, _ENDED, _REFUSED, _REDUCED = (int(answer) for answer in Answer)
+_ACCEPTED, _FILL, _LAST_FILL, _ENDED, _REFUSED, _REDUCED, _CHANGED = (int(answer) for answer in Answer)
 _LIQUIDATED, _BY_VENUE = int(Reason.LIQUIDATED), int(Control.LIQUIDATED)
 _IOC, _MARKET = int(OrderType.IOC), int(OrderType.MARKET)
 _VENUE = int(Purpose.VENUE)
@@ -38,7 +38,15 @@ _VENUE = int(Purpose.VENUE)
 
 @njit()
 def submit(
-    state: Any, memory: Any, params: Any, side: int, price_ticks: int, qty_lots: int, order_type: int, purpose: int = 0
+    state: Any,
+    memory: Any,
+    params: Any,
+    side: int,
+    price_ticks: int,
+    qty_lots: int,
+    order_type: int,
+    purpose: int = 0,
+    reduce_only: int = 0,
 ) -> None:
     """Send a new order. There must be a free slot."""
     state.n_free -= 1
@@ -61,8 +69,13 @@ def submit(
     order.local_price_ticks = price_ticks
     order.local_qty_lots = qty_lots
     order.local_filled_lots = 0
+    order.known_lots = qty_lots
+    order.changes = 0
+    order.change_lots = 0
+    order.most_lots = qty_lots
     order.in_flight = 0
     order.purpose = purpose
+    order.reduce_only = reduce_only
     order.taker = int(order_type == _IOC or order_type == _MARKET)
     if order.taker:
         state.takers += 1
@@ -83,15 +96,57 @@ def cancel(state: Any, memory: Any, params: Any, slot: int, reason: int) -> None
 
 @njit()
 def replace(state: Any, memory: Any, params: Any, slot: int, price_ticks: int, qty_lots: int) -> None:
-    """Send a change of price and total quantity; locally the order counts as changed from now on."""
+    """Send a change of price and total quantity.
+
+    What is wanted of the order counts as changed from now on; what it may be filled for does so once the answer has
+    come (`most_lots`): until then the exchange may fill all of it.
+    """
     order = at_own(memory.own)[np.uint64(slot)]
-    if order.taker == 0 and order.local_price_ticks != price_ticks:
-        _leave_work(state, memory, slot)
-        order.local_price_ticks = price_ticks
-        _enter_work(state, memory, slot)
-    order.local_qty_lots = qty_lots
+    _set_local(state, memory, slot, price_ticks, qty_lots)
+    order.change_lots = qty_lots if order.changes == 0 else max(order.change_lots, qty_lots)
+    order.changes += 1
+    order.most_lots = max(order.known_lots, order.change_lots)
     state.replaces += 1
     request(state, memory, params, slot, _REPLACE, 0, price_ticks, qty_lots)
+
+
+@njit()
+def _set_local(state: Any, memory: Any, slot: int, price_ticks: int, qty_lots: int) -> None:
+    """Note an order's price and quantity; a new price moves it in the list of what we have out there."""
+    order = at_own(memory.own)[np.uint64(slot)]
+    order.local_qty_lots = qty_lots
+    if order.local_price_ticks == price_ticks:
+        return
+    if order.taker == 0:
+        _leave_work(state, memory, slot)
+    order.local_price_ticks = price_ticks
+    if order.taker == 0:
+        _enter_work(state, memory, slot)
+
+
+@njit()
+def _take_change(state: Any, memory: Any, slot: int, price_ticks: int, qty_lots: int) -> None:
+    """Note what the exchange has made of a replace: what the order is now, whether it was changed or not."""
+    order = at_own(memory.own)[np.uint64(slot)]
+    order.changes -= 1
+    order.known_lots = qty_lots
+    if order.changes == 0:
+        order.most_lots = qty_lots
+        _set_local(state, memory, slot, price_ticks, qty_lots)
+    else:
+        order.most_lots = max(qty_lots, order.change_lots)
+
+
+@njit()
+def _take_reduction(memory: Any, slot: int, lots: int) -> None:
+    """Note that an order has lost `lots`; replaces under way that will reach it later say how many it has then."""
+    order = at_own(memory.own)[np.uint64(slot)]
+    order.known_lots -= lots
+    if order.changes == 0:
+        order.local_qty_lots = order.known_lots
+        order.most_lots = order.known_lots
+    else:
+        order.most_lots = max(order.known_lots, order.change_lots)
 
 
 @njit()
@@ -136,8 +191,10 @@ def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
     order = at_own(memory.own)[np.uint64(slot)]
     order.in_flight -= 1
     state.settled = 0
-    if what == _ACCEPTED:
-        if order.local == _SENT:
+    if what == _ACCEPTED or what == _CHANGED:
+        if what == _CHANGED:
+            _take_change(state, memory, slot, row.price_ticks, row.lots)
+        elif order.local == _SENT:
             order.local = _WORKING
         if params.risk_on != 0:
             note_answer(state, risk, state.now_ns, False)
@@ -146,6 +203,8 @@ def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
         price = row.price_ticks * params.tick_size
         state.view_changed = 1
         state.fill_reported = 1
+        if params.shared != 0 and params.spot == 0:
+            _move_open_value(state, order.side, row.lots, row.lots * params.lot_size * unit_value(state, price))
         state.local_lots += order.side * row.lots
         state.local_cash -= order.side * row.lots * params.lot_size * unit_value(state, price) + row.fee
         if params.risk_on != 0:
@@ -154,11 +213,15 @@ def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
             count_execution(state, state.now_ns)
             check_executions(state, risk, state.now_ns)
     elif what == _REDUCED:
-        order.local_qty_lots -= row.lots
+        _take_reduction(memory, slot, row.lots)
+    elif what == _REFUSED and row.lots > 0:
+        _take_change(state, memory, slot, row.price_ticks, row.lots)
     if what == _LAST_FILL or what == _ENDED:
         order.local = _CLOSED
         if row.reason == _LIQUIDATED and trip(state, state.now_ns, _BY_VENUE, HALTED, 0.0, np.nan):
             state.halted = 1
+            if params.shared != 0:
+                state.limit_ns = min(state.limit_ns, max(state.now_ns, state.meeting_ns))
         if params.risk_on != 0 and row.status == _REJECTED and order.purpose != _VENUE:
             note_answer(state, risk, state.now_ns, True)
         if order.taker:
@@ -169,6 +232,17 @@ def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
         order.local = _FREE
         at_int(memory.free)[state.n_free] = slot
         state.n_free += 1
+
+
+@njit()
+def _move_open_value(state: Any, side: int, lots: int, value: float) -> None:
+    """Book a fill we hear of into the value at which the position was entered, at average cost."""
+    held = state.local_lots
+    if held * side >= 0:
+        state.local_open_value += side * value
+        return
+    closing = min(lots, abs(held))
+    state.local_open_value += side * value * ((lots - closing) / lots) - state.local_open_value * (closing / abs(held))
 
 
 @njit()

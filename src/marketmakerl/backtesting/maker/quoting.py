@@ -8,7 +8,7 @@ import numpy as np
 
 from marketmakerl.backtesting.layout import NEVER, Local, OrderType, at_int, at_own
 from marketmakerl.backtesting.maker.local_view import is_two_sided
-from marketmakerl.backtesting.maker.order_gate import account_budget, send_new
+from marketmakerl.backtesting.maker.order_gate import account_budget, send_new, taker_limit
 from marketmakerl.backtesting.maker.orders import cancel, replace
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import unit_value
@@ -125,7 +125,10 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
         lots = int(np.floor(abs(context.take_qty) / params.lot_size + _EPS))
         if lots > 0:
             sign = 1 if context.take_qty > 0.0 else -1
-            refused = max(refused, send_new(state, memory, params, risk, context, sign, 0, lots, _MARKET))
+            kind, tick = _MARKET, 0
+            if params.risk_on != 0:
+                kind, tick = taker_limit(params, risk, context.mid, context.best_bid, context.best_ask, sign)
+            refused = max(refused, send_new(state, memory, params, risk, context, sign, tick, lots, kind))
     still = standard and state.request_end == sent and refused in (_NONE, _RATE)
     state.settled = int(still and (params.plain != 0 or params.shared == 0))
     if params.risk_on != 0:

@@ -8,7 +8,7 @@ import numpy as np
 
 from marketmakerl.backtesting.layout import Local, OrderType, at_int, at_own
 from marketmakerl.backtesting.maker.local_view import local_equity
-from marketmakerl.backtesting.maker.order_gate import account_budget, open_lots
+from marketmakerl.backtesting.maker.order_gate import account_budget, open_lots, order_worth, taker_limit
 from marketmakerl.backtesting.maker.orders import cancel, submit
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import unit_value
@@ -47,7 +47,8 @@ def may_ask_model(state: Any, memory: Any, params: Any, risk: Any, context: Any)
         mid = context.mid
         worth = abs(state.held_lots) * params.lot_size * abs(unit_value(state, mid))
         equity = local_equity(state, mid) + state.other_local_equity
-        check_equity(state, risk, state.now_ns, equity, account_budget(state), worth)
+        if check_equity(state, risk, state.now_ns, equity, account_budget(state), worth):
+            state.limit_ns = state.now_ns  # the others are to know before anything else happens
     reason = why_silent(state, risk, state.now_ns, context.mid, context.best_ask - context.best_bid)
     if reason == _NONE:
         return True
@@ -59,7 +60,7 @@ def may_ask_model(state: Any, memory: Any, params: Any, risk: Any, context: Any)
             state.liquidations += int(state.local_lots != 0)
         _flatten(state, memory, params, risk, context, state.local_lots, _LIQUIDATION)
     elif state.exiting != 0:
-        if state.held_lots == 0 or _is_dust(state, params, context):
+        if lots_to_go(state, params, risk, context.mid, context.best_bid, context.best_ask, state.held_lots) == 0:
             if state.takers == 0 and state.n_work[0] + state.n_work[1] == 0:
                 end_exit(state, risk, state.now_ns)
                 if params.bars != 0:  # the bar to come may be quoted
@@ -71,32 +72,76 @@ def may_ask_model(state: Any, memory: Any, params: Any, risk: Any, context: Any)
 
 
 @njit()
+def lots_to_go(state: Any, params: Any, risk: Any, mid: float, best_bid: float, best_ask: float, lots: int) -> int:
+    """Return how many of `lots` (signed) the venue lets us take off next: 0 is the end, though some may be left.
+
+    On a perpetual what brings the position nearer to zero may always be sent, as a reduce-only order. Everything else
+    must be worth the venue's minimum, and on spot be paid for.
+    """
+    left, sign = abs(lots), -1 if lots > 0 else 1
+    if params.spot == 0 and sign * state.local_lots < 0:
+        return int(min(left, abs(state.local_lots)))
+    if left == 0 or mid <= 0.0:
+        return 0
+    if params.spot != 0 and sign > 0:
+        unit = best_ask * params.contract_size * params.lot_size * (1.0 + max(state.taker_rate, 0.0))
+        left = min(left, max(int(np.floor((state.local_cash + state.other_local_cash) / unit + _EPS)), 0))
+    if params.check_notional != 0 and left < _least_lots(params, _judged(params, risk, mid, best_bid, best_ask, sign)):
+        return 0
+    return int(left)
+
+
+@njit()
+def _judged(params: Any, risk: Any, mid: float, best_bid: float, best_ask: float, sign: int) -> float:
+    """Return the best price at which the venue may value an order that takes: its limit, if it has one."""
+    if sign < 0:
+        return best_bid
+    kind, tick = taker_limit(params, risk, mid, best_bid, best_ask, sign)
+    return best_ask if kind == _MARKET else float(tick * params.tick_size)
+
+
+@njit()
+def _least_lots(params: Any, price: float) -> int:
+    """Return the fewest lots that are worth the venue's minimum at a price."""
+    return max(1, int(np.ceil(params.min_notional * (1.0 - 1e-9) / order_worth(params, 1, price))))
+
+
+@njit()
 def _flatten(state: Any, memory: Any, params: Any, risk: Any, context: Any, lots: int, purpose: int) -> None:
     """Send a slice of what is to be taken off, as deep as the book shows; the next one once we know what came of it."""
-    if lots == 0 or state.takers != 0 or _is_dust(state, params, context):
+    if lots == 0 or state.takers != 0:
         return
     if state.now_ns < state.rejected_until_ns:
         return  # the venue rejects what is sent: the watch looks again every second
     if params.bars != 0 and state.n_work[0] + state.n_work[1] > 0:
         return  # their cancels are answered first: nothing happens within a close
+    to_go = lots_to_go(state, params, risk, context.mid, context.best_bid, context.best_ask, lots)
     sign = -1 if lots > 0 else 1
+    # Own orders of this side whose cancels are on their way may still be filled: no more than the rest is ours to take.
+    to_go -= open_lots(state, memory, sign)
+    if to_go < 1:
+        return
+    reduces = int(params.spot == 0 and sign * state.local_lots < 0)
     shown = state.view_bid_lots if sign < 0 else state.view_ask_lots
     lot_value = params.lot_size * abs(unit_value(state, context.mid))
     most = largest_order(risk, lot_value, account_budget(state), params.order_lots)
-    # Own orders of this side whose cancels are on their way may still be filled: no more than the rest is ours to take.
     if params.bars != 0:
-        shown = most = abs(lots)  # no depth to slice it by
-    piece = min(abs(lots) - open_lots(state, memory, sign), max(min(shown, most), _least_lots(params, context)))
-    if piece < 1:
-        return
-    kind, tick = _MARKET, 0
-    price = context.mid
-    if risk.price_collar_pct > 0.0:
-        # An order to take, but not at any price.
-        kind = _IOC
-        exact = context.mid * (1.0 + sign * risk.price_collar_pct) * params.ticks_per_price
-        tick = max(1, int(np.floor(exact + _EPS) if sign > 0 else np.ceil(exact - _EPS)))
-        price = tick * params.tick_size
+        shown = most = to_go  # no depth to slice it by
+    kind, tick = taker_limit(params, risk, context.mid, context.best_bid, context.best_ask, sign)
+    piece = max(min(shown, most, to_go), 1)
+    if reduces == 0 and params.min_notional > 0.0:
+        least = _least_lots(params, _judged(params, risk, context.mid, context.best_bid, context.best_ask, sign))
+        if params.check_notional != 0 and to_go < least:
+            return  # of what is out there some will come back, or nothing is left to do
+        piece = min(max(piece, least), to_go)
+        if params.check_notional != 0 and 0 < to_go - piece < least:
+            # What is left would be too small to be sent.
+            piece = to_go if to_go < 2 * least else to_go - least
+        if kind == _IOC and sign < 0 and params.check_notional != 0 and params.inverse == 0:
+            # The venue values it at its limit.
+            enough = params.min_notional / order_worth(params, piece, params.tick_size)
+            tick = max(tick, min(int(np.ceil(enough - _EPS)), state.view_bid))
+    price = tick * params.tick_size if kind == _IOC else context.mid
     out_there = state.n_work[0] + state.n_work[1]
     if risk.check_self_match != 0 and state.n_work[1 if sign > 0 else 0] > 0:
         return  # own quotes of the other side are still out there: their cancels are on their way
@@ -106,23 +151,4 @@ def _flatten(state: Any, memory: Any, params: Any, risk: Any, context: Any, lots
         max(params.order_lots, piece), held, out_there, 0,
     )  # fmt: skip
     if why == _NONE:
-        submit(state, memory, params, sign, tick, piece, kind, purpose)
-
-
-@njit()
-def _least_lots(params: Any, context: Any) -> int:
-    """Return the fewest lots that the venue takes on spot."""
-    if params.spot == 0 or params.min_notional == 0.0:
-        return 1
-    unit = params.lot_size * params.contract_size * context.best_bid
-    return max(1, int(np.ceil(params.min_notional / unit - _EPS)))
-
-
-@njit()
-def _is_dust(state: Any, params: Any, context: Any) -> bool:
-    """Return whether the venue would refuse to take what is left of a spot position."""
-    if params.check_notional == 0 or params.spot == 0:
-        return False
-    lots = state.local_lots if state.breaker == HALTED else state.held_lots
-    value = abs(lots) * params.lot_size * params.contract_size * context.best_bid
-    return bool(value < params.min_notional * (1.0 - 1e-9))
+        submit(state, memory, params, sign, tick, piece, kind, purpose, reduces)
