@@ -269,7 +269,7 @@ def test_a_model_is_asked_once_a_decision(wake):
     rows = [*_message(T0, T0, _levels(Kind.DEPTH_BID, [(100, 1)]) + _levels(Kind.DEPTH_ASK, [(102, 4)]))]
     for i in range(400):
         rows += _message(T0 + 3 * i, T0 + 3 * i + 1, _levels(Kind.DEPTH_BID, [(95, 1 + i)]))
-        rows += _message(T0 + 3 * i, T0 + 3 * i + 1, _levels(Kind.TRADE_BUY, [(103, 1)]))
+        rows += _message(T0 + 3 * i, T0 + 3 * i + 1, _levels(Kind.TRADE_BUY, [(102, 1)]))  # ours stands behind
     engine = open_engine(mml.CustomModel(counting, values=(1.0,), memory=1), wake)
     engine.feed(tape_of(rows))
     engine.finish()
