@@ -533,7 +533,6 @@ def advance(
     book = at_int(memory.book)
     tops = at_tops(memory.tops)
     best, worst, own_best, meets = state.best, state.worst, state.own_best, state.meets
-    named_low = state.named_low
     size = 1 << state.window_bits
     mask = size - 1
     wake_kinds = params.wake_kinds
@@ -632,7 +631,7 @@ def advance(
                             find_best(state, memory, side, signed)
                             dirty |= _TOP_CHANGED
                     elif signed < worst[side]:
-                        named_low[side] = min(named_low[side], signed)
+                        state.named_low[side] = min(state.named_low[side], signed)
                         if lots > 0:
                             worst[side] = signed
                     if old & SLOT_MASK != 0:
@@ -656,11 +655,6 @@ def advance(
             dirty |= ((wake_kinds >> k) & 1) << 1
             i += 1
             if dirty != 0 and code < _MORE:
-                if dirty >= _FILLED:
-                    dirty &= ~_FILLED
-                    keep_mid(state, params.tick_size)
-                    note_equity(state, params)
-                    low_mid, high_mid = _still_mids(state)
                 if dirty == _WAKE:
                     # The commonest by far where every event wakes: nothing new to see, only that something came.
                     local_ns = local_ts_ns[row] + params.feed_offset_ns
@@ -678,28 +672,34 @@ def advance(
                     state.wake_ns = min(state.wake_ns, local_ns)
                     stop = min(stop, local_ns)
                     state.stop_ns = stop
-                elif dirty != 0:
-                    mids = best[0] - best[1]
-                    if mids < low_mid or mids > high_mid:
-                        if mids <= state.liquidate_low or mids >= state.liquidate_high:
-                            look_at_margin(state, params, now)
-                        if mids <= state.look_low or mids >= state.look_high:
-                            dirty |= _LOOK
-                        if mids <= state.equity_low or mids >= state.equity_high:
-                            keep_mid(state, params.tick_size)
-                            note_equity(state, params)
-                            low_mid, high_mid = _still_mids(state)
-                        # The window must move before the top is read.
-                        if params.bars == 0 and off_centre(state):
-                            if not recentre(state, memory, wanted_low(state)):
-                                dirty |= _UNSENT
-                                room = False
-                                break
-                            low = state.low_ticks if state.mode == _NORMAL else NEVER
-                            low_mid, high_mid = _still_mids(state)
-                    _push_top(state, memory, params, now, local_ts_ns[row], dirty)
-                    stop = state.stop_ns
-                    others = min(others, state.rest_ns)
+                else:
+                    if dirty >= _FILLED:
+                        dirty &= ~_FILLED
+                        keep_mid(state, params.tick_size)
+                        note_equity(state, params)
+                        low_mid, high_mid = _still_mids(state)
+                    if dirty != 0:
+                        mids = best[0] - best[1]
+                        if mids < low_mid or mids > high_mid:
+                            if mids <= state.liquidate_low or mids >= state.liquidate_high:
+                                look_at_margin(state, params, now)
+                            if mids <= state.look_low or mids >= state.look_high:
+                                dirty |= _LOOK
+                            if mids <= state.equity_low or mids >= state.equity_high:
+                                keep_mid(state, params.tick_size)
+                                note_equity(state, params)
+                                low_mid, high_mid = _still_mids(state)
+                            # The window must move before the top is read.
+                            if params.bars == 0 and off_centre(state):
+                                if not recentre(state, memory, wanted_low(state)):
+                                    dirty |= _UNSENT
+                                    room = False
+                                    break
+                                low = state.low_ticks if state.mode == _NORMAL else NEVER
+                                low_mid, high_mid = _still_mids(state)
+                        _push_top(state, memory, params, now, local_ts_ns[row], dirty)
+                        stop = state.stop_ns
+                        others = min(others, state.rest_ns)
                 dirty = 0
                 if state.top_end - state.top_seen >= state.top_mask:
                     see(state, memory, now)
