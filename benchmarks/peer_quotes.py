@@ -44,6 +44,8 @@ class PeerQuotes(QuotingModel):
     levels: int
     level_step_ticks: int
     grid_ticks: int = 1
+    reads_clock: ClassVar[bool] = False
+    reads_sizes: ClassVar[bool] = False
     id: ClassVar[str] = "peer_quotes"
 
     @classmethod

@@ -572,6 +572,7 @@ class Engine:
         if int(self.state.n_logged) > number:
             self._overrides[number] = note
         state = self.state
+        state.settled = 0
         state.wake_ns = min(int(state.wake_ns), int(state.last_ns))
         if self.is_bars and float(state.start_mark) > 0.0:
             # Now, at the last close, and not at the next; what it costs is sampled, for no close may follow.
@@ -664,7 +665,7 @@ def _open_state(state: Any) -> None:
     """Set what is not zero before the first event: nothing known, nothing due, nothing near a limit."""
     state.next_order_id = 1
     state.closed_ns = -1
-    state.top_seen = -1
+    state.top_seen = state.sent_lost = -1
     state.two_sided_since = -1
     state.view_changed = state.fill_reported = 1
     for side in range(2):
@@ -692,6 +693,8 @@ def _seen_arrays(window_bits: int, trades: int) -> dict[str, Any]:
         "seen_far_lots": np.zeros(2 * _FAR_LEVELS, np.int64),
         "seen_trades": np.zeros(1 << max(trades - 1, 0).bit_length(), SEEN_TRADE),
     }
+
+
 def _script_rows(model: QuotingModel | OrderScript, instrument: Instrument) -> Any:
     """Return SCRIPT[n]: empty for a quoting model."""
     if not isinstance(model, OrderScript):
@@ -723,6 +726,11 @@ def _whole(name: str, value: Any, low: int) -> int:
     return int(value)
 
 
+def _ignores(model: QuotingModel | None) -> tuple[int, int]:
+    """Return whether a model ignores the clock, and quantities; one that says nothing of it looks at both."""
+    return int(not getattr(model, "reads_clock", True)), int(not getattr(model, "reads_sizes", True))
+
+
 def _set_instrument(params: Any, instrument: Instrument) -> None:
     params.tick_size = instrument.tick_size
     params.ticks_per_price = _ticks_per_price(instrument.tick_size)
@@ -737,6 +745,7 @@ def _set_model(params: Any, quotes: QuotingModel | None) -> None:
     params.session_s = quotes.session_s if quotes else np.inf
     params.quoting = int(quotes is not None)
     params.python_model = int(getattr(quotes, "is_python", False))
+    params.ignores_clock, params.ignores_sizes = _ignores(quotes)
     params.levels = _whole("model.levels", getattr(quotes, "levels", 1), 1)
     params.level_step_ticks = _whole("model.level_step_ticks", getattr(quotes, "level_step_ticks", 1), 0)
     params.grid_ticks = _whole("model.grid_ticks", getattr(quotes, "grid_ticks", 1), 1)

@@ -410,6 +410,9 @@ STATE = np.dtype(
         ("top_end", "i8"),
         ("last_top_ns", "i8"),
         ("top_mask", "i8"),
+        ("sent_bid", "i8"),  # the prices of the last entry sent, and whether the feed had lost its place
+        ("sent_ask", "i8"),
+        ("sent_lost", "i8"),
         ("pending_end", "i8"),
         ("pending_first", "i8", (len(HORIZONS_NS),)),
         ("pending_mask", "i8"),
@@ -453,9 +456,13 @@ STATE = np.dtype(
         ("unheard_ns", "i8"),  # when one under way will; NEVER: none is noted
         ("newest_local_ns", "i8"),  # receipt of the last row of the columns before these
         ("view_changed", "i8"),  # since the model's context was last written
+        ("view_sized", "i8"),  # likewise, but only in quantities
         ("fill_reported", "i8"),  # likewise
         ("view_reason", "i8"),  # 0, or why there is nothing to quote against
-        ("settled", "i8"),  # the last decision left everything as it was, and nothing has happened to our orders since
+        ("settled", "i8"),  # to decide again at this view would leave everything as it is
+        ("served", "i8"),  # what is out there is what was wanted last, whatever the venue still has to confirm
+        ("wish", "i8", (2,)),  # what was: the price of the first level, or less than 1 why there is none
+        ("wish_lots", "i8", (2,)),
         ("local_lots", "i8"),
         ("local_cash", "f8"),  # so that local equity is local_cash + position at the local mid
         ("local_open_value", "f8"),  # at which the position we know of was entered: shared perpetuals
@@ -528,6 +535,8 @@ PARAMS = np.dtype(
         ("requote_threshold_ticks", "i8"),
         ("quoting", "i8"),  # 0: a script, no model
         ("python_model", "i8"),
+        ("ignores_clock", "i8"),  # 1: while nothing but time passes, the model says what it said
+        ("ignores_sizes", "i8"),  # 1: nor does it look at the quantities of the best prices
         ("risk_on", "i8"),  # 0: nothing of it can change a quote
         ("shared", "i8"),  # others trade on the same account
         ("interval_ns", "i8"),  # 0: no clock

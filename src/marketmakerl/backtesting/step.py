@@ -71,7 +71,18 @@ from marketmakerl.backtesting.maker.limits import (
     watch_bar,
     watch_is_due,
 )
-from marketmakerl.backtesting.maker.local_view import LOOK, LOST, SAME, WAKE, next_marked, see
+from marketmakerl.backtesting.maker.local_view import (
+    LOOK,
+    LOST,
+    SAME,
+    SIZES,
+    WAKE,
+    is_news,
+    look_ahead,
+    next_marked,
+    pass_by,
+    see,
+)
 from marketmakerl.backtesting.maker.orders import (
     cancel,
     replace,
@@ -79,7 +90,7 @@ from marketmakerl.backtesting.maker.orders import (
     submit,
     take_answer,
 )
-from marketmakerl.backtesting.maker.quoting import look, place, stay, unchanged
+from marketmakerl.backtesting.maker.quoting import look, place, stay, stay_for, unchanged
 from marketmakerl.backtesting.maker.unwind import may_ask_model, pull_quotes
 from marketmakerl.backtesting.wire.market_data import send_rows
 from marketmakerl.core.jit import njit
@@ -132,33 +143,43 @@ def _has_room(state: Any, memory: Any, rows: int) -> bool:
 
 
 @njit()
-def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int, dirty: int) -> None:
-    """Send the top of the book, as it stands after a message that changed it, on its way to us."""
+def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int, dirty: int, quiet: bool) -> bool:
+    """Send the top of the book, as it stands after a message that changed it, on its way to us.
+
+    While it is `quiet`, nothing but news wakes the model. Returns whether this is.
+    """
     local_ns = local_ts_ns + params.feed_offset_ns
     if local_ns < ts_ns:
         local_ns = ts_ns
         state.receipt_clamped += 1
     tops = at_tops(memory.tops)
-    flags = dirty & (_WAKE | _LOOK)
+    bid, ask = state.best[0], state.best[1]
+    lost = LOST if state.mode == _IN_GAP else 0
+    # With fee tiers whatever makes us look again may show another fee.
+    same = bid == state.sent_bid and ask == state.sent_ask and lost == state.sent_lost and params.n_tiers == 0
+    state.sent_bid = bid
+    state.sent_ask = ask
+    state.sent_lost = lost
+    flags = (dirty & (_WAKE | _LOOK)) | lost | (SIZES if same else 0)
     if local_ns == state.last_top_ns and state.top_end - 1 > state.top_seen:
         # What we get at one time is one entry: we see its last state, and wake once.
         top = tops[np.uint64((state.top_end - 1) & state.top_mask)]
         flags |= top.marks & (_WAKE | _LOOK)
+        if top.marks & (_SAME | SIZES) == 0:
+            flags &= ~SIZES
     else:
         top = tops[np.uint64(state.top_end & state.top_mask)]
         state.top_end += 1
         state.last_top_ns = local_ns
         top.local_ns = local_ns
-    if flags & _WAKE and local_ns < state.wake_ns:
+    news = is_news(flags, params.ignores_sizes)
+    if flags & _WAKE and local_ns < state.wake_ns and (news or not quiet):
         state.wake_ns = local_ns
         state.stop_ns = min(state.stop_ns, local_ns)
     if flags & _LOOK and local_ns < state.look_ns:
         state.look_ns = local_ns
         state.rest_ns = min(state.rest_ns, local_ns)
         state.stop_ns = min(state.stop_ns, local_ns)
-    if state.mode == _IN_GAP:
-        flags |= LOST
-    bid, ask = state.best[0], state.best[1]
     top.marks = flags
     top.bid_ticks = bid
     top.ask_ticks = ask
@@ -183,6 +204,7 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
                     state.look_ns = min(state.look_ns, local_ns)
                     state.rest_ns = min(state.rest_ns, local_ns)
                     state.stop_ns = min(state.stop_ns, local_ns)
+    return news
 
 
 @njit()
@@ -475,6 +497,22 @@ def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
 
 
 @njit()
+def _is_calm(state: Any, ignores_sizes: int) -> bool:
+    """Return whether to decide now could only change anything if the model says something else because of the time."""
+    same_view = state.view_changed == 0 and (state.view_sized == 0 or ignores_sizes != 0)
+    return bool(same_view and state.settled != 0)
+
+
+@njit()
+def _is_all(state: Any, memory: Any, ts_ns: int) -> bool:
+    """Return whether nothing else is due at a time."""
+    if min(min(state.next_request_ns, state.next_answer_ns), min(state.rest_ns, state.wake_ns)) <= ts_ns:
+        return False
+    at = state.top_seen + 1
+    return bool(at >= state.top_end or at_tops(memory.tops)[np.uint64(at & state.top_mask)].local_ns > ts_ns)
+
+
+@njit()
 def _still_mids(state: Any) -> tuple[int, int]:
     """Return twice the mids between which the window may stay where it is, account, drawdown and our limits too."""
     quarter = 1 << (state.window_bits - 2)
@@ -538,7 +576,12 @@ def advance(
     wake_kinds = params.wake_kinds
     fifo = params.queue == 3
     may_stay = params.python_model == 0 and params.session_s == np.inf
+    # A model that ignores the clock need not be asked while it sees nothing new: its decisions are only counted, later.
     may_stay = may_stay and params.reads_feed == 0 and params.keeps_memory == 0
+    may_pass = (
+        may_stay and params.ignores_clock != 0 and params.shared == 0 and state.limit_ns == NEVER and params.bars == 0
+    )
+    ignores_sizes = params.ignores_sizes
     # What the model is called with (see `maker/asking.py`).
     shown = at_context(memory.shown)[np.uint64(0)]
     if state.answered != 0:
@@ -547,7 +590,7 @@ def advance(
     if state.dirty & _UNSENT:
         if not recentre(state, memory, wanted_low(state)):
             return _ROOM
-        _push_top(state, memory, params, ts_ns[i - 1], local_ts_ns[i - 1], state.dirty)
+        _push_top(state, memory, params, ts_ns[i - 1], local_ts_ns[i - 1], state.dirty, False)
         state.dirty = 0
     state.armed = 1
     low_mid, high_mid = 0, 0
@@ -557,9 +600,16 @@ def advance(
             low_mid, high_mid = _still_mids(state)
         limit_ns = state.limit_ns  # what an account has to know at once draws it in
         others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
+        calm = may_stay and _is_calm(state, ignores_sizes)
+        passing, quiet = False, False
+        if may_pass and calm:
+            first_ns, news_ns, news = look_ahead(state, memory, ignores_sizes)
+            passing = state.wake_ns == first_ns  # else somebody else wants a decision
+            if passing:
+                quiet = not news
+                state.wake_ns = news_ns
         stop = min(others, state.wake_ns)
         state.stop_ns = stop
-        calm = may_stay and state.settled != 0 and state.view_changed == 0
         # A bar that opens when the one before it closes comes after what is due at that time.
         rows_end = n if next_due(state) > state.closed_ns else i
         # Outside the normal state of affairs no tick is in the window: every row takes the slow path.
@@ -573,7 +623,7 @@ def advance(
             if now > stop:
                 # The commonest by far where every event wakes: nothing new is seen, the model says what it said, and
                 # nothing else is due. What follows below would do the same, only slower.
-                if not calm or others <= stop:
+                if passing or not calm or others <= stop:
                     break
                 at = state.top_seen + 1
                 if at >= state.top_end:
@@ -669,9 +719,10 @@ def advance(
                     top.local_ns = local_ns
                     state.top_end = end + 1 - joins
                     state.last_top_ns = local_ns
-                    state.wake_ns = min(state.wake_ns, local_ns)
-                    stop = min(stop, local_ns)
-                    state.stop_ns = stop
+                    if not quiet:
+                        state.wake_ns = min(state.wake_ns, local_ns)
+                        stop = min(stop, local_ns)
+                        state.stop_ns = stop
                 else:
                     if dirty >= _FILLED:
                         dirty &= ~_FILLED
@@ -697,11 +748,17 @@ def advance(
                                     break
                                 low = state.low_ticks if state.mode == _NORMAL else NEVER
                                 low_mid, high_mid = _still_mids(state)
-                        _push_top(state, memory, params, now, local_ts_ns[row], dirty)
+                        if _push_top(state, memory, params, now, local_ts_ns[row], dirty, quiet):
+                            quiet = False
                         stop = state.stop_ns
                         others = min(others, state.rest_ns)
                 dirty = 0
                 if state.top_end - state.top_seen >= state.top_mask:
+                    if passing:
+                        stay_for(state, pass_by(state, memory, ignores_sizes, now))
+                        passing, quiet = False, False
+                        stop = min(stop, state.wake_ns)
+                        state.stop_ns = stop
                     see(state, memory, now)
                     calm = False
                     if state.top_end - state.top_seen >= state.top_mask >> 1:
@@ -711,8 +768,12 @@ def advance(
         state.dirty = dirty
         state.row = i
         if not room:
+            if passing:
+                state.wake_ns = next_marked(state, memory, _WAKE)
             return _ROOM
         if i == n and stop > until_ns:
+            if passing:
+                stay_for(state, pass_by(state, memory, ignores_sizes, until_ns + 1))
             if n > 0:
                 if params.reads_feed != 0 and not _hear(state, memory, params, n, until_ns):
                     return _ROOM
@@ -721,6 +782,8 @@ def advance(
             return _DONE
         if stop >= limit_ns and (state.may_act == 0 or next_due(state) > limit_ns):
             return _LIMIT
+        if passing:
+            stay_for(state, pass_by(state, memory, ignores_sizes, stop))
         state.now_ns = stop
         result = _DONE
         if min(state.funding_ns, state.margin_ns) == stop:
@@ -732,7 +795,11 @@ def advance(
             _answer_is_due(state, memory, params, risk)
             # Once a time is enough: a model that an order of no duration answered at once would never get any further.
             if params.wake_on_answers != 0 and state.decided_ns != stop:
-                state.wake_ns = stop
+                if may_pass and _is_calm(state, ignores_sizes) and _is_all(state, memory, stop):
+                    state.decided_ns = stop
+                    stay(state)
+                else:
+                    state.wake_ns = stop
         elif state.script_ns == stop:
             result = _script_is_due(state, memory, params)
         elif min(min(state.watch_ns, state.look_ns), state.retry_ns) == stop:
@@ -757,6 +824,9 @@ def advance(
             if params.bars != 0:
                 state.decided_lots = state.local_lots
                 state.decided_work = state.n_work[0] + state.n_work[1]
+            if may_pass and _is_calm(state, ignores_sizes):
+                stay(state)
+                continue
             mend(shown, context)
             if not _before_the_model(state, memory, params, risk, context):
                 continue

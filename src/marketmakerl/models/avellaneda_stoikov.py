@@ -78,6 +78,8 @@ class AvellanedaStoikov(QuotingModel):
     rolling: bool = False
     id: ClassVar[str] = "avellaneda_stoikov"
     reads_market: ClassVar[bool] = False
+    reads_clock: ClassVar[bool] = False
+    reads_sizes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._require(positive=("gamma", "k", "sigma"))

@@ -58,6 +58,8 @@ class CarteaJaimungal(QuotingModel):
     fee_per_unit: float = 0.0
     id: ClassVar[str] = "cartea_jaimungal"
     reads_market: ClassVar[bool] = False
+    reads_clock: ClassVar[bool] = False
+    reads_sizes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._require(

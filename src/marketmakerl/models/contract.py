@@ -252,11 +252,18 @@ class QuotingModel(ABC):
         reads_market: whether the quote function reads anything but `q` and `time_left_s`; it may, unless a model says
             that it does not. The quotes of one that does not are a table over time and inventory, which the model
             world simulates fast and evaluates exactly.
+        reads_clock: whether the quote function's answer depends on `ts_ns`, or on how often it is asked. One that does
+            not (and has no horizon) says what it said while it sees nothing new, so the engine counts such decisions
+            without asking it.
+        reads_sizes: whether it depends on `best_bid_qty` and `best_ask_qty`. To one that does not, a top of the book
+            that changes in nothing else is nothing new.
     """
 
     id: ClassVar[str] = "own"
     reads_others: ClassVar[bool] = False
     reads_market: ClassVar[bool] = True
+    reads_clock: ClassVar[bool] = True
+    reads_sizes: ClassVar[bool] = True
 
     @property
     @abstractmethod

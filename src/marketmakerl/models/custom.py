@@ -49,6 +49,9 @@ class CustomModel(QuotingModel):
         reads_market: False says that the function reads nothing but `q` and `time_left_s`, so that its quotes are a
             table: the model world evaluates those exactly. It asks at a few mids and times, and refuses a model that
             answers otherwise than it says.
+        reads_clock: False promises that the answer depends neither on `ts_ns` nor on how often the function is asked.
+            The engine then asks only when there is something new to see, which is faster and otherwise the same.
+        reads_sizes: False promises that it depends on no quantity of the book, likewise.
         memory: numbers that `context.memory` keeps from one decision to the next, zeros at the start.
         depth: levels a side that the context shows, as they have reached us.
         trades: how many of the last trades the context shows, likewise.
@@ -69,6 +72,8 @@ class CustomModel(QuotingModel):
     trades: int = 0
     # Nobody knows what a function looks at, but who writes it may say so.
     reads_market: bool = field(default=True, kw_only=True)  # type: ignore[misc]
+    reads_clock: bool = field(default=True, kw_only=True)  # type: ignore[misc]
+    reads_sizes: bool = field(default=True, kw_only=True)  # type: ignore[misc]
     id: ClassVar[str] = "custom"
     reads_others: ClassVar[bool] = True  # likewise
 

@@ -83,6 +83,8 @@ class GLFT(QuotingModel):
     order_size: float = 1.0
     id: ClassVar[str] = "glft"
     reads_market: ClassVar[bool] = False
+    reads_clock: ClassVar[bool] = False
+    reads_sizes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._require(

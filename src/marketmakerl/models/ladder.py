@@ -47,6 +47,8 @@ class Ladder(QuotingModel):
         object.__setattr__(self, "id", f"{self.base.id}_ladder")
         object.__setattr__(self, "reads_market", self.base.reads_market)
         object.__setattr__(self, "reads_others", self.base.reads_others)
+        object.__setattr__(self, "reads_clock", self.base.reads_clock)
+        object.__setattr__(self, "reads_sizes", self.base.reads_sizes)
 
     @property
     def session_s(self) -> float:

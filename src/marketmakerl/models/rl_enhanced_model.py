@@ -73,6 +73,8 @@ class RLEnhanced(QuotingModel):
     q_range: float = 10.0
     id: ClassVar[str] = "rl_enhanced"
     reads_market: ClassVar[bool] = False
+    reads_clock: ClassVar[bool] = False
+    reads_sizes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._require(positive=("gamma", "k", "sigma", "horizon_s", "q_range"))

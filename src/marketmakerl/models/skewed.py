@@ -136,6 +136,7 @@ class Skewed(QuotingModel):
     signal: str = "microprice"
     weight: float = 1.0
     id: ClassVar[str] = "skewed"
+    reads_clock: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.signal not in SIGNALS:

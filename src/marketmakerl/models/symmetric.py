@@ -35,6 +35,8 @@ class Symmetric(QuotingModel):
     half_spread: float
     id: ClassVar[str] = "symmetric"
     reads_market: ClassVar[bool] = False
+    reads_clock: ClassVar[bool] = False
+    reads_sizes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._require(positive=("half_spread",))

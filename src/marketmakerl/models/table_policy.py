@@ -63,6 +63,8 @@ class TablePolicy(QuotingModel):
     name: str = "table"
     id: ClassVar[str] = "table"
     reads_market: ClassVar[bool] = False
+    reads_clock: ClassVar[bool] = False
+    reads_sizes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._require(positive=("dt_s",))

@@ -178,6 +178,8 @@ def watch_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_n
 @njit()
 def watch_bar(state: Any, memory: Any, params: Any, risk: Any) -> None:
     """Watch the market: when we hear that a bar has closed."""
+    state.settled = 0
+    state.served = 0
     see_top(state, memory, state.now_ns)
     watch(state, risk, state.now_ns, seen_mid(state, params), state.now_ns)
     if state.n_free < state.own_cap:

@@ -11,11 +11,30 @@ from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import unit_value
 
 # Marks of an entry: the feed has lost its place; it wakes the model; the top is that of the entry before; what it shows
-# may be beyond one of our limits.
+# may be beyond one of our limits; its prices are those of the entry before, only the quantities are not.
 LOST: Final = 1
 WAKE: Final = 2
 SAME: Final = 4
 LOOK: Final = 8
+SIZES: Final = 16
+
+
+@njit()
+def _take_over(state: Any, top: Any) -> None:
+    """See an entry that is not the same as the one before."""
+    bid, ask = top.bid_ticks, top.ask_ticks
+    state.view_bid = bid
+    state.view_ask = ask
+    state.view_bid_lots = top.bid_lots
+    state.view_ask_lots = top.ask_lots
+    state.view_unknown = top.marks & LOST
+    if top.marks & SIZES:
+        state.view_sized = 1
+    else:
+        state.view_changed = 1
+    if is_two_sided(state, bid, ask) and top.marks & LOST == 0:
+        state.seen_low = min(state.seen_low, bid - ask)
+        state.seen_high = max(state.seen_high, bid - ask)
 
 
 @njit()
@@ -29,16 +48,7 @@ def see_top(state: Any, memory: Any, now_ns: int) -> None:
             break
         at += 1
         if top.marks & SAME == 0:
-            bid, ask = top.bid_ticks, top.ask_ticks
-            state.view_bid = bid
-            state.view_ask = ask
-            state.view_bid_lots = top.bid_lots
-            state.view_ask_lots = top.ask_lots
-            state.view_unknown = top.marks & LOST
-            state.view_changed = 1
-            if is_two_sided(state, bid, ask) and top.marks & LOST == 0:
-                state.seen_low = min(state.seen_low, bid - ask)
-                state.seen_high = max(state.seen_high, bid - ask)
+            _take_over(state, top)
     state.top_seen = at - 1
 
 
@@ -48,6 +58,53 @@ def see(state: Any, memory: Any, now_ns: int) -> None:
     see_top(state, memory, now_ns)
     if state.wake_ns <= now_ns:
         state.wake_ns = next_marked(state, memory, WAKE)
+
+
+@njit()
+def is_news(marks: int, ignores_sizes: int) -> bool:
+    """Return whether an entry shows a model anything that it looks at."""
+    return bool(marks & SAME == 0 and (marks & SIZES == 0 or ignores_sizes == 0))
+
+
+@njit()
+def look_ahead(state: Any, memory: Any, ignores_sizes: int) -> tuple[int, int, bool]:
+    """Return when the next entry wakes the model, when the next that it has to be asked at, and whether there is news.
+
+    It has to be asked at the first entry that wakes it, and is or comes after one that shows it anything.
+    """
+    tops = at_tops(memory.tops)
+    at, end, mask = state.top_seen + 1, state.top_end, state.top_mask
+    first: Any = np.int64(NEVER)
+    news = False
+    while at < end:
+        top = tops[np.uint64(at & mask)]
+        news = news or is_news(top.marks, ignores_sizes)
+        if top.marks & WAKE:
+            if first == NEVER:
+                first = top.local_ns
+            if news:
+                return first, top.local_ns, True
+        at += 1
+    return first, NEVER, news
+
+
+@njit()
+def pass_by(state: Any, memory: Any, ignores_sizes: int, until_ns: int) -> int:
+    """See what reaches us before `until_ns` up to the first news, set the next wake, and return how many woke us."""
+    tops = at_tops(memory.tops)
+    at, end, mask = state.top_seen + 1, state.top_end, state.top_mask
+    woke = 0
+    while at < end:
+        top = tops[np.uint64(at & mask)]
+        if top.local_ns >= until_ns or is_news(top.marks, ignores_sizes):
+            break
+        if top.marks & SAME == 0:
+            _take_over(state, top)
+        woke += (top.marks & WAKE) >> 1
+        at += 1
+    state.top_seen = at - 1
+    state.wake_ns = next_marked(state, memory, WAKE)
+    return woke
 
 
 @njit()

@@ -190,7 +190,11 @@ def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
     slot, what = row.slot, row.what
     order = at_own(memory.own)[np.uint64(slot)]
     order.in_flight -= 1
-    state.settled = 0
+    # What we count on already changes nothing: that an order is accepted, or that one which we are cancelling is gone.
+    expected = what == _ACCEPTED or (what == _ENDED and order.local == _CANCELLING and row.reason != _LIQUIDATED)
+    if state.served == 0 or not expected:
+        state.settled = 0
+        state.served = 0
     if what == _ACCEPTED or what == _CHANGED:
         if what == _CHANGED:
             _take_change(state, memory, slot, row.price_ticks, row.lots)

@@ -16,7 +16,7 @@ from marketmakerl.risk.overlays import apply_overlays, earns_its_fee
 from marketmakerl.risk.rates import may_send_change
 from marketmakerl.risk.reasons import Reason
 
-_WORKING = int(Local.WORKING)
+_WORKING, _CANCELLING = int(Local.WORKING), int(Local.CANCELLING)
 _LIMIT, _POST_ONLY, _MARKET = int(OrderType.LIMIT), int(OrderType.POST_ONLY), int(OrderType.MARKET)
 _NONE, _REQUOTE, _WITHDRAWN = int(Reason.NONE), int(Reason.REQUOTE), int(Reason.WITHDRAWN)
 _NO_CASH, _NO_INVENTORY = int(Reason.NO_CASH), int(Reason.NO_INVENTORY)
@@ -31,9 +31,11 @@ _EPS = 1e-6  # of a tick or a lot: float noise
 def look(state: Any, params: Any, context: Any) -> int:
     """Write what we see now into the model's context; return 0, or why there is nothing to quote against."""
     context.ts_ns = state.now_ns
-    if state.view_changed != 0:
+    if state.view_changed != 0 or state.view_sized != 0:
+        if state.view_changed != 0:
+            state.settled = 0
         state.view_changed = 0
-        state.settled = 0
+        state.view_sized = 0
         state.view_reason = _write_view(state, params, context)
     if params.session_s < np.inf:
         context.time_left_s = params.session_s - ((state.now_ns - state.first_ns) / _NS_PER_S) % params.session_s
@@ -84,10 +86,16 @@ def unchanged(state: Any, params: Any, context: Any, bid_offset: float, ask_offs
 @njit()
 def stay(state: Any) -> None:
     """Count a decision that left everything as it was."""
-    state.decisions += 1
+    stay_for(state, 1)
+
+
+@njit()
+def stay_for(state: Any, decisions: int) -> None:
+    """Count so many of them."""
+    state.decisions += decisions
     for side in range(2):
         if state.quote_reason[side] != _NONE:
-            state.suppressed[state.quote_reason[side]] += 1
+            state.suppressed[state.quote_reason[side]] += decisions
 
 
 @njit()
@@ -95,8 +103,10 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
     """Bring the orders out there in line with what the model wants, within the limits."""
     state.decisions += 1
     standard = context.bid_qty == params.order_qty and context.ask_qty == params.order_qty and context.take_qty == 0.0
-    may_stay = standard and params.simple != 0 and params.levels == 1
-    if may_stay and params.risk_on == 0 and _both_stay(state, memory, params, risk, context, state.quote_offset):
+    # Where nothing but the distances and the limits says what is wanted, to want the same again is soon done.
+    simple = standard and params.simple != 0 and (params.risk_on == 0 or params.levels == 1)
+    if simple and params.risk_on == 0 and state.served != 0 and _is_plain_wish(state, params, context):
+        _keep(state, params)
         return
     for side in range(2):
         qty = context.bid_qty if side == 0 else context.ask_qty
@@ -109,9 +119,9 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
     if params.risk_on != 0:
         lot_value = params.lot_size * abs(unit_value(state, context.mid))
         apply_overlays(state, risk, state.now_ns, context.mid, state.held_lots, lot_value, account_budget(state))
-        whole = state.want_lots[0] == params.order_lots and state.want_lots[1] == params.order_lots
-        whole = whole and state.want_reason[0] == _NONE and state.want_reason[1] == _NONE
-        if may_stay and whole and _both_stay(state, memory, params, risk, context, state.want_offset):
+        if simple and state.served != 0 and _is_wish(state, params, risk, context):
+            _keep(state, params)
+            _set_retry(state, _NONE)
             return
     sent = state.request_end
     new_bids = _reconcile(state, memory, params, risk, context, 0)
@@ -130,7 +140,8 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
                 kind, tick = taker_limit(params, risk, context.mid, context.best_bid, context.best_ask, sign)
             refused = max(refused, send_new(state, memory, params, risk, context, sign, tick, lots, kind))
     still = standard and state.request_end == sent and refused in (_NONE, _RATE)
-    state.settled = int(still and (params.plain != 0 or params.shared == 0))
+    state.served = int(simple and refused == _NONE and _is_served(state, memory, params, context))
+    state.settled = int((still or state.served != 0) and (params.plain != 0 or params.shared == 0))
     if params.risk_on != 0:
         _set_retry(state, refused)
 
@@ -167,22 +178,78 @@ def _send_new(state: Any, memory: Any, params: Any, risk: Any, context: Any, sid
 
 
 @njit()
-def _both_stay(state: Any, memory: Any, params: Any, risk: Any, context: Any, offsets: Any) -> bool:
-    """Return whether each side has one order out there, and it is what is wanted: by far the commonest case."""
+def _keep(state: Any, params: Any) -> None:
+    """Leave everything as it is: what is wanted is out there."""
     for side in range(2):
-        if state.n_work[side] != 1:
-            return False
-        order = at_own(memory.own)[np.uint64(at_int(memory.work)[side * state.own_cap])]
-        tick = _first_price(params, context, side, offsets[side])
-        if order.local_price_ticks != tick:
-            return False
-        if not order.local_qty_lots - order.local_filled_lots <= params.order_lots <= order.local_qty_lots:
-            return False
-        if params.risk_on != 0 and not _pays(state, params, risk, context, 1 - 2 * side, tick):
-            return False
-    state.quote_reason[0] = _NONE
-    state.quote_reason[1] = _NONE
+        if state.quote_reason[side] != _NONE:
+            state.suppressed[state.quote_reason[side]] += 1
     state.settled = int(params.plain != 0 or params.shared == 0)
+
+
+@njit()
+def _wish_of(params: Any, context: Any, side: int, offset: float, reason: int) -> int:
+    """Return the price of a side's first level, 0 if there is none, or less, for the reason not to quote."""
+    return -reason if reason != _NONE else _first_price(params, context, side, offset)
+
+
+@njit()
+def _is_plain_wish(state: Any, params: Any, context: Any) -> bool:
+    """Return whether the model wants what it wanted last, and no limit has a say in it."""
+    for side in range(2):
+        offset = state.quote_offset[side]
+        wish = -_WITHDRAWN if np.isnan(offset) else _first_price(params, context, side, offset)
+        if wish != state.wish[side]:
+            return False
+    return True
+
+
+@njit()
+def _is_wish(state: Any, params: Any, risk: Any, context: Any) -> bool:
+    """Return whether what the limits leave is what was wanted last, and each quote is still worth its risk."""
+    for side in range(2):
+        wish = _wish_of(params, context, side, state.want_offset[side], state.want_reason[side])
+        if wish != state.wish[side] or state.want_lots[side] != state.wish_lots[side]:
+            return False
+        if wish >= 1 and not _pays(state, params, risk, context, 1 - 2 * side, wish):
+            return False
+    return True
+
+
+@njit()
+def _is_served(state: Any, memory: Any, params: Any, context: Any) -> bool:
+    """Note what is wanted, and return whether it is what is out there: to want it again would change nothing.
+
+    Orders that we are cancelling do not count, unless one of them stands where another is wanted and holds it up.
+    """
+    own, work = at_own(memory.own), at_int(memory.work)
+    far = (params.levels - 1) * params.level_step_ticks
+    for side in range(2):
+        reason = state.want_reason[side]
+        wish = _wish_of(params, context, side, state.want_offset[side], reason)
+        state.wish[side] = wish
+        state.wish_lots[side] = state.want_lots[side]
+        if wish >= 1 and state.quote_reason[side] != _NONE:
+            return False
+        sign = 1 - 2 * side
+        missing = params.levels if wish >= 1 else 0
+        lots = state.want_lots[side] // params.levels
+        if side == 0 and wish >= 1 and wish <= far:
+            return False
+        base = side * state.own_cap
+        for i in range(base, base + state.n_work[side]):
+            order = own[np.uint64(work[i])]
+            behind = sign * (wish - order.local_price_ticks)
+            within = -params.requote_threshold_ticks <= behind <= far + params.requote_threshold_ticks
+            if order.local == _CANCELLING:
+                if within and wish >= 1:
+                    return False
+                continue
+            missing -= 1
+            if not within or not order.local_qty_lots - order.local_filled_lots <= lots <= order.local_qty_lots:
+                return False
+        # One too many is not wanted, and will be cancelled as soon as it is accepted.
+        if missing != 0:
+            return False
     return True
 
 

@@ -30,6 +30,7 @@ _EPS = 1e-6  # of a tick or a lot: float noise
 def pull_quotes(state: Any, memory: Any, params: Any, reason: int) -> None:
     """Quote nothing: cancel what is out there."""
     state.settled = 0
+    state.served = 0
     own, work = at_own(memory.own), at_int(memory.work)
     for side in range(2):
         state.quote_reason[side] = reason
