@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from marketmakerl import EventTape, Instrument
-from marketmakerl.backtesting.session import Session, last_bars, prepare, split_warm_up, trade
+from marketmakerl.backtesting.session import Session, last_bars, set_up, split_warm_up
+from marketmakerl.backtesting.trading import trade
 from marketmakerl.core.errors import DataQualityError
 from marketmakerl.core.fees import Fees
 from marketmakerl.data.tape import Kind
@@ -24,6 +25,10 @@ def tape():
 
 def bars_in(tape: EventTape) -> int:
     return int((tape.kind == Kind.BAR_OPEN).sum())
+
+
+def at_50_000(session, warm_up):
+    return set_up(session, warm_up.instrument, 50_000.0, estimate_from_bars(warm_up))
 
 
 def test_the_warm_up_and_the_rest_are_the_whole(tape):
@@ -45,24 +50,22 @@ def test_the_last_bars_are_the_last(tape):
 @pytest.mark.parametrize("model", MODEL_IDS)
 def test_distances_grow_with_the_spread_scale(tape, model):
     session = replace(SESSION, model=model)
-    near, far = (
-        sum(prepare(replace(session, spread_scale=scale), tape, 50_000.0).model.offsets(0.0)) for scale in (1.0, 4.0)
-    )
+    near, far = (sum(at_50_000(replace(session, spread_scale=scale), tape).model.offsets(0.0)) for scale in (1.0, 4.0))
     assert far / near == pytest.approx(4.0, rel=0.2)
 
 
 def test_only_the_warm_up_sets_the_parameters(tape):
     warm_up, rest = split_warm_up(tape, 60)
-    _, parameters = trade(SESSION, warm_up, rest)
-    _, fewer = trade(SESSION, warm_up, rest.slice_rows(0, len(rest) // 2))
+    _, parameters = trade(SESSION, rest, warm_up=warm_up)
+    _, fewer = trade(SESSION, rest.slice_rows(0, len(rest) // 2), warm_up=warm_up)
     assert parameters == fewer
     assert parameters["estimate"] == estimate_from_bars(warm_up).as_dict()
-    _, other = trade(SESSION, last_bars(tape, 60), rest)
+    _, other = trade(SESSION, rest, warm_up=last_bars(tape, 60))
     assert other["estimate"] != parameters["estimate"]
 
 
 def test_an_order_is_a_share_of_the_budget(tape):
-    small, large = (prepare(replace(SESSION, budget=budget), tape, 50_000.0) for budget in (10_000.0, 100_000.0))
+    small, large = (at_50_000(replace(SESSION, budget=budget), tape) for budget in (10_000.0, 100_000.0))
     assert small.order_qty == pytest.approx(0.004)
     assert large.order_qty == pytest.approx(0.040)
-    assert prepare(replace(SESSION, budget=10.0), tape, 50_000.0).order_qty == INSTRUMENT.lot_size
+    assert at_50_000(replace(SESSION, budget=10.0), tape).order_qty == INSTRUMENT.lot_size

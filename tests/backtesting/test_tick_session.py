@@ -13,8 +13,8 @@ from marketmakerl.backtesting.tick_session import (
     estimate_from_ticks,
     needs_estimate,
     tick_summary,
-    trade_ticks,
 )
+from marketmakerl.backtesting.trading import trade
 from marketmakerl.core.artifacts import to_json
 from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.core.fees import Fees
@@ -37,7 +37,7 @@ def test_the_names_of_events_are_the_engines():
 
 
 def test_the_warm_up_is_not_traded(tape):
-    result, parameters = trade_ticks(SESSION, RULES, tape)
+    result, parameters = trade(SESSION, tape, ticks=RULES)
     assert parameters["warm_up"]["seconds"] == pytest.approx(60.0, abs=0.1)
     assert parameters["estimate"]["bars"] == 59
     assert result.metrics.fills > 0
@@ -55,18 +55,18 @@ def test_what_comes_after_the_warm_up_changes_no_parameter(tape):
     is_trade = np.isin(tape.kind & ~MORE, (Kind.TRADE_BUY, Kind.TRADE_SELL))
     later = is_trade & (np.arange(len(tape)) >= row)
     price[later] += 500
-    _, before = trade_ticks(SESSION, RULES, tape)
-    _, after = trade_ticks(SESSION, RULES, replace(tape, price_ticks=price, qty_lots=lots))
+    _, before = trade(SESSION, tape, ticks=RULES)
+    _, after = trade(SESSION, replace(tape, price_ticks=price, qty_lots=lots), ticks=RULES)
     assert before == after
 
 
 @pytest.mark.parametrize("model", MODEL_IDS)
 def test_every_model_trades_by_its_name(tape, model):
-    result, parameters = trade_ticks(replace(SESSION, model=model), RULES, tape)
+    result, parameters = trade(replace(SESSION, model=model), tape, ticks=RULES)
     assert parameters["model"]["id"] == model
     assert result.metrics.fills > 20
     if model in BOOK_MODEL_IDS:  # the book moves it, and nothing else tells it from its base
-        plain, _ = trade_ticks(replace(SESSION, model="glft"), RULES, tape)
+        plain, _ = trade(replace(SESSION, model="glft"), tape, ticks=RULES)
         assert not plain.orders["price"].equals(result.orders["price"])
 
 
@@ -84,7 +84,7 @@ def test_nothing_is_left_to_estimate(tape):
     assert needs_estimate(replace(SESSION, model_params={"gamma": 1e-4, "k": 0.5}))
     assert not needs_estimate(replace(SESSION, model_params={"gamma": 1e-4, "k": 0.5, "sigma": 1.0}))
     assert not needs_estimate(fixed)
-    result, parameters = trade_ticks(fixed, RULES, tape)
+    result, parameters = trade(fixed, tape, ticks=RULES)
     assert parameters["estimate"] is None
     assert parameters["warm_up"] == {"rows": 0, "seconds": 0.0}
     assert result.run_log["rows"] == len(tape)
@@ -92,7 +92,7 @@ def test_nothing_is_left_to_estimate(tape):
 
 def test_too_short_a_warm_up_says_what_to_do():
     with pytest.raises(DataQualityError, match=r"30 are needed.*--param"):
-        trade_ticks(SESSION, RULES, make_tape(seconds=40))
+        trade(SESSION, make_tape(seconds=40), ticks=RULES)
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ import orjson
 import pytest
 
 from marketmakerl import Fees, backtest
-from marketmakerl.backtesting.session import Session, prepare
+from marketmakerl.backtesting.session import Session, set_up
 from marketmakerl.core.clock import ManualClock
 from marketmakerl.core.errors import ConfigError, DataNotFoundError, ExchangeUnreachableError
 from marketmakerl.core.instruments import lookup
 from marketmakerl.data.bars import compile_bars
 from marketmakerl.data.real_market_data import PublicClient
+from marketmakerl.models.bar_calibration import estimate_from_bars
 from marketmakerl.realtime.exchange_sim import ExchangeSim
 from marketmakerl.realtime.journal import read_journal
 from marketmakerl.realtime.paper import PaperConfig, PaperSession
@@ -46,7 +47,7 @@ def test_paper_does_what_the_backtest_of_the_same_bars_does(tmp_path):
     assert len(events) == 120
     first = int(np.flatnonzero(bars["ts_ms"] == events[0]["ts_ms"])[0])
     warm_up = compile_bars(bars.iloc[: first + 1].reset_index(drop=True), INSTRUMENT, interval_ms=60_000, tier="T2")
-    setup = prepare(SESSION, warm_up, events[0]["close"])
+    setup = set_up(SESSION, INSTRUMENT, events[0]["close"], estimate_from_bars(warm_up))
     whole = compile_bars(bars.iloc[first:].reset_index(drop=True), INSTRUMENT, interval_ms=60_000, tier="T2")
     result = backtest(
         whole.slice_rows(3, len(whole)), setup.model, fees=SESSION.fees, order_qty=setup.order_qty, cash=setup.cash

@@ -7,7 +7,8 @@ import orjson
 import pandas as pd
 import pytest
 
-from marketmakerl.backtesting.session import split_warm_up, trade
+from marketmakerl.backtesting.session import split_warm_up
+from marketmakerl.backtesting.trading import trade
 from marketmakerl.core.clock import ManualClock
 from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, DataQualityError
 from marketmakerl.core.fees import Fees
@@ -41,7 +42,7 @@ def test_every_cell_is_the_run_it_says_it_is(config, tmp_path):
     warm_up, rest = split_warm_up(load(config).tape, 60)
     fees = Fees.for_exchange("binanceusdm")
     for cell in cells:
-        result, _ = trade(config.session(formats[cell["strategy"]], cell["budget"], fees), warm_up, rest)
+        result, _ = trade(config.session(formats[cell["strategy"]], cell["budget"], fees), rest, warm_up=warm_up)
         assert cell["metrics"] == result.metrics.model_dump()
         assert cell["metrics"]["initial_budget"] == pytest.approx(cell["budget"])
         checks = research_checks(cell["metrics"], "T1")

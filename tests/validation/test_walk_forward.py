@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketmakerl.backtesting.session import trade
+from marketmakerl.backtesting.trading import trade
 from marketmakerl.core.clock import ManualClock
 from marketmakerl.core.errors import ArtifactError, ConfigError, DataNotFoundError, DataQualityError
 from marketmakerl.core.fees import Fees
@@ -153,7 +153,7 @@ def test_a_test_is_one_run_of_the_choice_calibrated_on_the_end_of_train(config):
         # By bar number, four rows a bar: another way to the same windows.
         warm_up = tape.slice_rows(4 * (fold.test_first - config.warmup_bars), 4 * fold.test_first)
         test = tape.slice_rows(4 * fold.test_first, 4 * fold.test_end)
-        result, parameters = trade(config.session(formats[line["chosen"]], config.budget, FEES), warm_up, test)
+        result, parameters = trade(config.session(formats[line["chosen"]], config.budget, FEES), test, warm_up=warm_up)
         assert line["test"]["metrics"] == result.metrics.model_dump()
         assert parameters["estimate"] == estimate_from_bars(warm_up).as_dict()
         assert line["test"]["bars"] == fold.test_end - fold.test_first

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from marketmakerl.backtesting.calibrated import given_estimate
-from marketmakerl.backtesting.session import Session, split_warm_up, trade
-from marketmakerl.backtesting.tick_session import TickRules, tick_summary, trade_ticks
+from marketmakerl.backtesting.session import Session
+from marketmakerl.backtesting.tick_session import TickRules, tick_summary
+from marketmakerl.backtesting.trading import trade
 from marketmakerl.core.artifacts import write_atomic, write_json
 from marketmakerl.core.errors import ArtifactError, MarketMakerLError
 from marketmakerl.data.market import synthetic_market
@@ -76,10 +76,7 @@ def execute(setup: RunSetup, task: RunTask) -> dict[str, Any]:
     line: dict[str, Any] = {"run_id": task.run_id, "seed": task.seed, "model": setup.model}
     try:
         tape = _tape(setup, task)
-        if setup.ticks:
-            result, parameters = trade_ticks(setup, setup.ticks, tape)
-        else:
-            result, parameters = _trade_bars(setup, tape)
+        result, parameters = trade(setup, tape, ticks=setup.ticks)
     except ArtifactError:
         raise
     except (MarketMakerLError, ArithmeticError, ValueError, LookupError, MemoryError) as error:
@@ -101,15 +98,6 @@ def execute(setup: RunSetup, task: RunTask) -> dict[str, Any]:
     # Written last: a folder with this file is a finished run.
     write_json(Path(task.folder) / RESULT_FILE, line)
     return line
-
-
-def _trade_bars(setup: RunSetup, tape: EventTape) -> tuple[BacktestResult, dict[str, Any]]:
-    if not setup.calibration:
-        return trade(setup, *split_warm_up(tape, setup.warmup_bars))
-    given, row, record = given_estimate(setup.calibration, tape)
-    traded = tape.slice_rows(row, len(tape))
-    result, parameters = trade(setup, traded, traded, given, risk=setup.risk(record))
-    return result, parameters | {"calibration": record}
 
 
 def verdict(metrics: Metrics) -> str:

@@ -1,4 +1,4 @@
-"""One trading session on bars: parameters set by bars that lie before it, then the backtest. Everybody trades so."""
+"""A trading session: how a stretch of data is traded, and what it starts with. `trading.trade` runs one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from marketmakerl.backtesting.arguments import BAR_VOLUME_SHARE
-from marketmakerl.backtesting.backtest_engine import backtest
 from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.data.tape import EventTape, Kind
-from marketmakerl.models.bar_calibration import MIN_BARS, BarEstimate, estimate_from_bars
+from marketmakerl.models.bar_calibration import MIN_BARS, BarEstimate
 from marketmakerl.models.own_file import check_unchanged, is_own, pinned, record_of
 from marketmakerl.models.registry import DEFAULT_HORIZON_S, DEFAULT_INVENTORY_RANGE, calibrated_model
 from marketmakerl.risk.limits import limits_from
@@ -17,8 +16,6 @@ from marketmakerl.risk.limits import limits_from
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from marketmakerl.backtesting.exchange.venue import VenueRules
-    from marketmakerl.backtesting.results.result import BacktestResult
     from marketmakerl.core.fees import Fees
     from marketmakerl.core.instrument import Instrument
     from marketmakerl.models.contract import QuotingModel
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """How a stretch of bars is traded.
+    """How a stretch of data is traded.
 
     Attributes:
         model: model id, or a model of one's own, path.py:name (see `models.own_file`).
@@ -88,50 +85,6 @@ class Session:
             raise ConfigError(f"warmup_bars must be above {MIN_BARS} to estimate volatility, got {self.warmup_bars}")
 
 
-def trade(
-    session: Session,
-    warm_up: EventTape,
-    tape: EventTape,
-    given: BarEstimate | None = None,
-    *,
-    risk: RiskLimits | None = None,
-    venue: VenueRules | None = None,
-    funding: Any = None,
-) -> tuple[BacktestResult, dict[str, Any]]:
-    """Calibrate on `warm_up`, trade `tape`.
-
-    Args:
-        session: how to trade.
-        warm_up: bars that lie before the first of `tape`; nothing else is known when the parameters are set.
-        tape: the bars that are traded.
-        given: what is known instead of what `warm_up` says.
-        risk: limits; None means the session's own.
-        venue: as in `backtest`.
-        funding: likewise.
-
-    Returns:
-        The result, and the parameters it came from: model, order_qty, estimate (as measured, before `spread_scale`).
-
-    Raises:
-        DataQualityError: the warm-up does not allow an estimate.
-        ConfigError: a setting that does not fit the instrument.
-    """
-    price = float(tape.price_ticks[0]) * tape.instrument.tick_size
-    setup = prepare(session, warm_up, price, given)
-    result = backtest(
-        tape,
-        setup.model,
-        fees=session.fees,
-        order_qty=setup.order_qty,
-        cash=setup.cash,
-        bar_volume_share=session.bar_volume_share,
-        risk=risk or session.risk(),
-        venue=venue,
-        funding=funding,
-    )
-    return result, setup.parameters
-
-
 @dataclass(frozen=True)
 class Prepared:
     """What a session starts with: the calibrated model, the size of a quote, the opening balance.
@@ -172,17 +125,17 @@ def model_of_session(session: Session, estimate: BarEstimate) -> QuotingModel:
     )
 
 
-def prepare(session: Session, warm_up: EventTape, price: float, given: BarEstimate | None = None) -> Prepared:
-    """Set the parameters from `warm_up`, and the sizes at `price`, the first that is traded; raises as `trade`."""
-    estimate = given or estimate_from_bars(warm_up)
-    model = model_of_session(session, estimate)
-    order_qty, cash = sized(session, warm_up.instrument, price)
+def set_up(session: Session, instrument: Instrument, price: float, estimate: BarEstimate | None) -> Prepared:
+    """Return what a session starts with at a price; None as estimate where every parameter of the model is fixed."""
+    used = estimate or BarEstimate(sigma=1.0, k=1.0, arrival_rate=1.0, bars=0)
+    model = model_of_session(session, used)
+    order_qty, cash = sized(session, instrument, price)
     parameters = {
         "model": record_of(session.model, model),
         "order_qty": order_qty,
-        "estimate": estimate.as_dict(),
+        "estimate": estimate.as_dict() if estimate else None,
     }
-    return Prepared(model, order_qty, cash, parameters, session, estimate)
+    return Prepared(model, order_qty, cash, parameters, session, used)
 
 
 def sized(session: Session, instrument: Instrument, price: float) -> tuple[float, float]:

@@ -8,25 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from marketmakerl.backtesting.backtest_engine import backtest
-from marketmakerl.backtesting.calibrated import given_estimate
 from marketmakerl.backtesting.exchange.queue import Queue
-from marketmakerl.backtesting.session import Prepared, model_of_session, sized
+from marketmakerl.backtesting.session import model_of_session
 from marketmakerl.backtesting.wire.latency import Latency
-from marketmakerl.core.clock import NS_PER_MS, NS_PER_S
+from marketmakerl.core.clock import NS_PER_MS
 from marketmakerl.core.errors import ConfigError, DataQualityError
 from marketmakerl.data.tape import MORE, EventTape, Kind
-from marketmakerl.data.tick_windows import cut, row_at
 from marketmakerl.models.bar_calibration import MIN_BARS, BarEstimate
-from marketmakerl.models.own_file import record_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from marketmakerl.backtesting.exchange.venue import VenueRules
     from marketmakerl.backtesting.results.result import BacktestResult
     from marketmakerl.backtesting.session import Session
-    from marketmakerl.risk.limits import RiskLimits
 
 # What a model can be woken on; the tick engine's own list (a test compares them) would take its kernel to load.
 WAKES: Final = ("all", "depth", "bbo", "trade", "response")
@@ -80,76 +74,6 @@ class TickRules:
     def quote_interval_ns(self) -> int | None:
         """Return the quoting interval in nanoseconds."""
         return None if self.quote_interval_ms is None else round(self.quote_interval_ms * NS_PER_MS)
-
-
-def trade_ticks(
-    session: Session,
-    rules: TickRules,
-    tape: EventTape,
-    *,
-    risk: RiskLimits | None = None,
-    venue: VenueRules | None = None,
-) -> tuple[BacktestResult, dict[str, Any]]:
-    """Calibrate on the first part of `tape` and trade the rest; all of it if every parameter of the model is fixed.
-
-    Args:
-        session: how to trade.
-        rules: what ticks need besides.
-        tape: of ticks.
-        risk: limits; None means the session's own.
-        venue: as in `backtest`.
-
-    Returns:
-        The result, and the parameters it came from: model, order_qty, estimate (None: nothing was estimated), warm_up,
-        and calibration where a file set them: then only what lies behind its data is traded.
-
-    Raises:
-        DataQualityError: the warm-up does not allow an estimate.
-        DataFormatError: the tape never shows a two-sided book.
-        ConfigError: a setting that does not fit the instrument.
-    """
-    traded, setup = prepare_ticks(session, rules, tape)
-    result = backtest(
-        traded,
-        setup.model,
-        fees=session.fees,
-        order_qty=setup.order_qty,
-        cash=setup.cash,
-        latency=rules.latency,
-        queue=rules.queue,
-        quote_interval_ns=rules.quote_interval_ns,
-        quote_on=rules.quote_on or None,
-        risk=risk or session.risk(setup.parameters.get("calibration")),
-        venue=venue,
-    )
-    return result, setup.parameters
-
-
-def prepare_ticks(session: Session, rules: TickRules, tape: EventTape) -> tuple[EventTape, Prepared]:
-    """Return the part of a tape that is traded, and what the session starts with; raises as `trade_ticks`."""
-    from marketmakerl.backtesting.first_mid import first_mid  # noqa: PLC0415  (the engine's kernel takes time to load)
-
-    rules.check()
-    first_ns, last_ns = int(tape.ts_ns[0]), int(tape.ts_ns[-1])
-    estimate, row = None, 0
-    extra: dict[str, Any] = {}
-    if session.calibration:
-        estimate, row, extra["calibration"] = given_estimate(session.calibration, tape)
-    elif needs_estimate(session):
-        row = row_at(tape, first_ns + round((last_ns - first_ns) * rules.warmup_share))
-        estimate = estimate_from_ticks(tape.slice_rows(0, row))
-    used = estimate or BarEstimate(sigma=1.0, k=1.0, arrival_rate=1.0, bars=0)
-    model = model_of_session(session, used)
-    traded = cut(tape, row, len(tape))
-    order_qty, cash = sized(session, tape.instrument, first_mid(traded))
-    parameters = {
-        "model": record_of(session.model, model),
-        "order_qty": order_qty,
-        "estimate": estimate.as_dict() if estimate else None,
-        "warm_up": {"rows": row, "seconds": (int(traded.ts_ns[0]) - first_ns) / NS_PER_S},
-        **extra,
-    }
-    return traded, Prepared(model, order_qty, cash, parameters, session, used)
 
 
 def tick_summary(result: BacktestResult, tape: EventTape) -> dict[str, Any]:

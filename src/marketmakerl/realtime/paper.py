@@ -17,7 +17,7 @@ import pandas as pd
 
 from marketmakerl.backtesting.engine import Engine
 from marketmakerl.backtesting.results.metrics import Metrics, compute_metrics
-from marketmakerl.backtesting.session import Prepared, Session, last_bars, prepare
+from marketmakerl.backtesting.session import Prepared, Session, last_bars, set_up
 from marketmakerl.core.artifacts import environment
 from marketmakerl.core.clock import NS_PER_MS, Clock, iso_utc
 from marketmakerl.core.errors import ArtifactError, ConfigError, DataError, DataNotFoundError
@@ -25,6 +25,7 @@ from marketmakerl.core.log import get_logger
 from marketmakerl.data.bars import compile_bars
 from marketmakerl.data.catalog import timeframe_ms
 from marketmakerl.data.tape import EventTape, Kind
+from marketmakerl.models.bar_calibration import estimate_from_bars
 from marketmakerl.realtime.journal import Journal
 from marketmakerl.realtime.override import HALT, LOOK_S, take
 from marketmakerl.reporting.paper_view import View
@@ -159,7 +160,8 @@ class PaperSession:
         """
         bars = self._warm_up()
         tape = self._compile(bars)
-        setup = prepare(self.config.session, tape, float(bars["close"].iloc[-1]))
+        price = float(bars["close"].iloc[-1])
+        setup = set_up(self.config.session, self.instrument, price, estimate_from_bars(tape))
         with ExitStack() as stack:  # the journal begins when there is something to write
             journal = stack.enter_context(Journal(self.journal_path))
             self._open(journal, bars, tape, setup)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from marketmakerl.backtesting.results.metrics import interval_changes
-from marketmakerl.backtesting.session import Session, split_warm_up, trade
-from marketmakerl.backtesting.tick_session import TickRules, trade_ticks
+from marketmakerl.backtesting.session import Session, split_warm_up
+from marketmakerl.backtesting.trading import trade
 from marketmakerl.core.clock import NS_PER_S
 from marketmakerl.core.errors import MarketMakerLError
 from marketmakerl.risk.limits import OFF, RiskLimits
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from marketmakerl.backtesting.results.result import BacktestResult
+    from marketmakerl.backtesting.tick_session import TickRules
     from marketmakerl.validation.ablation_markets import Window
 
 ALL_ON: Final = "all on"
@@ -103,10 +104,12 @@ class WindowWork:
         try:
             if tape.is_bars:
                 warm_up, rest = split_warm_up(tape, self.session.warmup_bars)
-                runs = {name: trade(self.session, warm_up, rest, risk=risk)[0] for name, risk in self.limits.items()}
+                runs = {
+                    name: trade(self.session, rest, warm_up=warm_up, risk=risk)[0] for name, risk in self.limits.items()
+                }
             else:
                 runs = {
-                    name: trade_ticks(self.session, self.ticks, tape, risk=risk)[0]
+                    name: trade(self.session, tape, ticks=self.ticks, risk=risk)[0]
                     for name, risk in self.limits.items()
                 }
         except MarketMakerLError as error:

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from marketmakerl.backtesting.calibrated import calibration_entry, given_estimate
+from marketmakerl.backtesting.calibrated import calibration_entry
 from marketmakerl.backtesting.exchange.queue import QUEUES, Queue
-from marketmakerl.backtesting.session import Prepared, Session, prepare, split_warm_up
-from marketmakerl.backtesting.tick_session import TickRules, prepare_ticks
+from marketmakerl.backtesting.session import Prepared, Session
+from marketmakerl.backtesting.trading import prepare
 from marketmakerl.core.artifacts import environment
 from marketmakerl.core.checks import require_number
 from marketmakerl.core.clock import Clock, SystemClock
@@ -42,6 +42,7 @@ from marketmakerl.validation.study import Progress, failure, gravest, new_folder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from marketmakerl.backtesting.tick_session import TickRules
     from marketmakerl.data.tape import EventTape
 
 LATENCIES_MS: Final = (0.0, 1.0, 5.0, 20.0, 50.0, 100.0, 250.0)
@@ -253,19 +254,7 @@ def _base_place(places: Sequence[Place]) -> Place:
 
 def _prepared(config: EconomicsConfig, tape: EventTape) -> tuple[EventTape, Prepared]:
     """Return what is traded and what every cell starts with: the parameters are set once, before the first fee."""
-    if not tape.is_bars:
-        return prepare_ticks(config.session, config.ticks or TickRules(), tape)
-    if config.calibration:
-        given, row, record = given_estimate(config.calibration, tape)
-        traded = tape.slice_rows(row, len(tape))
-        setup = prepare(config.session, traded, _first_price(traded), given)
-        return traded, replace(setup, parameters=setup.parameters | {"calibration": record})
-    warm_up, traded = split_warm_up(tape, config.warmup_bars)
-    return traded, prepare(config.session, warm_up, _first_price(traded))
-
-
-def _first_price(tape: EventTape) -> float:
-    return float(tape.price_ticks[0]) * tape.instrument.tick_size
+    return prepare(config.session, tape, ticks=config.ticks)
 
 
 def _searches(places: Sequence[Place], levels: Sequence[FeeLevel], base: Mapping[str, Any]) -> list[FeeSearch]:

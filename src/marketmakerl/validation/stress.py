@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from marketmakerl.backtesting.session import Session, split_warm_up, trade
-from marketmakerl.backtesting.tick_session import TickRules, trade_ticks
+from marketmakerl.backtesting.session import Session, split_warm_up
+from marketmakerl.backtesting.tick_session import TickRules
+from marketmakerl.backtesting.trading import trade
 from marketmakerl.core.artifacts import environment, manifest, write_atomic, write_json, write_jsonl
 from marketmakerl.core.checks import require_whole
 from marketmakerl.core.clock import Clock, SystemClock
@@ -243,10 +244,10 @@ class _Work:
             except ConfigError as error:
                 return _not_applicable(str(error)), {}
         if setting.ticks is not None:
-            result, parameters = trade_ticks(setting.session, setting.ticks, setting.tape, venue=setting.venue)
+            result, parameters = trade(setting.session, setting.tape, ticks=setting.ticks, venue=setting.venue)
         else:
             warm_up, rest = split_warm_up(setting.tape, setting.session.warmup_bars)
-            result, parameters = trade(setting.session, warm_up, rest, venue=setting.venue)
+            result, parameters = trade(setting.session, rest, warm_up=warm_up, venue=setting.venue)
         return _line_of(result, parameters)
 
     def _in_world(self, task: _Task) -> tuple[Row, Row]:
@@ -291,8 +292,8 @@ class _Work:
         if task.scenario == BEFORE:
             if held.calm is None or held.calm_warm_up is None:
                 return _not_applicable("the stretch just before is not held"), {}
-            return _line_of(*trade(session, held.calm_warm_up, held.calm))
-        line, curves = _line_of(*trade(session, held.warm_up, held.tape, funding=held.funding))
+            return _line_of(*trade(session, held.calm, warm_up=held.calm_warm_up))
+        line, curves = _line_of(*trade(session, held.tape, warm_up=held.warm_up, funding=held.funding))
         return line | {"facts": held.facts, "provenance": held.provenance}, curves
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from marketmakerl.backtesting.session import Session, trade
+from marketmakerl.backtesting.session import Session
+from marketmakerl.backtesting.trading import trade
 from marketmakerl.core.artifacts import config_hash, environment, manifest, new_run_folder, write_atomic, write_json
 from marketmakerl.core.clock import NS_PER_DAY, NS_PER_MS, Clock, iso_utc
 from marketmakerl.core.errors import (
@@ -210,7 +211,7 @@ def describe(study: Study, market: Market) -> dict[str, Any]:
 def run_session(session: Session, warm_up: EventTape, tape: EventTape) -> dict[str, Any]:
     """Trade once and return status, tier, metrics and parameters; an error of this run alone is a result too."""
     try:
-        result, parameters = trade(session, warm_up, tape)
+        result, parameters = trade(session, tape, warm_up=warm_up)
     except RUN_ERRORS as error:
         return failure(error)
     status = "failed_risk" if result.metrics.failed else "completed"
