@@ -1,9 +1,8 @@
-"""The transition on ticks: rows of market data, own requests, answers, decisions and measurements, in order of time.
+"""The one transition: rows of market data, ticks or bars, and whatever else is due, in order of time.
 
 `advance` drives it from wherever the state stands to the end of the columns it is given: a backtest passes the whole
-tape, a live session one row at a time, and both get the same bits. Rows come first at equal times, then what the venue
-does of its own accord (funding, a look at the margin), requests that reach the exchange, answers that reach us,
-scripted orders, decisions, and last what is only measured.
+tape, a live session one row at a time, and both get the same bits. Rows come first at equal times; what follows them in
+which order is the table in `due.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from numba import types
 
 from marketmakerl.backtesting.book.levels import find_best, keep_mid, level_lots, off_centre, wanted_low
 from marketmakerl.backtesting.book.levels import mark_stale as begin_snapshot
+from marketmakerl.backtesting.due import Due, due_at, first_due
 from marketmakerl.backtesting.exchange.account import look_at_margin, note_equity
 from marketmakerl.backtesting.exchange.bars import bar_row
 from marketmakerl.backtesting.exchange.fills import mark, open_session
@@ -104,6 +104,7 @@ from marketmakerl.risk.state import HALTED
 
 at_samples = viewer(SAMPLE)
 
+_VENUE, _REQUEST, _ANSWER, _SCRIPT, _LIMITS, _DECISION, _MARKOUT, _SAMPLE = (int(due) for due in Due)
 _BAR_CLOSE = int(Kind.BAR_CLOSE)
 _GAP, _SNAPSHOT, _TRADE, _BBO_BID = int(Kind.GAP), int(Kind.SNAPSHOT), int(Kind.TRADE), int(Kind.BBO_BID)
 _DEPTH_PAIR, _BBO_PAIR, _TRADE_PAIR = int(Kind.DEPTH_BID) >> 1, int(Kind.BBO_BID) >> 1, int(Kind.TRADE_SELL) >> 1
@@ -178,8 +179,7 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
         state.stop_ns = min(state.stop_ns, local_ns)
     if flags & _LOOK and local_ns < state.look_ns:
         state.look_ns = local_ns
-        state.rest_ns = min(state.rest_ns, local_ns)
-        state.stop_ns = min(state.stop_ns, local_ns)
+        due_at(state, local_ns)
     top.marks = flags
     top.bid_ticks = bid
     top.ask_ticks = ask
@@ -202,8 +202,7 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
                     # What the run opens with may be beyond a limit already.
                     top.marks |= _LOOK
                     state.look_ns = min(state.look_ns, local_ns)
-                    state.rest_ns = min(state.rest_ns, local_ns)
-                    state.stop_ns = min(state.stop_ns, local_ns)
+                    due_at(state, local_ns)
     return news
 
 
@@ -786,12 +785,13 @@ def advance(
             stay_for(state, pass_by(state, memory, ignores_sizes, stop))
         state.now_ns = stop
         result = _DONE
-        if min(state.funding_ns, state.margin_ns) == stop:
+        what = first_due(state, stop)
+        if what == _VENUE:
             result = _venue_is_due(state, memory, params, risk)
             state.armed = 1
-        elif state.next_request_ns == stop:
+        elif what == _REQUEST:
             result = _exchange_is_due(state, memory, params)
-        elif state.next_answer_ns == stop:
+        elif what == _ANSWER:
             _answer_is_due(state, memory, params, risk)
             # Once a time is enough: a model that an order of no duration answered at once would never get any further.
             if params.wake_on_answers != 0 and state.decided_ns != stop:
@@ -800,15 +800,15 @@ def advance(
                     stay(state)
                 else:
                     state.wake_ns = stop
-        elif state.script_ns == stop:
+        elif what == _SCRIPT:
             result = _script_is_due(state, memory, params)
-        elif min(min(state.watch_ns, state.look_ns), state.retry_ns) == stop:
+        elif what == _LIMITS:
             # What has happened by now is what the exchange's rows say; what has reached us, their times of receipt.
             newest = state.newest_local_ns
             if i > 0:
                 newest = max(local_ts_ns[np.uint64(i - 1)] + params.feed_offset_ns, ts_ns[np.uint64(i - 1)])
             _risk_is_due(state, memory, params, risk, newest)
-        elif state.wake_ns == stop or state.clock_ns == stop:
+        elif what == _DECISION:
             if not _room_to_decide(state, params):
                 return _ROOM
             if params.reads_feed != 0 and not _hear(state, memory, params, i, stop):
@@ -841,7 +841,7 @@ def advance(
                 state.quote_offset[0] = bid_offset
                 state.quote_offset[1] = ask_offset
                 place(state, memory, params, risk, context)
-        elif state.markout_ns == stop:
+        elif what == _MARKOUT:
             result = _markouts_are_due(state, memory, params)
         else:
             result = _sample_is_due(state, memory, params)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from marketmakerl.backtesting.due import due_at
 from marketmakerl.backtesting.layout import NEVER, VOLUME_DAYS, at_int, at_own
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
@@ -275,8 +276,7 @@ def look_at_margin(state: Any, params: Any, ts_ns: int) -> None:
     """Let the venue look at the margin once everything of `ts_ns` has happened."""
     if params.leverage > 0.0 and ts_ns < state.margin_ns:
         state.margin_ns = ts_ns
-        state.rest_ns = min(state.rest_ns, ts_ns)
-        state.stop_ns = min(state.stop_ns, ts_ns)
+        due_at(state, ts_ns)
 
 
 # -- drawdown

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from marketmakerl.backtesting.due import due_at
 from marketmakerl.backtesting.exchange.account import must_liquidate
 from marketmakerl.backtesting.exchange.fills import open_session
 from marketmakerl.backtesting.exchange.liquidation import liquidate
@@ -35,8 +36,7 @@ def bar_row(state: Any, memory: Any, params: Any, kind: int, tick: int, lots: in
         _set_close(state, tick, price)
         state.closed_ns = ts_ns
         state.sample_ns = ts_ns
-        state.rest_ns = min(state.rest_ns, ts_ns)
-        state.stop_ns = min(state.stop_ns, ts_ns)
+        due_at(state, ts_ns)
         return
     if kind == _OPEN:
         state.bars += 1

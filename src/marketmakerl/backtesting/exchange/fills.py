@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from marketmakerl.backtesting.due import due_at
 from marketmakerl.backtesting.exchange.account import add_volume, look_at_margin, move_tier
 from marketmakerl.backtesting.exchange.order_life import end_order, move_to
 from marketmakerl.backtesting.exchange.own_levels import link, unlink
@@ -30,8 +31,7 @@ def open_session(state: Any, params: Any, mid: float, ts_ns: int) -> None:
     state.highest_equity = state.start_equity
     state.first_ns = ts_ns
     state.sample_ns = ts_ns
-    state.rest_ns = min(state.rest_ns, ts_ns)
-    state.stop_ns = min(state.stop_ns, ts_ns)
+    due_at(state, ts_ns)
     if params.n_tiers > 0:
         move_tier(state, params, ts_ns)
     look_at_margin(state, params, ts_ns)
@@ -136,8 +136,7 @@ def fill(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, lots: int,
         due_ns = ts_ns + HORIZONS_NS[0]
         if due_ns < state.markout_ns:
             state.markout_ns = due_ns
-            state.rest_ns = min(state.rest_ns, due_ns)
-            state.stop_ns = min(state.stop_ns, due_ns)
+            due_at(state, due_ns)
     whole = order.filled_lots == order.qty_lots
     if whole:
         if maker:

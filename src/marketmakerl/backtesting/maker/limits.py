@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from marketmakerl.backtesting.due import due_at
 from marketmakerl.backtesting.layout import NEVER, Local, OrderType, at_own, at_tops
 from marketmakerl.backtesting.maker.local_view import (
     LOOK,
@@ -70,8 +71,7 @@ def begin_session(state: Any, params: Any) -> None:
         state.heard_ns = ts_ns
         if params.bars == 0:  # bars are watched when they close (`watch_bar`)
             state.watch_ns = (max(ts_ns, state.now_ns) // WATCH_NS + 1) * WATCH_NS
-            state.rest_ns = min(state.rest_ns, state.watch_ns)
-            state.stop_ns = min(state.stop_ns, state.watch_ns)
+            due_at(state, state.watch_ns)
 
 
 @njit()
