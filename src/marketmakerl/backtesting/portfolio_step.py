@@ -37,6 +37,7 @@ MEMBER = np.dtype(
         ("on_answers", "i8"),  # likewise by answers
         ("limits", "i8"),  # it has limits that are looked at between decisions
         ("requests_meet", "i8"),  # what it sends may need cash or margin that all share
+        ("meets_ns", "i8"),  # when it next may read what belongs to all
         ("acts", "i8"),  # it does something at the meeting under way
         ("opening_equity", "f8"),  # until its first two-sided book
         ("params_first", "i8"),  # its model's parameters among those of all
@@ -212,11 +213,12 @@ def _choose(account: Any, states: Any, memories: Any, params: Any, members: Any)
     """Set the time of the next meeting, and who acts at it."""
     now_ns: Any = np.int64(NEVER)
     for j in range(account.n):
-        now_ns = min(now_ns, _next_meeting(states[j], memories[j], params[j], members[j]))
+        members[j].meets_ns = _next_meeting(states[j], memories[j], params[j], members[j])
+        now_ns = min(now_ns, members[j].meets_ns)
     account.now_ns = now_ns
     account.actors = 0
     for j in range(account.n):
-        acts = now_ns < NEVER and _next_meeting(states[j], memories[j], params[j], members[j]) == now_ns
+        acts = now_ns < NEVER and members[j].meets_ns == now_ns
         members[j].acts = int(acts)
         account.actors += int(acts)
     account.at = 0
@@ -226,16 +228,11 @@ def _choose(account: Any, states: Any, memories: Any, params: Any, members: Any)
 
 
 @njit()
-def _next_phase(account: Any, states: Any, memories: Any, params: Any, members: Any) -> None:
-    """Go on to acting, or to the next meeting. Who has found something out on the way here acts too."""
-    account.at = 0
-    account.phase = _ACT if account.phase == _BRING else _CHOOSE
-    if account.phase == _CHOOSE:
-        return
-    for j in range(account.n):
-        if _next_meeting(states[j], memories[j], params[j], members[j]) <= account.now_ns:
-            account.actors += 1 - members[j].acts
-            members[j].acts = 1
+def _ask_for_a_turn(account: Any, state: Any, memory: Any, params: Any, member: Any) -> None:
+    """Let a member act at the meeting if it has found something out on the way there."""
+    if member.acts == 0 and _next_meeting(state, memory, params, member) <= account.now_ns:
+        member.acts = 1
+        account.actors += 1
 
 
 @njit()
@@ -326,8 +323,11 @@ def advance_together(
                 return stop
             if account.phase == _ACT:
                 _hear(account, states, members, k)
+            else:
+                _ask_for_a_turn(account, state, memory, params[k], member)
             account.begun = 0
             account.at += 1
         if account.phase == _END:
             return _DONE
-        _next_phase(account, states, memories, params, members)
+        account.at = 0
+        account.phase = _ACT if account.phase == _BRING else _CHOOSE

@@ -30,8 +30,9 @@ class VenueRules:
 
     Args:
         min_notional: the exchange itself rejects limit, post-only, IOC and market orders, and refuses replaces, below
-            the instrument's minimum order value (a quoting model never sends such). A market order counts at the last
-            mid; one that only reduces a perpetual position is exempt.
+            the instrument's minimum order value (a quoting model never sends such). A market order counts at the best
+            price it meets. Exempt on perpetuals, as at Binance USDM: a market order that only reduces the position,
+            and reduce-only orders, as exits and halts send them (the exchange cuts those to the position).
         stp: what happens when an own order would trade with another own order, in the venues' terms: "none" (they
             trade: one pays the maker fee, the other the taker fee), "expire_taker", "expire_maker", "expire_both",
             "decrement" (both lose what would have traded). At one price our order stands behind what the book shows.
