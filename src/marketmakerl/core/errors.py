@@ -48,7 +48,7 @@ class UnknownNameError(ConfigError):
         super().__init__(f"unknown {what} {name!r}{guess}{' ' + hint if hint else ''}")
 
 
-class ModelError(ConfigError):
+class ModelError(ConfigError, ValueError):
     """A quoting model of one's own raised an exception: which, what it raised, and when it was asked."""
 
 
