@@ -10,6 +10,7 @@ At one time rows of market data come first. Then, one thing after another, each 
     DECISION  the model is asked                                    (wake_ns, clock_ns)
     MARKOUT   a mid is noted after a fill                           (markout_ns)
     SAMPLE    equity is sampled                                     (sample_ns)
+    PUT_OFF   nothing: what was due is due later by now             (a cooldown, a rate)
 
 So a decision knows every answer of its time, an answer every request, and what is only measured sees the end of all.
 On bars the open of the next bar, which has the time of the close, comes after all of it (`closed_ns`).
@@ -37,14 +38,15 @@ class Due(enum.IntEnum):
     DECISION = 5
     MARKOUT = 6
     SAMPLE = 7
+    PUT_OFF = 8
 
 
-_VENUE, _REQUEST, _ANSWER, _SCRIPT, _LIMITS, _DECISION, _MARKOUT, _SAMPLE = (int(due) for due in Due)
+_VENUE, _REQUEST, _ANSWER, _SCRIPT, _LIMITS, _DECISION, _MARKOUT, _SAMPLE, _PUT_OFF = (int(due) for due in Due)
 
 
 @njit()
 def first_due(state: Any, now_ns: int) -> int:
-    """Return what goes first of all that is due at `now_ns`, a `Due`; something must be."""
+    """Return what goes first of all that is due at `now_ns`, a `Due`."""
     if min(state.funding_ns, state.margin_ns) == now_ns:
         return _VENUE
     if state.next_request_ns == now_ns:
@@ -59,7 +61,9 @@ def first_due(state: Any, now_ns: int) -> int:
         return _DECISION
     if state.markout_ns == now_ns:
         return _MARKOUT
-    return _SAMPLE
+    if state.sample_ns == now_ns:
+        return _SAMPLE
+    return _PUT_OFF
 
 
 @njit()

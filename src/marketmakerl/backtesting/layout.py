@@ -424,6 +424,8 @@ STATE = np.dtype(
         ("limit_ns", "i8"),  # rows up to it, and what is due before it; NEVER: nobody shares the account
         ("may_act", "i8"),  # 1: also what is due at it
         ("meeting_ns", "i8"),  # what we know of the others is of then: not to be used before
+        ("passing", "i8"),  # decisions that can change nothing are only counted: `wake_ns` is when the model is asked
+        ("quiet", "i8"),  # likewise, and nothing under way to us has anything new for it
         ("wake_ns", "i8"),  # the feed or an answer wakes the model
         ("rest_ns", "i8"),  # the earliest of the nine below
         ("script_ns", "i8"),

@@ -72,6 +72,7 @@ from marketmakerl.backtesting.maker.limits import (
     watch_is_due,
 )
 from marketmakerl.backtesting.maker.local_view import (
+    BID_SIZE,
     LOOK,
     LOST,
     SAME,
@@ -104,7 +105,7 @@ from marketmakerl.risk.state import HALTED
 
 at_samples = viewer(SAMPLE)
 
-_VENUE, _REQUEST, _ANSWER, _SCRIPT, _LIMITS, _DECISION, _MARKOUT, _SAMPLE = (int(due) for due in Due)
+_VENUE, _REQUEST, _ANSWER, _SCRIPT, _LIMITS, _DECISION, _MARKOUT, _SAMPLE, _PUT_OFF = (int(due) for due in Due)
 _BAR_CLOSE = int(Kind.BAR_CLOSE)
 _GAP, _SNAPSHOT, _TRADE, _BBO_BID = int(Kind.GAP), int(Kind.SNAPSHOT), int(Kind.TRADE), int(Kind.BBO_BID)
 _DEPTH_PAIR, _BBO_PAIR, _TRADE_PAIR = int(Kind.DEPTH_BID) >> 1, int(Kind.BBO_BID) >> 1, int(Kind.TRADE_SELL) >> 1
@@ -122,7 +123,8 @@ _REQUOTE, _IN_FLIGHT, _END = int(Reason.REQUOTE), int(Reason.IN_FLIGHT), int(Rea
 # and that it could not be sent yet.
 _WAKE, _LOOK, _SAME = WAKE, LOOK, SAME
 _TOP_CHANGED, _UNSENT = 1, 4
-_FILLED = FILLED
+_SIZED = 16  # nothing but the quantity of a best price has, in a message of one row
+_FILLED = FILLED  # the highest
 _N_HORIZONS = len(HORIZONS_NS)
 
 
@@ -144,11 +146,8 @@ def _has_room(state: Any, memory: Any, rows: int) -> bool:
 
 
 @njit()
-def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int, dirty: int, quiet: bool) -> bool:
-    """Send the top of the book, as it stands after a message that changed it, on its way to us.
-
-    While it is `quiet`, nothing but news wakes the model. Returns whether this is.
-    """
+def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int, dirty: int) -> None:
+    """Send the top of the book, as it stands after a message that changed it, on its way to us."""
     local_ns = local_ts_ns + params.feed_offset_ns
     if local_ns < ts_ns:
         local_ns = ts_ns
@@ -173,8 +172,9 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
         state.top_end += 1
         state.last_top_ns = local_ns
         top.local_ns = local_ns
-    news = is_news(flags, params.ignores_sizes)
-    if flags & _WAKE and local_ns < state.wake_ns and (news or not quiet):
+    if is_news(flags, params.ignores_sizes):
+        state.quiet = 0
+    if flags & _WAKE and local_ns < state.wake_ns and state.quiet == 0:
         state.wake_ns = local_ns
         state.stop_ns = min(state.stop_ns, local_ns)
     if flags & _LOOK and local_ns < state.look_ns:
@@ -203,7 +203,45 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
                     top.marks |= _LOOK
                     state.look_ns = min(state.look_ns, local_ns)
                     due_at(state, local_ns)
-    return news
+
+
+@njit()
+def _is_sent(state: Any) -> bool:
+    """Return whether the best prices are what was sent last."""
+    return bool(state.best[0] == state.sent_bid and state.best[1] == state.sent_ask and state.sent_lost == 0)
+
+
+@njit()
+def _push_size(
+    state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int, dirty: int, side: int, lots: int
+) -> None:
+    """Send a best price's new quantity on its way to us; all the rest is as it was sent before."""
+    local_ns = local_ts_ns + params.feed_offset_ns
+    if local_ns < ts_ns:
+        local_ns = ts_ns
+        state.receipt_clamped += 1
+    tops = at_tops(memory.tops)
+    marks = (BID_SIZE << side) | (dirty & _WAKE)
+    if local_ns == state.last_top_ns and state.top_end - 1 > state.top_seen:
+        # As in `_push_top`; an entry that holds the prices too goes on holding them.
+        top = tops[np.uint64((state.top_end - 1) & state.top_mask)]
+        whole = top.marks & (_SAME | SIZES) == 0
+        marks = top.marks | (marks & _WAKE) if whole else (top.marks & ~_SAME) | marks
+    else:
+        top = tops[np.uint64(state.top_end & state.top_mask)]
+        state.top_end += 1
+        state.last_top_ns = local_ns
+        top.local_ns = local_ns
+    top.marks = marks
+    if side == 0:
+        top.bid_lots = lots
+    else:
+        top.ask_lots = lots
+    if is_news(marks, params.ignores_sizes):
+        state.quiet = 0
+    if marks & _WAKE and local_ns < state.wake_ns and state.quiet == 0:
+        state.wake_ns = local_ns
+        state.stop_ns = min(state.stop_ns, local_ns)
 
 
 @njit()
@@ -496,10 +534,30 @@ def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
 
 
 @njit()
-def _is_calm(state: Any, ignores_sizes: int) -> bool:
+def _is_calm(state: Any, params: Any) -> bool:
     """Return whether to decide now could only change anything if the model says something else because of the time."""
-    same_view = state.view_changed == 0 and (state.view_sized == 0 or ignores_sizes != 0)
+    same_view = state.view_changed == 0 and (state.view_sized == 0 or params.ignores_sizes != 0)
     return bool(same_view and state.settled != 0)
+
+
+@njit()
+def _begin_to_pass(state: Any, memory: Any, params: Any) -> None:
+    """Let the next wake be the one at which the model has to be asked, unless somebody else wants a decision."""
+    first_ns, news_ns, news = look_ahead(state, memory, params.ignores_sizes)
+    if state.wake_ns == first_ns:
+        state.passing = 1
+        state.quiet = int(not news)
+        state.wake_ns = news_ns
+
+
+@njit()
+def _pass_until(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
+    """Count the decisions before a time that could change nothing; the next wake is the next entry's again."""
+    state.passing = 0
+    state.quiet = 0
+    passed = pass_by(state, memory, params.ignores_sizes, ts_ns)
+    if passed > 0:
+        stay_for(state, passed)
 
 
 @njit()
@@ -580,7 +638,8 @@ def advance(
     may_pass = (
         may_stay and params.ignores_clock != 0 and params.shared == 0 and state.limit_ns == NEVER and params.bars == 0
     )
-    ignores_sizes = params.ignores_sizes
+    # With fee tiers whatever makes us look again may show another fee.
+    sized = _SIZED if params.n_tiers == 0 else _TOP_CHANGED
     # What the model is called with (see `maker/asking.py`).
     shown = at_context(memory.shown)[np.uint64(0)]
     if state.answered != 0:
@@ -589,7 +648,7 @@ def advance(
     if state.dirty & _UNSENT:
         if not recentre(state, memory, wanted_low(state)):
             return _ROOM
-        _push_top(state, memory, params, ts_ns[i - 1], local_ts_ns[i - 1], state.dirty, False)
+        _push_top(state, memory, params, ts_ns[i - 1], local_ts_ns[i - 1], state.dirty)
         state.dirty = 0
     state.armed = 1
     low_mid, high_mid = 0, 0
@@ -599,14 +658,10 @@ def advance(
             low_mid, high_mid = _still_mids(state)
         limit_ns = state.limit_ns  # what an account has to know at once draws it in
         others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
-        calm = may_stay and _is_calm(state, ignores_sizes)
-        passing, quiet = False, False
+        calm = may_stay and _is_calm(state, params)
         if may_pass and calm:
-            first_ns, news_ns, news = look_ahead(state, memory, ignores_sizes)
-            passing = state.wake_ns == first_ns  # else somebody else wants a decision
-            if passing:
-                quiet = not news
-                state.wake_ns = news_ns
+            _begin_to_pass(state, memory, params)
+            calm = state.passing == 0
         stop = min(others, state.wake_ns)
         state.stop_ns = stop
         # A bar that opens when the one before it closes comes after what is due at that time.
@@ -622,7 +677,7 @@ def advance(
             if now > stop:
                 # The commonest by far where every event wakes: nothing new is seen, the model says what it said, and
                 # nothing else is due. What follows below would do the same, only slower.
-                if passing or not calm or others <= stop:
+                if not calm or others <= stop:
                     break
                 at = state.top_seen + 1
                 if at >= state.top_end:
@@ -673,9 +728,12 @@ def advance(
                     book[at] = (lots << SLOT_BITS) | NAMED | (old & SLOT_MASK)
                     if signed >= best[side]:
                         if lots > 0:
-                            best[side] = signed
-                            worst[side] = min(worst[side], signed)
-                            dirty |= _TOP_CHANGED
+                            if dirty == 0 and signed == best[side] and signed + best[1 - side] < 0 and code < _MORE:
+                                dirty = sized
+                            else:
+                                best[side] = signed
+                                worst[side] = min(worst[side], signed)
+                                dirty |= _TOP_CHANGED
                         elif signed == best[side]:
                             find_best(state, memory, side, signed)
                             dirty |= _TOP_CHANGED
@@ -718,7 +776,7 @@ def advance(
                     top.local_ns = local_ns
                     state.top_end = end + 1 - joins
                     state.last_top_ns = local_ns
-                    if not quiet:
+                    if state.quiet == 0:
                         state.wake_ns = min(state.wake_ns, local_ns)
                         stop = min(stop, local_ns)
                         state.stop_ns = stop
@@ -728,8 +786,11 @@ def advance(
                         keep_mid(state, params.tick_size)
                         note_equity(state, params)
                         low_mid, high_mid = _still_mids(state)
-                    if dirty != 0:
-                        mids = best[0] - best[1]
+                    mids = best[0] - best[1]
+                    if dirty & ~_WAKE == _SIZED and low_mid <= mids <= high_mid and _is_sent(state):
+                        _push_size(state, memory, params, now, local_ts_ns[row], dirty, side, lots)
+                        stop = state.stop_ns
+                    elif dirty != 0:
                         if mids < low_mid or mids > high_mid:
                             if mids <= state.liquidate_low or mids >= state.liquidate_high:
                                 look_at_margin(state, params, now)
@@ -747,15 +808,13 @@ def advance(
                                     break
                                 low = state.low_ticks if state.mode == _NORMAL else NEVER
                                 low_mid, high_mid = _still_mids(state)
-                        if _push_top(state, memory, params, now, local_ts_ns[row], dirty, quiet):
-                            quiet = False
+                        _push_top(state, memory, params, now, local_ts_ns[row], dirty)
                         stop = state.stop_ns
                         others = min(others, state.rest_ns)
                 dirty = 0
                 if state.top_end - state.top_seen >= state.top_mask:
-                    if passing:
-                        stay_for(state, pass_by(state, memory, ignores_sizes, now))
-                        passing, quiet = False, False
+                    if state.passing != 0:
+                        _pass_until(state, memory, params, now)
                         stop = min(stop, state.wake_ns)
                         state.stop_ns = stop
                     see(state, memory, now)
@@ -767,12 +826,12 @@ def advance(
         state.dirty = dirty
         state.row = i
         if not room:
-            if passing:
-                state.wake_ns = next_marked(state, memory, _WAKE)
+            if state.passing != 0:
+                _pass_until(state, memory, params, 0)
             return _ROOM
         if i == n and stop > until_ns:
-            if passing:
-                stay_for(state, pass_by(state, memory, ignores_sizes, until_ns + 1))
+            if state.passing != 0:
+                _pass_until(state, memory, params, until_ns + 1)
             if n > 0:
                 if params.reads_feed != 0 and not _hear(state, memory, params, n, until_ns):
                     return _ROOM
@@ -781,8 +840,8 @@ def advance(
             return _DONE
         if stop >= limit_ns and (state.may_act == 0 or next_due(state) > limit_ns):
             return _LIMIT
-        if passing:
-            stay_for(state, pass_by(state, memory, ignores_sizes, stop))
+        if state.passing != 0:
+            _pass_until(state, memory, params, stop)
         state.now_ns = stop
         result = _DONE
         what = first_due(state, stop)
@@ -795,7 +854,7 @@ def advance(
             _answer_is_due(state, memory, params, risk)
             # Once a time is enough: a model that an order of no duration answered at once would never get any further.
             if params.wake_on_answers != 0 and state.decided_ns != stop:
-                if may_pass and _is_calm(state, ignores_sizes) and _is_all(state, memory, stop):
+                if may_pass and _is_calm(state, params) and _is_all(state, memory, stop):
                     state.decided_ns = stop
                     stay(state)
                 else:
@@ -824,7 +883,7 @@ def advance(
             if params.bars != 0:
                 state.decided_lots = state.local_lots
                 state.decided_work = state.n_work[0] + state.n_work[1]
-            if may_pass and _is_calm(state, ignores_sizes):
+            if may_pass and _is_calm(state, params):
                 stay(state)
                 continue
             mend(shown, context)
@@ -843,8 +902,10 @@ def advance(
                 place(state, memory, params, risk, context)
         elif what == _MARKOUT:
             result = _markouts_are_due(state, memory, params)
-        else:
+        elif what == _SAMPLE:
             result = _sample_is_due(state, memory, params)
+        elif what == _PUT_OFF:
+            _set_rest(state, memory, params)
         if result != _DONE:
             return _ROOM
 

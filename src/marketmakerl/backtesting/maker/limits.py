@@ -23,6 +23,7 @@ from marketmakerl.backtesting.maker.local_view import (
     LOOK,
     LOST,
     SAME,
+    SIZES,
     is_two_sided,
     local_equity,
     next_marked,
@@ -275,10 +276,12 @@ def _beyond(state: Any, params: Any, lots: int, value: float, direction: int, lo
 @njit()
 def _mark_under_way(state: Any, memory: Any) -> None:
     tops = at_tops(memory.tops)
+    bid, ask, lost = state.view_bid, state.view_ask, state.view_unknown
     for at in range(state.top_seen + 1, state.top_end):
         top = tops[np.uint64(at & state.top_mask)]
-        bid, ask = top.bid_ticks, top.ask_ticks
-        if top.marks & (SAME | LOST) == 0 and is_two_sided(state, bid, ask):
+        if top.marks & (SAME | SIZES) == 0:
+            bid, ask, lost = top.bid_ticks, top.ask_ticks, top.marks & LOST
+        if top.marks & SAME == 0 and lost == 0 and is_two_sided(state, bid, ask):
             mids = bid - ask
             if mids <= state.look_low or mids >= state.look_high:
                 top.marks |= LOOK

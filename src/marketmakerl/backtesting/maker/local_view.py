@@ -11,28 +11,34 @@ from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import unit_value
 
 # Marks of an entry: the feed has lost its place; it wakes the model; the top is that of the entry before; what it shows
-# may be beyond one of our limits; its prices are those of the entry before, only the quantities are not.
+# may be beyond one of our limits; its prices are those of the entry before, only the quantity of the bid, of the ask
+# (then it holds that one, and nothing else of it may be read) or both are not.
 LOST: Final = 1
 WAKE: Final = 2
 SAME: Final = 4
 LOOK: Final = 8
-SIZES: Final = 16
+BID_SIZE: Final = 16
+ASK_SIZE: Final = 32
+SIZES: Final = BID_SIZE | ASK_SIZE
 
 
 @njit()
 def _take_over(state: Any, top: Any) -> None:
     """See an entry that is not the same as the one before."""
-    bid, ask = top.bid_ticks, top.ask_ticks
-    state.view_bid = bid
-    state.view_ask = ask
-    state.view_bid_lots = top.bid_lots
-    state.view_ask_lots = top.ask_lots
-    state.view_unknown = top.marks & LOST
-    if top.marks & SIZES:
-        state.view_sized = 1
-    else:
+    marks = top.marks
+    if marks & SIZES == 0:
+        state.view_bid = top.bid_ticks
+        state.view_ask = top.ask_ticks
+        state.view_unknown = marks & LOST
         state.view_changed = 1
-    if is_two_sided(state, bid, ask) and top.marks & LOST == 0:
+    else:
+        state.view_sized = 1
+    if marks & SIZES != ASK_SIZE:
+        state.view_bid_lots = top.bid_lots
+    if marks & SIZES != BID_SIZE:
+        state.view_ask_lots = top.ask_lots
+    bid, ask = state.view_bid, state.view_ask
+    if is_two_sided(state, bid, ask) and state.view_unknown == 0:
         state.seen_low = min(state.seen_low, bid - ask)
         state.seen_high = max(state.seen_high, bid - ask)
 
