@@ -192,7 +192,7 @@ class Played:
 
     def note(self, first: int) -> int:
         """Write down the requests from the `first`-th on."""
-        ring, end = self.engine._arrays["requests"], int(self.state.request_end)
+        ring, end = self.engine._arrays["requests"], int(self.state.wire.request_end)
         assert end - first <= len(ring), "feed it in smaller pieces"
         for i in range(first, end):
             arrive, slot, action, _, price, lots = (int(x) for x in ring[i & (len(ring) - 1)].tolist())
@@ -315,7 +315,7 @@ def play(rows: list[tuple], model: Any, kind: str = "linear", *, spied: bool = T
     it = Played(engine, rows, engine.latency.entry_ns)
     if spied:
         engine._arrays["requests"] = np.zeros(1 << 15, REQUEST)
-        engine.state.request_mask = (1 << 15) - 1
+        engine.state.wire.request_mask = (1 << 15) - 1
         engine._place()
         seen, first = 0, 0
         for i, row in enumerate(rows):

@@ -108,7 +108,7 @@ def test_asking_less_changes_nothing(name, when):
         tape = market_of(rng, instrument)
         fast, slow = run(tape, MODELS[name], options), run(tape, asked_always(MODELS[name]), options)
         assert outcome(fast) == outcome(slow)
-        fills += int(fast.state.fills)
+        fills += int(fast.state.ledger.fills)
     assert fills > 5
 
 

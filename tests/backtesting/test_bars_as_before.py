@@ -163,10 +163,18 @@ def compare(seed, limited):
     np.testing.assert_allclose(samples[0]["equity"], samples[1]["equity"], rtol=1e-9, atol=1e-7)
     assert events_of(before[3], until_ns) == events_of(now[3], until_ns)
     if until_ns == 1 << 62:
-        for name in ("liquidated", "exits", "breaker", "starved", "gaps", "bars"):
+        for part, name in (("venue", "liquidated"), ("risk", "exits"), ("risk", "breaker")):
+            assert int(before[3].state[part][name]) == int(now[3].state[part][name]), name
+        for name in ("starved", "gaps", "bars"):
             assert int(before[3].state[name]) == int(now[3].state[name]), name
     state = now[3].state
-    return len(fills), int(state.liquidated), int(state.exits), int(state.breaker_events), int(state.funding_next)
+    return (
+        len(fills),
+        int(state.venue.liquidated),
+        int(state.risk.exits),
+        int(state.risk.breaker_events),
+        int(state.venue.funding_next),
+    )
 
 
 @pytest.mark.parametrize("limited", [False, True], ids=["limits off", "limits on"])

@@ -200,7 +200,7 @@ def test_fed_in_pieces_or_restored_it_does_the_same(risk):
         pieces.feed(tape.slice_rows(first, last))
     assert pieces.snapshot() == whole.snapshot()
     assert len(whole.fills()) > 100
-    assert int(whole.state.fills) == len(whole.fills())
+    assert int(whole.state.ledger.fills) == len(whole.fills())
 
 
 def test_a_tape_that_mixes_bars_and_ticks_is_refused():

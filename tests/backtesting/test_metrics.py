@@ -23,10 +23,10 @@ def made(equity, fills=(), instrument=None, mids=None):
     for row, (minute, side, ticks, lots) in zip(rows, fills, strict=True):
         row["ts_ns"], row["side"], row["price_ticks"], row["qty_lots"] = minute * MINUTE_NS, side, ticks, lots
     state = new_record(STATE)
-    state.start_equity = equity[0]
-    state.start_mark = samples["mid"][0]
-    state.mark = samples["mid"][-1]
-    state.fills = len(fills)
+    state.ledger.start_equity = equity[0]
+    state.ledger.start_mark = samples["mid"][0]
+    state.ledger.mark = samples["mid"][-1]
+    state.ledger.fills = len(fills)
     return compute_metrics(state, instrument, rows, samples, MINUTE_NS, uptime_pct=1.0)
 
 
@@ -103,7 +103,13 @@ def test_excess_is_over_holding_the_opening_inventory():
     samples["mid"] = [100.0, 110.0, 105.0]
     samples["equity"] = [4000.0, 4000.0 + 200 + 3, 4000.0 + 100 + 2]
     state = new_record(STATE)
-    state.start_equity, state.start_mark, state.mark, state.start_lots, state.fills = 4000.0, 100.0, 105.0, 200, 1
+    (
+        state.ledger.start_equity,
+        state.ledger.start_mark,
+        state.ledger.mark,
+        state.ledger.start_lots,
+        state.ledger.fills,
+    ) = 4000.0, 100.0, 105.0, 200, 1
     m = compute_metrics(state, spot, np.zeros(0, FILL), samples, MINUTE_NS, uptime_pct=1.0)
     assert m.excess_pnl == pytest.approx(2.0)
     assert m.excess_sharpe == pytest.approx(1.0 / math.sqrt(8) * math.sqrt(PER_YEAR))

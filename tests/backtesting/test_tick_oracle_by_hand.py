@@ -178,8 +178,8 @@ def played(engine, fills=None, orders=None) -> Played:
         ),
         {name: int(log[name]) for name in COUNTERS.values()},
         [float(f["fee"]) for f in fills],
-        float(engine.state.cash),
-        float(engine.state.funding_pnl),
+        float(engine.state.ledger.cash),
+        float(engine.state.ledger.funding_pnl),
         float(engine.state.max_drawdown),
     )  # fmt: skip
 

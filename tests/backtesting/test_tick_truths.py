@@ -243,8 +243,8 @@ def test_trap_a_taker_fee_too_is_charged_once_and_with_its_sign():
     one, other = play(2.0), play(7.0)
     notional = float((one.fills()["price_ticks"] * one.fills()["qty_lots"]).sum()) * 0.125
     assert len(one.fills()) >= 8
-    assert one.state.cash - other.state.cash == pytest.approx(5e-4 * notional, rel=1e-6)
-    assert other.state.fees_paid - one.state.fees_paid == pytest.approx(5e-4 * notional, rel=1e-9)
+    assert one.state.ledger.cash - other.state.ledger.cash == pytest.approx(5e-4 * notional, rel=1e-6)
+    assert other.state.ledger.fees_paid - one.state.ledger.fees_paid == pytest.approx(5e-4 * notional, rel=1e-9)
 
 
 def spike_of(tape):

@@ -36,8 +36,9 @@ def run(bars, *, fees=None, cash=100.0, order_qty=5.0, instrument=LINEAR, risk=O
     engine.feed(tape)
     engine.finish()
     state = engine.state
-    parts = state.gross_spread_pnl + state.inventory_pnl + state.funding_pnl - state.fees_paid
-    assert equity(state) - state.start_equity == pytest.approx(parts, abs=1e-9 * max(1.0, float(state.turnover)))
+    books = state.ledger
+    parts = books.gross_spread_pnl + books.inventory_pnl + books.funding_pnl - books.fees_paid
+    assert equity(books) - books.start_equity == pytest.approx(parts, abs=1e-9 * max(1.0, float(books.turnover)))
     return engine
 
 
@@ -53,18 +54,18 @@ def test_a_ledger_on_bars_through_funding_and_a_liquidation():
     engine = run(BARS, venue=RULES, funding=[(2 * MINUTE_MS, 0.01)])
     assert rows_of(engine) == [(1, 98, 5, 1), (1, 98, 5, 1), (-1, 59, 10, 0)]
     state = engine.state
-    assert state.funding_pnl == pytest.approx(-5.0)
-    assert state.fees_paid == pytest.approx(3.54)
-    assert state.cash == pytest.approx(100 - 5 + 10 * (59 - 98) - 3.54)
-    assert (state.liquidations, state.breaker_events, state.position_lots) == (1, 1, 0)
+    assert state.ledger.funding_pnl == pytest.approx(-5.0)
+    assert state.ledger.fees_paid == pytest.approx(3.54)
+    assert state.ledger.cash == pytest.approx(100 - 5 + 10 * (59 - 98) - 3.54)
+    assert (state.risk.liquidations, state.risk.breaker_events, state.ledger.position_lots) == (1, 1, 0)
     orders = engine.orders()
     assert list(orders["reason"][-2:]) == [Reason.LIQUIDATED] * 2  # the ask that rested, and the closing order
 
 
 def test_without_margin_nobody_is_liquidated():
     engine = run(BARS, funding=[(2 * MINUTE_MS, 0.01)])
-    assert engine.state.liquidations == 0
-    assert engine.state.funding_pnl == pytest.approx(-5.0)
+    assert engine.state.risk.liquidations == 0
+    assert engine.state.ledger.funding_pnl == pytest.approx(-5.0)
 
 
 @pytest.mark.parametrize(("open_", "price"), [(70, 70), (100, 60)])
@@ -77,8 +78,8 @@ def test_a_bar_that_opens_below_is_liquidated_at_its_open(open_, price):
 def test_funding_before_the_first_bar_and_after_the_last_is_nobodys():
     engine = run(BARS[:2], funding=[(0, 0.3), (60_001, 0.01), (2 * MINUTE_MS, 0.02), (2 * MINUTE_MS + 1, 0.03)])
     # Flat at the start and at 60.001 s; 5 at 100 at the last close; the last row lies beyond the data.
-    assert engine.state.funding_pnl == pytest.approx(-10.0)
-    assert engine.state.funding_next == 3
+    assert engine.state.ledger.funding_pnl == pytest.approx(-10.0)
+    assert engine.state.venue.funding_next == 3
 
 
 @pytest.mark.parametrize(("cash", "lots"), [(500.0, 5), (490.0, 5), (480.0, 0)])
@@ -103,7 +104,7 @@ def test_who_has_no_margin_left_may_still_reduce():
                     order_qty=5.0, cash=500.0,
                     first_price=100.0, risk=OFF, bar_volume_share=1.0, venue=mml.VenueRules(leverage=1))  # fmt: skip
     engine.feed(tape.slice_rows(0, 8))
-    engine.state.other_margin = 1e6  # the rest of the account takes all there is
+    engine.state.venue.other_margin = 1e6  # the rest of the account takes all there is
     engine.feed(tape.slice_rows(8, len(tape)))
     assert rows_of(engine) == [(1, 98, 5, 1), (-1, 101, 5, 1)]
 
@@ -111,8 +112,8 @@ def test_who_has_no_margin_left_may_still_reduce():
 def test_funding_before_there_is_a_price_is_nothing():
     inverse = mml.Instrument("X/USD:X", 1.0, 1.0, "inverse", 100.0)
     engine = run(BARS[:2], instrument=inverse, initial_inventory=50.0, funding=[(-1, 0.01)], cash=100.0)
-    assert engine.state.funding_pnl == 0.0
-    assert np.isfinite(engine.state.cash)
+    assert engine.state.ledger.funding_pnl == 0.0
+    assert np.isfinite(engine.state.ledger.cash)
 
 
 def test_tiers_move_on_bars():

@@ -71,18 +71,19 @@ def cut(ts, price, lots, *levels):
 
 def books_close(state, *, spread, inventory, funding, fees, cash):
     """Every part of the profit, the cash, and that the parts make up the whole."""
-    near = 1e-12 * max(1.0, float(state.turnover), abs(float(cash)))
-    assert state.gross_spread_pnl == pytest.approx(float(spread), abs=near)
-    assert state.inventory_pnl == pytest.approx(float(inventory), abs=near)
-    assert state.funding_pnl == pytest.approx(float(funding), abs=near)
-    assert state.fees_paid == pytest.approx(float(fees), abs=near)
-    assert state.cash == pytest.approx(float(cash), abs=near)
+    near = 1e-12 * max(1.0, float(state.ledger.turnover), abs(float(cash)))
+    assert state.ledger.gross_spread_pnl == pytest.approx(float(spread), abs=near)
+    assert state.ledger.inventory_pnl == pytest.approx(float(inventory), abs=near)
+    assert state.ledger.funding_pnl == pytest.approx(float(funding), abs=near)
+    assert state.ledger.fees_paid == pytest.approx(float(fees), abs=near)
+    assert state.ledger.cash == pytest.approx(float(cash), abs=near)
     identity_holds(state)
 
 
 def identity_holds(state):
-    parts = state.gross_spread_pnl + state.inventory_pnl + state.funding_pnl - state.fees_paid
-    assert equity(state) - state.start_equity == pytest.approx(parts, abs=1e-9 * max(1.0, float(state.turnover)))
+    books = state.ledger
+    parts = books.gross_spread_pnl + books.inventory_pnl + books.funding_pnl - books.fees_paid
+    assert equity(books) - books.start_equity == pytest.approx(parts, abs=1e-9 * max(1.0, float(books.turnover)))
 
 
 # -- minutes in which the venue takes nothing new
@@ -474,7 +475,7 @@ def test_the_tables_tiers_are_a_venues_tiers():
     rules = mml.VenueRules(fee_tiers=mml.Fees.volume_tiers("binanceusdm"), volume_start=20e6)
     engine = after(OPEN, [])
     rules.write(engine._params, engine.state, mml.Fees(9.0, 9.0))
-    assert (engine.state.maker_rate, engine.state.taker_rate) == pytest.approx((1.6e-4, 4e-4))
+    assert (engine.state.venue.maker_rate, engine.state.venue.taker_rate) == pytest.approx((1.6e-4, 4e-4))
     with pytest.raises(ConfigError, match="volume_quote for tier 1"):
         mml.Fees.volume_tiers("okxswap")
 
@@ -634,8 +635,8 @@ def test_binances_liquidation_price_beside_other_contracts(others, upnl, less, q
     params = {"tick": F(1, 100), "lot": F(1, 1000), "cash": wallet, "leverage": F(5), "brackets": brackets}
     engine = after([bid(1000, 4_000_000, 1), ask(1000, 4_000_002, 1)], [], **params)
     state = engine.state
-    state.position_lots, state.open_value = int(qty * 1_000), float(qty * entry)
-    state.other_equity, state.other_maintenance = float(upnl), float(tmm)
+    state.ledger.position_lots, state.ledger.open_value = int(qty * 1_000), float(qty * entry)
+    state.venue.other_equity, state.venue.other_maintenance = float(upnl), float(tmm)
     find_triggers(state, engine._params)
     assert state.liquidate_low == math.floor(exact * 200)  # half ticks of a cent
     assert state.liquidate_high > 1 << 60
@@ -680,7 +681,7 @@ def test_a_linear_ledger_through_funding_and_a_liquidation(play):
     assert it.funding == pytest.approx(-5.05)
     assert it.cash == pytest.approx(float(cash))
     state = after(rows, script, **LINEAR).state
-    assert (state.liquidations, state.position_lots, state.breaker) == (1, 0, 2)
+    assert (state.risk.liquidations, state.ledger.position_lots, state.risk.breaker) == (1, 0, 2)
     # Against the mid: 5 at 1 better than 101; sold at 85 for 3 x 1 + 2 x 3 less.
     books_close(state, spread=5 - 9, inventory=5 * (85 - 101), funding=F("-5.05"), fees=F("2.496"), cash=cash)
 
@@ -842,7 +843,7 @@ def test_the_rest_of_the_account_bears_on_margin(field, value, rejected):
 def test_the_rest_of_the_account_bears_on_cash():
     engine, tape = opened(lots=5, kind="spot")
     engine.feed(tape.slice_rows(0, 3))
-    engine.state.other_reserved = 200.5
+    engine.state.venue.other_reserved = 200.5
     engine.feed(tape.slice_rows(3, 4))
     assert engine.run_log()["rejected"] == 1
 
@@ -882,7 +883,7 @@ def test_a_spot_ledger_by_hand(play):
     cash = 1_000 - 500 * F(1001, 1000) - 408 * F(1001, 1000) + 824 * F(999, 1000)
     assert it.cash == pytest.approx(float(cash))
     state = after(rows, script, **params).state
-    assert state.position_lots == 3
+    assert state.ledger.position_lots == 3
     # Mids 101, 101, 104. At the end 3 are held at 101.5 (99 and 105 have gone and come: bid 103, ask 105).
     books_close(
         state, spread=5 - 4 - 8, inventory=11 * 3, funding=0, fees=F("0.5") + F("0.408") + F("0.824"), cash=cash
@@ -901,10 +902,10 @@ def test_the_parts_of_the_profit_make_up_the_whole(kind):
         engine = open_engine(script, params, book_window_ticks=64)
         engine.feed(tape_of(rows, params))
         engine.finish()
-        if engine.state.start_mark > 0:
+        if engine.state.ledger.start_mark > 0:
             identity_holds(engine.state)
-        seen |= {"funding"} if engine.state.funding_pnl else set()
-        seen |= {"liquidation"} if engine.state.liquidations else set()
+        seen |= {"funding"} if engine.state.ledger.funding_pnl else set()
+        seen |= {"liquidation"} if engine.state.risk.liquidations else set()
         seen |= {"self-trade"} if engine.state.self_trades else set()
     assert seen == ({"self-trade"} if kind == "spot" else {"funding", "liquidation", "self-trade"})
 

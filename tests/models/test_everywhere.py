@@ -67,7 +67,7 @@ def test_on_bars(index):
         session = model.session_s
         left = math.inf if math.isinf(session) else session - elapsed_s % session
         context = QuoteContext(
-            float(engine.state.mark), float(engine.state.position_lots) / 10, left, LINEAR.tick_size
+            float(engine.state.ledger.mark), float(engine.state.ledger.position_lots) / 10, left, LINEAR.tick_size
         )  # fmt: skip
         quote = model.quote(context)
         held = [next((order.price_ticks for order in engine.working(side)), None) for side in range(2)]

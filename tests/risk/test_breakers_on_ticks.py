@@ -88,7 +88,7 @@ def judged(rows, model, kind, limits, options, **told) -> tuple[Played, Referee]
     # Before it begins an engine says what it starts from.
     fresh = play(rows[:1], model, kind, spied=False, risk=limits, **options)
     params = fresh.engine._params
-    case = case_of(it, kind, limits, options, float(fresh.state.cash), int(fresh.state.position_lots),
+    case = case_of(it, kind, limits, options, float(fresh.state.ledger.cash), int(fresh.state.ledger.position_lots),
                    int(params.target_lots))  # fmt: skip
     return it, Referee(replace(case, **told))
 
@@ -190,7 +190,7 @@ def test_executions_rejects_and_zombies_halt_at_once(seed, shape, kind):
     model = leaning(rng.choice((0.3, 1.2)), levels=rng.choice((1, 2)))
     it = play(rows, model, kind, risk=limits, **options)
     fresh = play(rows[:1], model, kind, risk=limits, **options)
-    case = case_of(it, kind, limits, options, float(fresh.state.cash), int(fresh.state.position_lots),
+    case = case_of(it, kind, limits, options, float(fresh.state.ledger.cash), int(fresh.state.ledger.position_lots),
                    int(fresh.engine._params.target_lots))  # fmt: skip
     referee = Referee(replace(case, verdicts=verdicts_of(it), unanswered=waits_of(it)))
     event(f"breakers: {[e.control for e in referee.breakers]}")
@@ -207,7 +207,7 @@ def test_each_of_them_does_halt():
         long = [*rows, *[(rows[-1][0] + i * S, rows[-1][0] + i * S, 5, 1, int(SOLD)) for i in range(1, 320)]]
         it = play(long, leaning(), risk=limits, spied=False, **options)
         assert [event_.control for event_ in it.log] == [control]
-        assert it.state.breaker == 2
+        assert it.state.risk.breaker == 2
         assert not play(long, leaning(), risk=replace(OFF, soft_drawdown_pct=0.99), spied=False, **options).log
 
 
@@ -240,17 +240,17 @@ def test_a_halt_is_final():
             assert states == sorted(states)
             assert len(states) == len(set(states))
     state = it.state
-    state.breaker = HALTED
-    assert not trip(state, 1, int(Control.SOFT_DRAWDOWN), REDUCING, 1.0, 1.0)
-    assert not trip(state, 1, int(Control.DAILY_LOSS), HALTED, 1.0, 1.0)
-    assert state.breaker == HALTED
+    state.risk.breaker = HALTED
+    assert not trip(state.risk, 1, int(Control.SOFT_DRAWDOWN), REDUCING, 1.0, 1.0)
+    assert not trip(state.risk, 1, int(Control.DAILY_LOSS), HALTED, 1.0, 1.0)
+    assert state.risk.breaker == HALTED
 
 
 def test_an_accepted_order_ends_a_row_of_rejects():
     engine = play(market(3, messages=1), leaning(), risk=replace(OFF, max_rejects=3), spied=False).engine
     risk = replace(OFF, max_rejects=3).record()
     told = [True, True, False, True, True, False, True, True, True]
-    halts = [bool(note_answer(engine.state, risk, 1, rejected)) for rejected in told]
+    halts = [bool(note_answer(engine.state.risk, risk, 1, rejected)) for rejected in told]
     assert halts == [False] * 8 + [True]
 
 

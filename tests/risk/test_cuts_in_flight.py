@@ -102,7 +102,7 @@ def still_market(rng: random.Random, rows: int) -> list[tuple]:
 
 def could_become(engine, target: int) -> tuple[int, int]:
     """The most and the least that the exchange could make of the inventory with what it has, or is being sent."""
-    held = [int(engine.state.position_lots) - target] * 2
+    held = [int(engine.state.ledger.position_lots) - target] * 2
     for order in engine._arrays["own"]:
         if int(order["local"]) != Local.FREE and int(order["status"]) in _OPEN:
             held[0 if order["side"] > 0 else 1] += int(order["side"] * (order["qty_lots"] - order["filled_lots"]))

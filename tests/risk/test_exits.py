@@ -96,7 +96,7 @@ def test_a_halt_cancels_everything_and_only_takes_off(seed, shape, kind):
     profit_adds_up(it, kind)
     if halted is None:
         return
-    known, start = it.known(), int(it.state.start_lots)
+    known, start = it.known(), int(it.state.ledger.start_lots)
     everything_is_cancelled(it, known, halted)
     for sent in it.sent:
         if sent.ts_ns < halted:
@@ -119,7 +119,7 @@ def test_a_halt_cancels_everything_and_only_takes_off(seed, shape, kind):
             assert abs(after) == abs(after - side * lots) - lots  # towards zero, never past it
         elif ts >= halted:
             assert purpose == 0
-    event(f"flat: {int(it.state.position_lots) == 0}")
+    event(f"flat: {int(it.state.ledger.position_lots) == 0}")
 
 
 def everything_is_cancelled(it: Played, known, halted: int) -> None:
@@ -151,12 +151,12 @@ def test_an_exit_takes_the_inventory_off_and_then_waits(seed, shape, kind):
     begun = it.named(*EXITS)
     event(f"exits: {min(len(begun), 3)}")
     profit_adds_up(it, kind)
-    assert it.state.breaker == 0
+    assert it.state.risk.breaker == 0
     if not begun:
         assert not any(purpose for *_, purpose, _ in it.fills)
         return
     known, target = it.known(), int(it.engine._params.target_lots)
-    start = int(it.state.start_lots) - target
+    start = int(it.state.ledger.start_lots) - target
     submits = [sent for sent in it.sent if sent.action == SUBMIT]
     for number, first in enumerate(begun):
         until = begun[number + 1].ts_ns if number + 1 < len(begun) else 1 << 62
@@ -215,11 +215,11 @@ def test_it_goes_home_in_slices_as_deep_as_the_book(kind):
     it = play(falling(), leaning(30.0), kind, risk=replace(OFF, hard_drawdown_pct=0.1, price_collar_pct=0.05),
               latency=mml.Latency(0, 5 * MS + 1, 3 * MS + 1), quote_interval_ns=50 * MS, **extra)  # fmt: skip
     sweeps = [sent for sent in it.sent if sent.action == SUBMIT and sent.purpose == 2]
-    assert int(it.state.position_lots) == 0
+    assert int(it.state.ledger.position_lots) == 0
     assert len(sweeps) >= 5
     assert max(sent.qty_lots for sent in sweeps) <= 4
     assert all(sent.order_type == OrderType.IOC for sent in sweeps)
-    assert int(it.state.liquidations) == 1
+    assert int(it.state.risk.liquidations) == 1
     # One after another: the next only when we know what came of the one before.
     answered = [it.orders[sent.order_id]["closed_ns"] + 3 * MS + 1 for sent in sweeps]
     assert all(later.ts_ns >= known for later, known in zip(sweeps[1:], answered, strict=False))
@@ -231,7 +231,7 @@ def test_it_goes_home_though_nothing_wakes_the_model(clock):
     it = play(falling(), leaning(30.0), risk=replace(OFF, hard_drawdown_pct=0.1), initial_inventory=7.5,
               target_inventory=0.0, latency=mml.Latency(0, 5 * MS, 3 * MS), **clock)  # fmt: skip
     assert it.halted_ns is not None
-    assert int(it.state.position_lots) == 0
+    assert int(it.state.ledger.position_lots) == 0
     last = max(ts for ts, *_ in it.fills)
     assert last - it.halted_ns < S
 
@@ -244,7 +244,7 @@ def test_a_liquidation_takes_no_price_beyond_the_collar():
         limits = replace(OFF, hard_drawdown_pct=0.055, soft_drawdown_pct=0.05, price_collar_pct=collar)
         it = play(rows, leaning(30.0), risk=limits, initial_inventory=5.0, target_inventory=0.0)
         assert it.halted_ns is not None
-        assert (int(it.state.position_lots) == 0) == flat
+        assert (int(it.state.ledger.position_lots) == 0) == flat
         mids = {sent.ts_ns for sent in it.sent if sent.purpose == 2}
         assert mids
 
@@ -253,14 +253,14 @@ def test_a_lot_that_is_worth_more_than_the_largest_order_can_be_taken_off():
     limits = replace(OFF, hard_drawdown_pct=0.05, soft_drawdown_pct=0.04, max_order_notional_pct=0.1)
     it = play(falling(), leaning(30.0), risk=limits, cash=900.0, initial_inventory=0.25, target_inventory=0.0)
     assert it.halted_ns is not None
-    assert int(it.state.position_lots) == 0
+    assert int(it.state.ledger.position_lots) == 0
 
 
 def test_without_the_breaker_it_holds_on():
     free = play(falling(), leaning(30.0), initial_inventory=7.5, target_inventory=0.0)
-    assert int(free.state.position_lots) == 30
+    assert int(free.state.ledger.position_lots) == 30
     assert not free.log
-    assert np.isclose(float(free.state.fees_paid), 0.0)
+    assert np.isclose(float(free.state.ledger.fees_paid), 0.0)
 
 
 @pytest.mark.parametrize("window", ["Wed 00:00:06-Wed 00:00:12", "Tue 23:00-Wed 00:00:12"])
@@ -295,7 +295,7 @@ def test_a_reset_is_logged_counts_anew_and_lets_a_second_halt_liquidate(kind):
     assert len([e for e in whole.log if e.after == 2]) == 1
     it = resumed(rows, half, kind, limits, lot)
     assert [e.after for e in it.log] == [1, 2, 0]
-    assert it.state.breaker == 0
+    assert it.state.risk.breaker == 0
     assert any(o["submitted_ns"] >= rows[half][0] and o["purpose"] == 0 for o in it.orders.values())
     profit_adds_up(it, kind)
 
@@ -304,8 +304,8 @@ def resumed(rows, half, kind, limits, lot) -> Played:
     engine = open_engine(kind, leaning(30.0), risk=limits, initial_inventory=20 * lot, target_inventory=0.0)
     tape = tape_of(rows, kind)
     engine.feed(tape.slice_rows(0, half))
-    assert engine.state.breaker == 2
-    assert engine.state.position_lots == 0
+    assert engine.state.risk.breaker == 2
+    assert engine.state.ledger.position_lots == 0
     engine.reset("a person", "the reason is gone")
     engine.feed(tape.slice_rows(half, len(rows)))
     engine.finish()
@@ -338,15 +338,15 @@ def test_a_slice_leaves_out_what_a_quote_on_its_way_out_may_still_sell():
     engine.feed(tape_of([*bought, *after]))
     engine.finish()
     assert [int(f["position_lots"]) for f in engine.fills()] == [0]
-    assert engine.state.position_lots == 0
+    assert engine.state.ledger.position_lots == 0
 
 
 def test_nothing_that_adds_is_sent_once_halted():
     state = open_engine("linear", leaning()).state
     risk = replace(OFF, hard_drawdown_pct=0.3).record()
     for breaker, exiting, why in ((2, 0, Reason.HALTED), (0, int(Control.STOP_LOSS), Reason.EXIT), (0, 0, Reason.NONE)):
-        state.breaker, state.exiting = breaker, exiting
+        state.risk.breaker, state.risk.exiting = breaker, exiting
         for sign, lots, held in ((1, 1, 5), (-1, 6, 5), (1, 1, 0), (-1, 1, 0), (-1, 1, -5), (1, 6, -5)):
-            assert why_not_sent(state, risk, 1, sign, 1000.0, lots, 1000.0, 250.0, 1e4, 1, held, 0, 0) == why
+            assert why_not_sent(state.risk, risk, 1, sign, 1000.0, lots, 1000.0, 250.0, 1e4, 1, held, 0, 0) == why
         for sign, lots, held in ((-1, 5, 5), (1, 5, -5), (-1, 1, 5)):
-            assert why_not_sent(state, risk, 1, sign, 1000.0, lots, 1000.0, 250.0, 1e4, 1, held, 0, 0) == 0
+            assert why_not_sent(state.risk, risk, 1, sign, 1000.0, lots, 1000.0, 250.0, 1e4, 1, held, 0, 0) == 0

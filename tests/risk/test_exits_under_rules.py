@@ -171,7 +171,7 @@ def test_a_halt_ends_flat_or_with_what_the_venue_does_not_take(seed, kind):
     if run.it.halted_ns is None or run.it.halted_ns > days.quiet_ns:
         return
     state = run.engine.state
-    left = int(state.position_lots)
+    left = int(state.ledger.position_lots)
     event(f"left: {abs(left) > 0}")
     assert int(state.n_live) == 0
     if kind == "spot" and options["venue"].min_notional:
@@ -200,7 +200,7 @@ def test_an_exit_ends_and_quoting_resumes(seed, kind):
     if not before or (times[-1] > before[-1] and limits.max_holding_s is None):
         return
     if times[-1] == before[-1]:
-        assert run.engine.state.exiting == 0
+        assert run.engine.state.risk.exiting == 0
     if "trade" not in str(options.get("quote_on")):  # nothing trades in the quiet time
         quotes = [order for order in run.it.orders.values() if order["purpose"] == 0]
         assert any(order["submitted_ns"] > before[-1] for order in quotes)
@@ -220,7 +220,7 @@ def test_dust_does_not_leave_for_ever():
              initial_inventory=5 * lot, target_inventory=0.0, quote_interval_ns=100 * MS)  # fmt: skip
     assert [(one["qty_lots"], one["filled_lots"]) for one in run.taken] == [(5, 3)]
     assert len(run.it.named(*EXITS)) == 1
-    assert int(run.engine.state.position_lots) == 2
+    assert int(run.engine.state.ledger.position_lots) == 2
     assert max(order["submitted_ns"] for order in run.it.orders.values()) > run.taken[0]["submitted_ns"] + S // 2
 
 
@@ -236,7 +236,7 @@ def test_a_slice_leaves_no_dust_behind():
                  order_qty=8 * lot, initial_inventory=held * lot, target_inventory=0.0,
                  cash=50_000.0 - held * 250.0)  # fmt: skip
         assert [one["qty_lots"] for one in run.taken] == slices
-        assert int(run.engine.state.position_lots) == 0
+        assert int(run.engine.state.ledger.position_lots) == 0
 
 
 def test_spot_that_cannot_pay_for_what_it_lacks_goes_on_quoting():
@@ -246,7 +246,7 @@ def test_spot_that_cannot_pay_for_what_it_lacks_goes_on_quoting():
     limits = replace(OFF, max_holding_s=2.0)
     run = go(days, "spot", leaning(0.6), risk=limits, cash=100.0, initial_inventory=8 * lot,
              target_inventory=16 * lot, order_qty=4 * lot, quote_interval_ns=100 * MS)  # fmt: skip
-    assert run.taken == [] or run.engine.state.exiting == 0
+    assert run.taken == [] or run.engine.state.risk.exiting == 0
     assert max(order["submitted_ns"] for order in run.it.orders.values()) > MIDNIGHT + 6 * S
 
 

@@ -63,7 +63,7 @@ def test_an_exit_does_not_buy_spot_on_credit():
     engine.feed(tape)
     fill = engine.fills()[0]
     assert (fill["side"], fill["qty_lots"]) == (1, 3330)  # 10,000 / (300.15 x 1.0005), in hundredths
-    assert 0 <= engine.state.cash < 0.01 * 300.5
+    assert 0 <= engine.state.ledger.cash < 0.01 * 300.5
 
 
 def test_a_reset_does_not_take_up_an_exit_that_the_halt_overtook():
@@ -71,12 +71,12 @@ def test_a_reset_does_not_take_up_an_exit_that_the_halt_overtook():
     # The venue is down while the window to be flat begins, and until after the halt.
     engine = opened(tape, OFF, initial_inventory=60.0, target_inventory=50.0)
     engine.feed(tape.slice_rows(0, 4))
-    engine.state.exiting = int(Control.STOP_LOSS)
+    engine.state.risk.exiting = int(Control.STOP_LOSS)
     engine.halt("A", "b")
-    assert engine.state.position_lots == 0
+    assert engine.state.ledger.position_lots == 0
     engine.reset("A", "c")
     engine.feed(tape.slice_rows(4, 8))
-    assert engine.state.position_lots == 0  # not 50 bought at market
+    assert engine.state.ledger.position_lots == 0  # not 50 bought at market
 
 
 def test_messages_within_their_window_are_no_more_than_allowed_when_quotes_move():
@@ -120,7 +120,7 @@ def test_halted_before_the_first_bar_it_never_quotes_and_quotes_again_after_a_re
     engine = opened(tape, OFF, initial_inventory=10.0)
     engine.halt("A", "b")
     engine.feed(tape.slice_rows(0, 8))
-    assert engine.state.position_lots == 0
+    assert engine.state.ledger.position_lots == 0
     assert list(engine.fills()["purpose"]) == [2]
     engine.reset("A", "c")
     engine.feed(tape.slice_rows(8, 12))
@@ -131,14 +131,14 @@ def test_however_many_exits_there_were_the_log_says_what_the_breakers_did():
     tape = bars([100.0] * 200, up=0.0)  # whatever is bought is taken off at the next close
     engine = opened(tape, replace(OFF, max_holding_s=0.0, cooldown_s=1.0))
     engine.feed(tape)
-    assert engine.state.exits > 80
+    assert engine.state.risk.exits > 80
     engine.halt("A", "enough")
     engine.reset("B", "again")
     log = engine.risk_events()
     assert [(event["event"], event["note"]) for event in log[-2:]] == [("kill", "A: enough"), ("reset", "B: again")]
     assert {event["event"] for event in log[:-2]} == {"time_exit"}
     assert len(log) < 64
-    assert engine.state.n_events == engine.state.exits + 2
+    assert engine.state.risk.n_events == engine.state.risk.exits + 2
 
 
 def test_what_a_halt_by_hand_costs_is_in_the_profit_though_no_bar_follows():

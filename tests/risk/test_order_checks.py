@@ -65,7 +65,7 @@ class Seen:
 
 def opening(it: Played) -> tuple[float, int]:
     """Budget, and position less target, before it began."""
-    return float(it.state.start_equity), int(it.state.start_lots - it.engine._params.target_lots)
+    return float(it.state.ledger.start_equity), int(it.state.ledger.start_lots - it.engine._params.target_lots)
 
 
 def draw_model(rng: random.Random, kind: str):

@@ -95,7 +95,7 @@ def test_junk_is_never_quoted(seed, kind, on, levels):
         assert sent.qty_lots > 0
         if on:
             assert abs(sent.price_ticks * 0.5 - mid) <= 0.1 * mid + 0.5
-    assert np.isfinite(float(it.state.cash))
+    assert np.isfinite(float(it.state.ledger.cash))
 
 
 @pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf, 1e300])
@@ -229,7 +229,7 @@ def test_it_learns_what_fills_cost():
     fixed = play(rows, leaning(0.8), risk=replace(OFF, min_edge_bps=0.1, adverse_selection_bps=30.0), **run)
     assert 3 < len(learns.fills) < 0.7 * len(not_.fills)
     assert len(fixed.fills) == 0
-    assert learns.state.adverse_cost == pytest.approx(1.5, rel=0.5)  # three ticks of 0.5
+    assert learns.state.risk.adverse_cost == pytest.approx(1.5, rel=0.5)  # three ticks of 0.5
 
 
 def wild(calm: int, loud: int, seed: int = 1) -> list:

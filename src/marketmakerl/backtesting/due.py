@@ -49,9 +49,9 @@ def first_due(state: Any, now_ns: int) -> int:
     """Return what goes first of all that is due at `now_ns`, a `Due`."""
     if min(state.funding_ns, state.margin_ns) == now_ns:
         return _VENUE
-    if state.next_request_ns == now_ns:
+    if state.wire.next_request_ns == now_ns:
         return _REQUEST
-    if state.next_answer_ns == now_ns:
+    if state.wire.next_answer_ns == now_ns:
         return _ANSWER
     if state.script_ns == now_ns:
         return _SCRIPT

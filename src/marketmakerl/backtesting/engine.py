@@ -80,9 +80,8 @@ _RINGS = (("requests", REQUEST, "request", 256), ("answers", ANSWER, "answer", 2
           ("pending", PENDING, "pending", 4096))  # fmt: skip
 _FEED_RING = ("feed", FEED_ROW, "feed", 4096)
 _FAR_LEVELS = 1024
-_TIMES = ("limit_ns", "next_request_ns", "next_answer_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns",
-          "sample_ns", "funding_ns", "margin_ns", "watch_ns", "look_ns", "retry_ns",
-          "unheard_ns")  # fmt: skip
+_TIMES = ("limit_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns",
+          "sample_ns", "funding_ns", "margin_ns", "watch_ns", "look_ns", "retry_ns")  # fmt: skip
 _WAKES = {
     "depth": (Kind.DEPTH_BID, Kind.DEPTH_ASK, Kind.SNAPSHOT),
     "bbo": (Kind.BBO_BID, Kind.BBO_ASK),
@@ -189,7 +188,7 @@ class Engine:
         self._instrument = instrument
         self._open_arrays(book_window_ticks)
         self.rules.write(params, self.state, fees)
-        open_ledger(self.state, instrument, cash, position_lots)
+        open_ledger(self.state.ledger, instrument, cash, position_lots)
         self.state.local_lots = position_lots
         self.state.local_cash = cash
 
@@ -213,7 +212,7 @@ class Engine:
         state.one_price = self._params.bars
         self._context.time_left_s = np.inf
         _open_state(state)
-        open_risk(state, self._risk)
+        open_risk(state.risk, self._risk)
         self._arrays: dict[str, Any] = {
             "own": np.zeros(own_cap, OWN),
             "free": np.arange(own_cap)[::-1].copy(),
@@ -231,7 +230,7 @@ class Engine:
             self._book_memory = np.zeros(1, BOOK_MEMORY)
         for name, dtype, field, rows in self._rings:
             self._arrays[name] = np.zeros(rows, dtype)
-            setattr(state, f"{field}_mask", rows - 1)
+            setattr(_ring_of(state, field), f"{field}_mask", rows - 1)
         series = self.latency.series
         self._fixed = {
             "script": self._script if len(self._script) else np.zeros(1, SCRIPT),
@@ -403,7 +402,7 @@ class Engine:
             self._columns = {name: np.zeros(1, dtype) for name, dtype in COLUMNS.items()}
             self._since = None
         self._rows_in = 0 if events is None else len(events)
-        self.state.row = self.state.sent_row = 0
+        self.state.row = self.state.wire.sent_row = 0
         self._place()
 
     def _run(self, until_ns: int) -> None:
@@ -485,14 +484,14 @@ class Engine:
     def _enlarge_rings(self, need: int) -> None:
         state = self.state
         firsts = {
-            "request": int(state.request_first),
-            "answer": int(state.answer_first),
-            "top": max(int(state.top_seen), 0),
+            "request": int(state.wire.request_first),
+            "answer": int(state.wire.answer_first),
+            "top": max(int(state.wire.top_seen), 0),
             "pending": int(state.pending_first[len(HORIZONS_NS) - 1]),
-            "feed": int(state.feed_first),
+            "feed": int(state.wire.feed_first),
         }
         for name, _, field, _ in self._rings:
-            first, end = firsts[field], int(getattr(state, f"{field}_end"))
+            first, end = firsts[field], int(getattr(_ring_of(state, field), f"{field}_end"))
             old = self._arrays[name]
             if end - first + need + 2 <= len(old):
                 continue
@@ -502,7 +501,7 @@ class Engine:
             at = np.arange(first, end)
             new[at & (len(new) - 1)] = old[at & (len(old) - 1)]
             self._arrays[name] = new
-            setattr(state, f"{field}_mask", len(new) - 1)
+            setattr(_ring_of(state, field), f"{field}_mask", len(new) - 1)
 
     def _enlarge_far(self, need: int) -> None:
         """Enlarge the store of a book's far levels: the exchange's, and ours where we keep one."""
@@ -559,7 +558,7 @@ class Engine:
             self._arrays[key] = np.frombuffer(snapshot[cut : cut + size], self._arrays[key].dtype).copy()
             cut += size
         self._place()
-        self._overrides = notes_until(self.state, self._overrides)
+        self._overrides = notes_until(self.state.risk, self._overrides)
 
     def halt(self, who: str, why: str) -> None:
         """Halt from outside: everything is cancelled and liquidated at once.
@@ -567,14 +566,14 @@ class Engine:
         Raises:
             ConfigError: nobody, or no reason, is named.
         """
-        number = int(self.state.n_logged)
-        note = halt_by_hand(self.state, int(self.state.last_ns), who, why)
-        if int(self.state.n_logged) > number:
+        number = int(self.state.risk.n_logged)
+        note = halt_by_hand(self.state.risk, int(self.state.last_ns), who, why)
+        if int(self.state.risk.n_logged) > number:
             self._overrides[number] = note
         state = self.state
         state.settled = 0
         state.wake_ns = min(int(state.wake_ns), int(state.last_ns))
-        if self.is_bars and float(state.start_mark) > 0.0:
+        if self.is_bars and float(state.ledger.start_mark) > 0.0:
             # Now, at the last close, and not at the next; what it costs is sampled, for no close may follow.
             state.sample_ns = int(state.last_ns)
             self._run(int(state.last_ns))
@@ -586,14 +585,15 @@ class Engine:
         Raises:
             ConfigError: nobody, or no reason, is named; the venue itself has closed the account.
         """
-        number = int(self.state.n_logged)
+        number = int(self.state.risk.n_logged)
         mid = seen_mid(self.state, self._params)
-        now = local_equity(self.state, mid) if mid > 0.0 else float(self.state.start_equity)
-        self._overrides[number] = reset_by_hand(self.state, int(self.state.last_ns), now, who, why)
+        now = local_equity(self.state, mid) if mid > 0.0 else float(self.state.ledger.start_equity)
+        closed = bool(self.state.venue.liquidated)
+        self._overrides[number] = reset_by_hand(self.state.risk, int(self.state.last_ns), now, who, why, closed=closed)
 
     def risk_events(self) -> list[dict[str, Any]]:
         """Return what the controls did, in order (see `risk_log.risk_events`)."""
-        return risk_events(self.state, self._overrides)
+        return risk_events(self.state.risk, self._overrides)
 
     def fills(self, first: int = 0) -> Any:
         """Return FILL[n]: the fills from the `first`-th on."""
@@ -623,7 +623,7 @@ class Engine:
     def markouts(self) -> Any:
         """Return float64[n, 8]: the mid at each horizon after each fill, NaN where the data ended before it."""
         raw = self._rows("markouts")
-        table = np.full((int(self.state.fills), len(HORIZONS_NS)), np.nan)
+        table = np.full((int(self.state.ledger.fills), len(HORIZONS_NS)), np.nan)
         table[raw["number"], raw["horizon"]] = raw["mid"]
         return table
 
@@ -649,8 +649,8 @@ class Engine:
             "script_ignored": int(state.script_ignored),
             "self_trades": int(state.self_trades),
             "self_trades_prevented": int(state.prevented),
-            "requests_in_flight_at_end": int(state.request_end - state.request_first),
-            "answers_in_flight_at_end": int(state.answer_end - state.answer_first),
+            "requests_in_flight_at_end": int(state.wire.request_end - state.wire.request_first),
+            "answers_in_flight_at_end": int(state.wire.answer_end - state.wire.answer_first),
         }
 
     def _rows(self, name: str) -> Any:
@@ -665,19 +665,25 @@ def _open_state(state: Any) -> None:
     """Set what is not zero before the first event: nothing known, nothing due, nothing near a limit."""
     state.next_order_id = 1
     state.closed_ns = -1
-    state.top_seen = state.sent_lost = -1
+    state.wire.top_seen = state.wire.sent_lost = -1
     state.two_sided_since = -1
-    state.view_changed = state.fill_reported = 1
+    state.seen.changed = state.fill_reported = 1
     for side in range(2):
         state.best[side] = state.own_best[side] = -NEVER
         state.worst[side] = state.known[side] = state.meets[side] = NEVER
         state.named_low[side] = -NEVER
     for name in _TIMES:
         setattr(state, name, NEVER)
+    state.wire.next_request_ns = state.wire.next_answer_ns = state.seen.unheard_ns = NEVER
     state.liquidate_low, state.liquidate_high = -NEVER, NEVER
     state.look_low, state.look_high = -NEVER, NEVER
     state.equity_low, state.equity_high = NEVER, -NEVER
-    state.seen_low, state.seen_high = NEVER, -NEVER
+    state.seen.low, state.seen.high = NEVER, -NEVER
+
+
+def _ring_of(state: Any, field: str) -> Any:
+    """Return the record that holds a queue's counters."""
+    return state if field == "pending" else state.wire
 
 
 def _seen_arrays(window_bits: int, trades: int) -> dict[str, Any]:

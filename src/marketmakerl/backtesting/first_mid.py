@@ -38,6 +38,6 @@ def first_mid(tape: EventTape) -> float:
     if tape.is_bars:
         return float(tape.price_ticks[0]) * tape.instrument.tick_size
     for engine in probes(tape):
-        if engine.state.start_mark > 0.0:
-            return float(engine.state.start_mark)
+        if engine.state.ledger.start_mark > 0.0:
+            return float(engine.state.ledger.start_mark)
     raise DataFormatError(NO_BOOK)

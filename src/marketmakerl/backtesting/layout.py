@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from marketmakerl.core.ledger import LEDGER_FIELDS
+from marketmakerl.core.ledger import LEDGER
 from marketmakerl.core.memory import viewer
 from marketmakerl.models.contract import CONTEXT
 from marketmakerl.risk.reasons import Reason
@@ -350,11 +350,63 @@ SEEN_TRADE = np.dtype(
     align=True,
 )
 
+VENUE = np.dtype(VENUE_STATE_FIELDS, align=True)
+RISK_STATE = np.dtype(RISK_STATE_FIELDS, align=True)
+# Queues: counters never wrap, places are counter & mask.
+WIRE = np.dtype(
+    [
+        ("next_request_ns", "i8"),  # when the first of each queue is due; NEVER: the queue is empty
+        ("next_answer_ns", "i8"),
+        ("request_first", "i8"),
+        ("request_end", "i8"),
+        ("request_mask", "i8"),
+        ("answer_first", "i8"),
+        ("answer_end", "i8"),
+        ("answer_mask", "i8"),
+        ("top_seen", "i8"),  # what we see of the book
+        ("top_end", "i8"),
+        ("last_top_ns", "i8"),
+        ("top_mask", "i8"),
+        ("sent_bid", "i8"),  # the prices of the last entry sent, and whether the feed had lost its place
+        ("sent_ask", "i8"),
+        ("sent_lost", "i8"),
+        ("entry_cursor", "i8"),
+        ("response_cursor", "i8"),
+        ("last_request_ns", "i8"),
+        ("last_answer_ns", "i8"),
+        ("sent_row", "i8"),  # rows of the columns handed in before this one are sent
+        ("feed_first", "i8"),
+        ("feed_whole", "i8"),  # rows before this one belong to messages that are complete
+        ("feed_end", "i8"),
+        ("feed_mask", "i8"),
+    ],
+    align=True,
+)
+SEEN = np.dtype(
+    [
+        ("bid", "i8"),  # signed; -NEVER: none
+        ("ask", "i8"),
+        ("bid_lots", "i8"),
+        ("ask_lots", "i8"),
+        ("unknown", "i8"),
+        ("low", "i8"),  # mids in half ticks, since we last looked at our limits
+        ("high", "i8"),
+        ("heard_ns", "i8"),  # when a row last reached us, as far as that has been noted
+        ("unheard_ns", "i8"),  # when one under way will; NEVER: none is noted
+        ("newest_local_ns", "i8"),  # receipt of the last row of the columns before these
+        ("changed", "i8"),  # since the model's context was last written
+        ("sized", "i8"),  # likewise, but only in quantities
+        ("reason", "i8"),  # 0, or why there is nothing to quote against
+    ],
+    align=True,
+)
 STATE = np.dtype(
     [
-        *LEDGER_FIELDS,
-        *RISK_STATE_FIELDS,
-        *VENUE_STATE_FIELDS,
+        ("ledger", LEDGER),  # the account at the exchange
+        ("venue", VENUE),  # what the venue goes by
+        ("wire", WIRE),  # what is on its way, and what has been
+        ("seen", SEEN),  # what the maker sees of the market
+        ("risk", RISK_STATE),  # what its limits remember
         # where we are
         ("row", "i8"),  # next row of the columns handed in
         ("now_ns", "i8"),
@@ -398,27 +450,10 @@ STATE = np.dtype(
         ("n_work", "i8", (2,)),
         ("takers", "i8"),  # taker orders whose end we do not know yet
         # queues: counters never wrap, places are counter & mask
-        ("next_request_ns", "i8"),  # when the first of each queue is due; NEVER: the queue is empty
-        ("next_answer_ns", "i8"),
-        ("request_first", "i8"),
-        ("request_end", "i8"),
-        ("request_mask", "i8"),
-        ("answer_first", "i8"),
-        ("answer_end", "i8"),
-        ("answer_mask", "i8"),
-        ("top_seen", "i8"),  # what we see of the book
-        ("top_end", "i8"),
-        ("last_top_ns", "i8"),
-        ("top_mask", "i8"),
-        ("sent_bid", "i8"),  # the prices of the last entry sent, and whether the feed had lost its place
-        ("sent_ask", "i8"),
-        ("sent_lost", "i8"),
         ("pending_end", "i8"),
         ("pending_first", "i8", (len(HORIZONS_NS),)),
         ("pending_mask", "i8"),
         ("script_next", "i8"),
-        ("entry_cursor", "i8"),
-        ("response_cursor", "i8"),
         # times
         ("stop_ns", "i8"),
         ("limit_ns", "i8"),  # rows up to it, and what is due before it; NEVER: nobody shares the account
@@ -444,23 +479,8 @@ STATE = np.dtype(
         ("look_high", "i8"),
         ("armed", "i8"),  # they have moved
         ("retry_ns", "i8"),  # time alone changes what may be quoted
-        ("last_request_ns", "i8"),
-        ("last_answer_ns", "i8"),
         # local view
-        ("view_bid", "i8"),  # signed; -NEVER: none
-        ("view_ask", "i8"),
-        ("view_bid_lots", "i8"),
-        ("view_ask_lots", "i8"),
-        ("view_unknown", "i8"),
-        ("seen_low", "i8"),  # mids in half ticks, since we last looked at our limits
-        ("seen_high", "i8"),
-        ("heard_ns", "i8"),  # when a row last reached us, as far as that has been noted
-        ("unheard_ns", "i8"),  # when one under way will; NEVER: none is noted
-        ("newest_local_ns", "i8"),  # receipt of the last row of the columns before these
-        ("view_changed", "i8"),  # since the model's context was last written
-        ("view_sized", "i8"),  # likewise, but only in quantities
         ("fill_reported", "i8"),  # likewise
-        ("view_reason", "i8"),  # 0, or why there is nothing to quote against
         ("settled", "i8"),  # to decide again at this view would leave everything as it is
         ("served", "i8"),  # what is out there is what was wanted last, whatever the venue still has to confirm
         ("wish", "i8", (2,)),  # what was: the price of the first level, or less than 1 why there is none
@@ -505,11 +525,6 @@ STATE = np.dtype(
         ("n_markouts", "i8"),
         ("need", "i8"),
         # rows on their way to us; only where a model asks for depth or trades
-        ("sent_row", "i8"),  # rows of the columns handed in before this one are sent
-        ("feed_first", "i8"),
-        ("feed_whole", "i8"),  # rows before this one belong to messages that are complete
-        ("feed_end", "i8"),
-        ("feed_mask", "i8"),
         ("trades_seen", "i8"),  # how many have reached us
         ("trades_shown", "i8"),  # of these, when the model was last asked
     ],

@@ -134,11 +134,11 @@ def backtest_together(tapes: Sequence[EventTape], model: Any, options: dict[str,
         for j in range(n)
     ]  # fmt: skip
     portfolio = PortfolioEngine(engines, [
-        cash / n + (float(engine.state.position_lots) * instrument.lot_size * instrument.value(mid) if mid else 0.0)
+        cash / n + (instrument.qty(int(engine.state.ledger.position_lots)) * instrument.value(mid) if mid else 0.0)
         for engine, instrument, mid in zip(engines, instruments, first, strict=True)
     ])  # fmt: skip
     portfolio.run(list(tapes))
-    budget = sum(float(engine.state.start_equity) for engine in engines)
+    budget = sum(float(engine.state.ledger.start_equity) for engine in engines)
     parts = [result_of(engine, tape, budget) for engine, tape in zip(engines, tapes, strict=True)]
     samples = _account(parts, budget, cash / n)
     return PortfolioResult(

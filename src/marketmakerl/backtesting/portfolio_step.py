@@ -77,15 +77,15 @@ def _next_thing(state: Any, memory: Any, member: Any) -> int:
 @njit()
 def _next_sight(state: Any, memory: Any) -> int:
     """Return when the next top of an instrument's book reaches us, of those that are on their way."""
-    if state.top_seen + 1 >= state.top_end:
+    if state.wire.top_seen + 1 >= state.wire.top_end:
         return NEVER
-    return int(at_tops(memory.tops)[np.uint64((state.top_seen + 1) & state.top_mask)].local_ns)
+    return int(at_tops(memory.tops)[np.uint64((state.wire.top_seen + 1) & state.wire.top_mask)].local_ns)
 
 
 @njit()
 def _waits_for_an_answer(state: Any) -> bool:
     """Return whether a halt, an exit or a pause goes on with the next answer, whatever that comes of."""
-    if state.breaker != HALTED and state.exiting == 0 and state.pause == 0:
+    if state.risk.breaker != HALTED and state.risk.exiting == 0 and state.risk.pause == 0:
         return False
     return bool(state.n_work[0] + state.n_work[1] + state.takers != 0)
 
@@ -97,7 +97,7 @@ def _next_meeting(state: Any, memory: Any, params: Any, member: Any) -> int:
     if member.decisions_meet != 0:
         when = min(state.clock_ns, state.wake_ns)
         if member.limits != 0 or member.on_answers != 0:
-            when = min(when, state.next_answer_ns)
+            when = min(when, state.wire.next_answer_ns)
         if member.limits != 0:
             when = min(when, state.watch_ns, state.look_ns)
             if _waits_for_an_answer(state):
@@ -108,7 +108,7 @@ def _next_meeting(state: Any, memory: Any, params: Any, member: Any) -> int:
             received = at_int(memory.local_ts_ns)[row] + params.feed_offset_ns
             when = min(when, max(received, at_int(memory.ts_ns)[row]))
     if member.requests_meet != 0:
-        when = min(when, state.next_request_ns, state.script_ns)
+        when = min(when, state.wire.next_request_ns, state.script_ns)
     return int(when) if when <= member.until_ns else NEVER
 
 
@@ -130,14 +130,14 @@ def _tell_exchange(account: Any, states: Any, memories: Any, params: Any, k: int
             total += other[0]
             margin += other[1]
             maintenance += other[2]
-            reserved += other[3] - states[j].cash
+            reserved += other[3] - states[j].ledger.cash
     state = states[k]
-    state.other_equity = total
-    state.other_margin = margin
-    state.other_maintenance = maintenance
-    state.other_reserved = reserved  # what bids hold, less the cash there is: what others leave free counts
+    state.venue.other_equity = total
+    state.venue.other_margin = margin
+    state.venue.other_maintenance = maintenance
+    state.venue.other_reserved = reserved  # what bids hold, less the cash there is: what others leave free counts
     # The venue looks anew: the others' losses are as good as its own.
-    if params[k].leverage > 0.0 and state.position_lots != 0:
+    if params[k].leverage > 0.0 and state.ledger.position_lots != 0:
         look_at_margin(state, params[k], account.now_ns)
 
 
@@ -156,7 +156,7 @@ def _free_local_cash(state: Any, memory: Any, params: Any) -> float:
         for i in range(state.n_work[0]):
             order = own[np.uint64(work[i])]
             held = (order.most_lots - order.local_filled_lots) * unit_cost(params, order.local_price_ticks)
-            free -= held * (1.0 + max(state.maker_rate, 0.0))
+            free -= held * (1.0 + max(state.venue.maker_rate, 0.0))
     return float(free)
 
 
@@ -173,22 +173,22 @@ def _tell(account: Any, states: Any, memories: Any, params: Any, contexts: Any, 
         mid = _local_mid(account, other, params[j], j)
         held += local_equity(other, mid) if mid > 0.0 else members[j].opening_equity
         cash += _free_local_cash(other, memories[j], params[j])
-        budget += other.start_equity if other.start_mark > 0.0 else members[j].opening_equity
-        known = other.view_unknown == 0
-        context.bids[j] = other.view_bid * params[j].tick_size if known and other.view_bid > -NEVER else np.nan
-        context.asks[j] = -other.view_ask * params[j].tick_size if known and other.view_ask > -NEVER else np.nan
+        budget += other.ledger.start_equity if other.ledger.start_mark > 0.0 else members[j].opening_equity
+        known = other.seen.unknown == 0
+        context.bids[j] = other.seen.bid * params[j].tick_size if known and other.seen.bid > -NEVER else np.nan
+        context.asks[j] = -other.seen.ask * params[j].tick_size if known and other.seen.ask > -NEVER else np.nan
     state = states[k]
     state.other_local_equity = held
     state.other_local_cash = cash
     state.other_budget = budget
-    own_start = state.start_equity if state.start_mark > 0.0 else members[k].opening_equity
+    own_start = state.ledger.start_equity if state.ledger.start_mark > 0.0 else members[k].opening_equity
     account.peak_equity = max(account.peak_equity, own_start + budget)
-    state.peak_equity = account.peak_equity
+    state.risk.peak_equity = account.peak_equity
     if account.day_equity == 0.0:
         account.day = account.now_ns // _DAY_NS
         account.day_equity = own_start + budget
-    state.day, state.day_equity = account.day, account.day_equity
-    state.breaker = max(state.breaker, account.breaker)
+    state.risk.day, state.risk.day_equity = account.day, account.day_equity
+    state.risk.breaker = max(state.risk.breaker, account.breaker)
     if members[k].requests_meet != 0:
         _tell_exchange(account, states, memories, params, k)
 
@@ -197,13 +197,13 @@ def _tell(account: Any, states: Any, memories: Any, params: Any, contexts: Any, 
 def _hear(account: Any, states: Any, members: Any, k: int) -> None:
     """Take over what an instrument has found out about the account; a breaker is for all of them, at once."""
     state = states[k]
-    account.peak_equity = max(account.peak_equity, state.peak_equity)
-    account.day, account.day_equity = state.day, state.day_equity
-    account.breaker = max(account.breaker, state.breaker)
+    account.peak_equity = max(account.peak_equity, state.risk.peak_equity)
+    account.day, account.day_equity = state.risk.day, state.risk.day_equity
+    account.breaker = max(account.breaker, state.risk.breaker)
     for j in range(account.n):
         # Nothing has happened to anybody else since (`_limit_of`): it is the same moment for all.
-        if states[j].breaker < account.breaker and members[j].decisions_meet != 0:
-            states[j].breaker = account.breaker
+        if states[j].risk.breaker < account.breaker and members[j].decisions_meet != 0:
+            states[j].risk.breaker = account.breaker
             states[j].settled = 0
             states[j].wake_ns = min(states[j].wake_ns, state.now_ns)
 

@@ -134,7 +134,7 @@ def _has_room(state: Any, memory: Any, rows: int) -> bool:
     if (
         state.n_fills + rows > memory.fills_cap
         or state.n_orders + rows > memory.orders_cap
-        or state.answer_end - state.answer_first + rows > state.answer_mask
+        or state.wire.answer_end - state.wire.answer_first + rows > state.wire.answer_mask
     ):
         state.need = rows
         return False
@@ -156,21 +156,22 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
     bid, ask = state.best[0], state.best[1]
     lost = LOST if state.mode == _IN_GAP else 0
     # With fee tiers whatever makes us look again may show another fee.
-    same = bid == state.sent_bid and ask == state.sent_ask and lost == state.sent_lost and params.n_tiers == 0
-    state.sent_bid = bid
-    state.sent_ask = ask
-    state.sent_lost = lost
+    wire = state.wire
+    same = bid == wire.sent_bid and ask == wire.sent_ask and lost == wire.sent_lost and params.n_tiers == 0
+    state.wire.sent_bid = bid
+    state.wire.sent_ask = ask
+    state.wire.sent_lost = lost
     flags = (dirty & (_WAKE | _LOOK)) | lost | (SIZES if same else 0)
-    if local_ns == state.last_top_ns and state.top_end - 1 > state.top_seen:
+    if local_ns == state.wire.last_top_ns and state.wire.top_end - 1 > state.wire.top_seen:
         # What we get at one time is one entry: we see its last state, and wake once.
-        top = tops[np.uint64((state.top_end - 1) & state.top_mask)]
+        top = tops[np.uint64((state.wire.top_end - 1) & state.wire.top_mask)]
         flags |= top.marks & (_WAKE | _LOOK)
         if top.marks & (_SAME | SIZES) == 0:
             flags &= ~SIZES
     else:
-        top = tops[np.uint64(state.top_end & state.top_mask)]
-        state.top_end += 1
-        state.last_top_ns = local_ns
+        top = tops[np.uint64(state.wire.top_end & state.wire.top_mask)]
+        state.wire.top_end += 1
+        state.wire.last_top_ns = local_ns
         top.local_ns = local_ns
     if is_news(flags, params.ignores_sizes):
         state.quiet = 0
@@ -195,7 +196,7 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
             if bid >= -ask and params.bars == 0:
                 state.crossed += 1
             if state.begun == 0:
-                if state.start_mark == 0.0:
+                if state.ledger.start_mark == 0.0:
                     open_session(state, params, state.last_mid, ts_ns)
                 begin_session(state, params)
                 if params.risk_on != 0:
@@ -208,7 +209,9 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
 @njit()
 def _is_sent(state: Any) -> bool:
     """Return whether the best prices are what was sent last."""
-    return bool(state.best[0] == state.sent_bid and state.best[1] == state.sent_ask and state.sent_lost == 0)
+    return bool(
+        state.best[0] == state.wire.sent_bid and state.best[1] == state.wire.sent_ask and state.wire.sent_lost == 0
+    )
 
 
 @njit()
@@ -222,15 +225,15 @@ def _push_size(
         state.receipt_clamped += 1
     tops = at_tops(memory.tops)
     marks = (BID_SIZE << side) | (dirty & _WAKE)
-    if local_ns == state.last_top_ns and state.top_end - 1 > state.top_seen:
+    if local_ns == state.wire.last_top_ns and state.wire.top_end - 1 > state.wire.top_seen:
         # As in `_push_top`; an entry that holds the prices too goes on holding them.
-        top = tops[np.uint64((state.top_end - 1) & state.top_mask)]
+        top = tops[np.uint64((state.wire.top_end - 1) & state.wire.top_mask)]
         whole = top.marks & (_SAME | SIZES) == 0
         marks = top.marks | (marks & _WAKE) if whole else (top.marks & ~_SAME) | marks
     else:
-        top = tops[np.uint64(state.top_end & state.top_mask)]
-        state.top_end += 1
-        state.last_top_ns = local_ns
+        top = tops[np.uint64(state.wire.top_end & state.wire.top_mask)]
+        state.wire.top_end += 1
+        state.wire.last_top_ns = local_ns
         top.local_ns = local_ns
     top.marks = marks
     if side == 0:
@@ -335,7 +338,7 @@ def _venue_is_due(state: Any, memory: Any, params: Any, risk: Any) -> int:
         if watched:
             look_at_limits(state, memory, params, risk)
     else:
-        if state.position_lots != 0:
+        if state.ledger.position_lots != 0:
             if not _has_room(state, memory, rows_to_liquidate(state, memory)):
                 return _ROOM
             if state.n_free < 1:
@@ -359,13 +362,13 @@ def _note_fills(state: Any, params: Any) -> None:
 @njit()
 def next_due(state: Any) -> int:
     """Return when the next thing is due that is no row."""
-    return int(min(min(state.next_request_ns, state.next_answer_ns), min(state.rest_ns, state.wake_ns)))
+    return int(min(min(state.wire.next_request_ns, state.wire.next_answer_ns), min(state.rest_ns, state.wake_ns)))
 
 
 @njit()
 def _exchange_is_due(state: Any, memory: Any, params: Any) -> int:
     """Handle the request that is due at the exchange; return `_ROOM` if an array is too small."""
-    row = at_requests(memory.requests)[state.request_first & state.request_mask]
+    row = at_requests(memory.requests)[state.wire.request_first & state.wire.request_mask]
     order = at_own(memory.own)[row.slot]
     price_ticks = order.price_ticks if row.action == _SUBMIT else row.price_ticks
     lots = order.qty_lots if row.action == _SUBMIT else row.qty_lots
@@ -379,7 +382,7 @@ def _exchange_is_due(state: Any, memory: Any, params: Any) -> int:
 
 @njit()
 def _script_is_due(state: Any, memory: Any, params: Any) -> int:
-    if state.n_free < 1 or state.request_end - state.request_first + 1 > state.request_mask:
+    if state.n_free < 1 or state.wire.request_end - state.wire.request_first + 1 > state.wire.request_mask:
         state.need = 1
         return _ROOM
     row = at_script(memory.script)[state.script_next]
@@ -443,17 +446,18 @@ def _write_sample(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
     state.armed = 1
     row = at_samples(memory.samples)[state.n_samples]
     row.ts_ns = ts_ns
-    row.equity = equity(state)
-    row.cash = state.cash
-    row.position_lots = state.position_lots
-    row.mid = state.mark
+    row.equity = equity(state.ledger)
+    row.cash = state.ledger.cash
+    row.position_lots = state.ledger.position_lots
+    row.mid = state.ledger.mark
     state.n_samples += 1
 
 
 @njit()
 def _room_to_decide(state: Any, params: Any) -> bool:
     sends = state.n_work[0] + state.n_work[1] + 2 * params.levels + 2
-    if state.n_free < 2 * params.levels + 2 or state.request_end - state.request_first + sends > state.request_mask:
+    wire = state.wire
+    if state.n_free < 2 * params.levels + 2 or wire.request_end - wire.request_first + sends > wire.request_mask:
         state.need = sends
         return False
     return True
@@ -467,13 +471,13 @@ def _hear(state: Any, memory: Any, params: Any, end_row: int, until_ns: int) -> 
     """
     while True:
         all_sent = send_rows(state, memory, params, end_row)
-        before = state.feed_first
+        before = state.wire.feed_first
         if not take_rows(state, memory, params, until_ns):
             return False
         if all_sent:
             return True
-        if state.feed_first == before:
-            state.need = state.feed_mask + 1
+        if state.wire.feed_first == before:
+            state.need = state.wire.feed_mask + 1
             return False
 
 
@@ -485,7 +489,7 @@ def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: 
         state.decisions += 1
         pull_quotes(state, memory, params, reason)
         return False
-    if params.risk_on == 0 and state.breaker != HALTED:
+    if params.risk_on == 0 and state.risk.breaker != HALTED:
         return True
     return may_ask_model(state, memory, params, risk, context)
 
@@ -509,34 +513,34 @@ def _risk_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_n
 @njit()
 def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
     """Take note of an answer, and look at our limits if it changes what we have or may do."""
-    if state.begun == 0 and state.start_mark > 0.0:
+    if state.begun == 0 and state.ledger.start_mark > 0.0:
         begin_session(state, params)
     if params.risk_on == 0:
         take_answer(state, memory, params, risk)
-        if state.breaker == HALTED:  # by hand
+        if state.risk.breaker == HALTED:  # by hand
             act_on_answer(state, params)
         return
-    what = at_answers(memory.answers)[np.uint64(state.answer_first & state.answer_mask)].what
+    what = at_answers(memory.answers)[np.uint64(state.wire.answer_first & state.wire.answer_mask)].what
     if params.bars == 0 and (what == _FILL or what == _LAST_FILL):
         catch_up(state, memory, params)
-    breaker, lots = state.breaker, state.local_lots
+    breaker, lots = state.risk.breaker, state.local_lots
     take_answer(state, memory, params, risk)
     if params.bars != 0:
-        if state.breaker != breaker:
+        if state.risk.breaker != breaker:
             act_now(state, params)
-    elif state.local_lots != lots or state.breaker != breaker:
+    elif state.local_lots != lots or state.risk.breaker != breaker:
         look_at_limits(state, memory, params, risk)
-        if state.breaker != breaker:
+        if state.risk.breaker != breaker:
             act_now(state, params)
         _set_rest(state, memory, params)
-    if state.breaker == HALTED or state.exiting != 0 or state.pause != 0:
+    if state.risk.breaker == HALTED or state.risk.exiting != 0 or state.risk.pause != 0:
         act_on_answer(state, params)
 
 
 @njit()
 def _is_calm(state: Any, params: Any) -> bool:
     """Return whether to decide now could only change anything if the model says something else because of the time."""
-    same_view = state.view_changed == 0 and (state.view_sized == 0 or params.ignores_sizes != 0)
+    same_view = state.seen.changed == 0 and (state.seen.sized == 0 or params.ignores_sizes != 0)
     return bool(same_view and state.settled != 0)
 
 
@@ -563,10 +567,10 @@ def _pass_until(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
 @njit()
 def _is_all(state: Any, memory: Any, ts_ns: int) -> bool:
     """Return whether nothing else is due at a time."""
-    if min(min(state.next_request_ns, state.next_answer_ns), min(state.rest_ns, state.wake_ns)) <= ts_ns:
+    if min(min(state.wire.next_request_ns, state.wire.next_answer_ns), min(state.rest_ns, state.wake_ns)) <= ts_ns:
         return False
-    at = state.top_seen + 1
-    return bool(at >= state.top_end or at_tops(memory.tops)[np.uint64(at & state.top_mask)].local_ns > ts_ns)
+    at = state.wire.top_seen + 1
+    return bool(at >= state.wire.top_end or at_tops(memory.tops)[np.uint64(at & state.wire.top_mask)].local_ns > ts_ns)
 
 
 @njit()
@@ -623,7 +627,7 @@ def advance(
     n = memory.rows
     ts_ns, local_ts_ns = at_int(memory.ts_ns), at_int(memory.local_ts_ns)
     price_ticks, qty_lots, kind = at_int(memory.price_ticks), at_int(memory.qty_lots), at_kind(memory.kind)
-    i = state.row
+    i, wire = state.row, state.wire
     _set_rest(state, memory, params)
     book = at_int(memory.book)
     tops = at_tops(memory.tops)
@@ -657,7 +661,7 @@ def advance(
             state.armed = 0
             low_mid, high_mid = _still_mids(state)
         limit_ns = state.limit_ns  # what an account has to know at once draws it in
-        others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
+        others = min(min(min(state.wire.next_request_ns, state.wire.next_answer_ns), state.rest_ns), limit_ns)
         calm = may_stay and _is_calm(state, params)
         if may_pass and calm:
             _begin_to_pass(state, memory, params)
@@ -679,15 +683,15 @@ def advance(
                 # nothing else is due. What follows below would do the same, only slower.
                 if not calm or others <= stop:
                     break
-                at = state.top_seen + 1
-                if at >= state.top_end:
+                at = state.wire.top_seen + 1
+                if at >= state.wire.top_end:
                     break
-                top = tops[np.uint64(at & state.top_mask)]
+                top = tops[np.uint64(at & state.wire.top_mask)]
                 if top.local_ns != stop or top.marks != _WAKE | _SAME:
                     break
                 wake = NEVER
-                if at + 1 < state.top_end:
-                    top = tops[np.uint64((at + 1) & state.top_mask)]
+                if at + 1 < state.wire.top_end:
+                    top = tops[np.uint64((at + 1) & state.wire.top_mask)]
                     if top.marks & _WAKE == 0:
                         break
                     wake = top.local_ns
@@ -698,7 +702,7 @@ def advance(
                 if not unchanged(state, params, shown, bid_offset, ask_offset):
                     break
                 stay(state)
-                state.top_seen = at
+                state.wire.top_seen = at
                 state.wake_ns = wake
                 stop = min(wake, others)
                 state.stop_ns = stop
@@ -723,7 +727,7 @@ def advance(
                     change_level(state, memory, params, side, tick, lots, now, -1)
                     dirty = state.dirty
                     stop = state.stop_ns
-                    others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
+                    others = min(min(min(wire.next_request_ns, wire.next_answer_ns), state.rest_ns), limit_ns)
                 else:
                     book[at] = (lots << SLOT_BITS) | NAMED | (old & SLOT_MASK)
                     if signed >= best[side]:
@@ -757,7 +761,7 @@ def advance(
                     rows_end = i + 1
                 dirty = state.dirty
                 stop = state.stop_ns
-                others = min(min(min(state.next_request_ns, state.next_answer_ns), state.rest_ns), limit_ns)
+                others = min(min(min(state.wire.next_request_ns, state.wire.next_answer_ns), state.rest_ns), limit_ns)
                 low = state.low_ticks if state.mode == _NORMAL else NEVER
             dirty |= ((wake_kinds >> k) & 1) << 1
             i += 1
@@ -769,13 +773,13 @@ def advance(
                         local_ns = now
                         state.receipt_clamped += 1
                     # Without a branch: whether it comes at the time of the entry before is as good as random.
-                    end = state.top_end
-                    joins = int((local_ns == state.last_top_ns) & (end - 1 > state.top_seen))
-                    top = tops[np.uint64((end - joins) & state.top_mask)]
+                    end = state.wire.top_end
+                    joins = int((local_ns == state.wire.last_top_ns) & (end - 1 > state.wire.top_seen))
+                    top = tops[np.uint64((end - joins) & state.wire.top_mask)]
                     top.marks = (top.marks & -joins) | (_SAME & (joins - 1)) | _WAKE
                     top.local_ns = local_ns
-                    state.top_end = end + 1 - joins
-                    state.last_top_ns = local_ns
+                    state.wire.top_end = end + 1 - joins
+                    state.wire.last_top_ns = local_ns
                     if state.quiet == 0:
                         state.wake_ns = min(state.wake_ns, local_ns)
                         stop = min(stop, local_ns)
@@ -812,15 +816,15 @@ def advance(
                         stop = state.stop_ns
                         others = min(others, state.rest_ns)
                 dirty = 0
-                if state.top_end - state.top_seen >= state.top_mask:
+                if state.wire.top_end - state.wire.top_seen >= state.wire.top_mask:
                     if state.passing != 0:
                         _pass_until(state, memory, params, now)
                         stop = min(stop, state.wake_ns)
                         state.stop_ns = stop
                     see(state, memory, now)
                     calm = False
-                    if state.top_end - state.top_seen >= state.top_mask >> 1:
-                        state.need = state.top_mask >> 1
+                    if state.wire.top_end - state.wire.top_seen >= state.wire.top_mask >> 1:
+                        state.need = state.wire.top_mask >> 1
                         room = False
                         break
         state.dirty = dirty
@@ -836,7 +840,7 @@ def advance(
                 if params.reads_feed != 0 and not _hear(state, memory, params, n, until_ns):
                     return _ROOM
                 last = np.uint64(n - 1)
-                state.newest_local_ns = max(local_ts_ns[last] + params.feed_offset_ns, ts_ns[last])
+                state.seen.newest_local_ns = max(local_ts_ns[last] + params.feed_offset_ns, ts_ns[last])
             return _DONE
         if stop >= limit_ns and (state.may_act == 0 or next_due(state) > limit_ns):
             return _LIMIT
@@ -863,7 +867,7 @@ def advance(
             result = _script_is_due(state, memory, params)
         elif what == _LIMITS:
             # What has happened by now is what the exchange's rows say; what has reached us, their times of receipt.
-            newest = state.newest_local_ns
+            newest = state.seen.newest_local_ns
             if i > 0:
                 newest = max(local_ts_ns[np.uint64(i - 1)] + params.feed_offset_ns, ts_ns[np.uint64(i - 1)])
             _risk_is_due(state, memory, params, risk, newest)
@@ -921,13 +925,13 @@ def finish(state: Any, memory: Any, params: Any) -> int:
         return _ROOM
     ts_ns = state.last_ns
     between = params.equity_interval_ns > 0 and state.sample_ns - params.equity_interval_ns < ts_ns
-    if state.start_mark > 0.0 and between:
+    if state.ledger.start_mark > 0.0 and between:
         _write_sample(state, memory, params, ts_ns)
     if state.two_sided_since >= 0:
         state.two_sided_ns += ts_ns - state.two_sided_since
         state.two_sided_since = -1
-    for i in range(state.request_first, state.request_end):
-        slot = at_requests(memory.requests)[i & state.request_mask].slot
+    for i in range(state.wire.request_first, state.wire.request_end):
+        slot = at_requests(memory.requests)[i & state.wire.request_mask].slot
         if own[slot].local != _FREE and own[slot].status == _NEW:
             end_order(state, memory, params, slot, ts_ns, _EXPIRED, _IN_FLIGHT)
     for i in range(state.n_live):

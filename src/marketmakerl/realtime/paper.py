@@ -333,7 +333,7 @@ class PaperSession:
             ask_reason=self._reason(1),
             inventory=self.instrument.qty(int(sample["position_lots"])),
             equity=float(sample["equity"]),
-            breaker=_BREAKERS[int(state.breaker)],
+            breaker=_BREAKERS[int(state.risk.breaker)],
         )
 
     def _tell(self, journal: Journal) -> int:
@@ -391,11 +391,11 @@ class PaperSession:
             ask_reason=self._reason(1),
             inventory=self.instrument.qty(int(sample["position_lots"])),
             equity=float(sample["equity"]),
-            pnl=float(sample["equity"] - state.start_equity),
-            drawdown_pct=float((state.peak_equity - sample["equity"]) / state.start_equity),
-            fills=int(state.fills),
+            pnl=float(sample["equity"] - state.ledger.start_equity),
+            drawdown_pct=float((state.risk.peak_equity - sample["equity"]) / state.ledger.start_equity),
+            fills=int(state.ledger.fills),
             bars=self._bars,
-            breaker=_BREAKERS[int(state.breaker)],
+            breaker=_BREAKERS[int(state.risk.breaker)],
             last=self._last,
         )
 

@@ -245,7 +245,8 @@ def common_window(tape: EventTape, longest_bar_s: int) -> Window:
 
     source = tape.meta.get("source") or "the tape"
     trades = trade_rows(tape)
-    booked_ns = next((int(engine.state.first_ns) for engine in probes(tape) if engine.state.start_mark > 0.0), None)
+    states = (engine.state for engine in probes(tape))
+    booked_ns = next((int(state.first_ns) for state in states if state.ledger.start_mark > 0.0), None)
     if booked_ns is None:
         raise DataQualityError(f"{source} never shows a bid and an ask at once; there is no book to hold bars against")
     quotes = np.flatnonzero(np.isin(np.asarray(tape.kind) & ~MORE, _QUOTES))

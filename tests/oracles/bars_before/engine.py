@@ -75,7 +75,7 @@ class Engine:
 
         self._book = np.zeros(1, STATE).view(np.recarray)
         self.state = self._book[0]
-        open_ledger(self.state, instrument, cash, position_lots)
+        open_ledger(self.state.ledger, instrument, cash, position_lots)
         self.state.next_order_id = 1
         self.own = np.zeros(2, ORDER).view(np.recarray)
         params = new_record(PARAMS)
@@ -94,7 +94,7 @@ class Engine:
         self._funding = rates if len(rates) else np.zeros(1, FUNDING)
         params.funding_at = address_of(self._funding)
         limits = (risk or RiskLimits()).record(learns=False)
-        open_risk(self.state, limits)
+        open_risk(self.state.risk, limits)
         self._overrides: dict[int, str] = {}
         self._model = model
         self._inputs = (
@@ -130,7 +130,7 @@ class Engine:
         cut = self._book.nbytes
         self._book[:] = np.frombuffer(snapshot[:cut], STATE)
         self.own[:] = np.frombuffer(snapshot[cut:], ORDER)
-        self._overrides = notes_until(self.state, self._overrides)
+        self._overrides = notes_until(self.state.risk, self._overrides)
 
     def finish(self) -> None:
         """End the session: what still rests expires."""
@@ -150,9 +150,9 @@ class Engine:
         Raises:
             ConfigError: nobody, or no reason, is named.
         """
-        number = int(self.state.n_logged)
-        note = halt_by_hand(self.state, int(self.state.last_ns), who, why)
-        if int(self.state.n_logged) > number:
+        number = int(self.state.risk.n_logged)
+        note = halt_by_hand(self.state.risk, int(self.state.last_ns), who, why)
+        if int(self.state.risk.n_logged) > number:
             self._overrides[number] = note
         own, params, risk = self._inputs[:3]
         fills, orders, samples = self._buffers
@@ -165,13 +165,14 @@ class Engine:
         Raises:
             ConfigError: nobody, or no reason, is named; the venue itself has closed the account.
         """
-        number = int(self.state.n_logged)
-        now = equity(self.state)
-        self._overrides[number] = reset_by_hand(self.state, int(self.state.last_ns), now, who, why)
+        number = int(self.state.risk.n_logged)
+        now = equity(self.state.ledger)
+        closed = bool(self.state.venue.liquidated)
+        self._overrides[number] = reset_by_hand(self.state.risk, int(self.state.last_ns), now, who, why, closed=closed)
 
     def risk_events(self) -> list[dict[str, Any]]:
         """Return what the controls did, in order (see `risk_log.risk_events`)."""
-        return risk_events(self.state, self._overrides)
+        return risk_events(self.state.risk, self._overrides)
 
     def fills(self, first: int = 0) -> Any:
         """Return FILL[n]: the fills from the `first`-th on."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from marketmakerl.backtesting.layout import VENUE_PARAM_FIELDS, VENUE_STATE_FIELDS
-from marketmakerl.core.ledger import LEDGER_FIELDS
+from marketmakerl.backtesting.layout import RISK_STATE, VENUE, VENUE_PARAM_FIELDS
+from marketmakerl.core.ledger import LEDGER
 from marketmakerl.risk.reasons import Reason
-from marketmakerl.risk.state import RISK_STATE_FIELDS
 
 STATE = np.dtype(
     [
-        *LEDGER_FIELDS,
-        *RISK_STATE_FIELDS,
-        *VENUE_STATE_FIELDS,
+        ("ledger", LEDGER),
+        ("risk", RISK_STATE),
+        ("venue", VENUE),
         ("row", "i8"),  # next tape row
         ("first_ns", "i8"),  # time of the first event
         ("next_order_id", "i8"),

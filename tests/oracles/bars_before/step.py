@@ -89,19 +89,19 @@ def _fill(
     price = price_ticks * params.tick_size
     if params.n_tiers > 0:
         move_tier(state, params, ts_ns)
-    rate = state.maker_rate if maker else state.taker_rate
-    if state.liquidated != 0:
+    rate = state.venue.maker_rate if maker else state.venue.taker_rate
+    if state.venue.liquidated != 0:
         rate += params.liquidation_rate
-    fee = book_fill(state, order.side, lots, price, rate, maker)
+    fee = book_fill(state.ledger, order.side, lots, price, rate, maker)
     if params.n_tiers > 0:
         add_volume(state, params, lots, price)
         move_tier(state, params, ts_ns)
     order.filled_lots += lots
     state.filled_lots += lots
-    note_fill(state, risk, ts_ns, order.side, lots, price)
-    enter(state, ts_ns, order.side, lots, lots * params.lot_size * unit_value(state, price))
-    count_execution(state, ts_ns)
-    check_executions(state, risk, ts_ns)
+    note_fill(state.risk, risk, ts_ns, order.side, lots, price)
+    enter(state.risk, ts_ns, order.side, lots, lots * params.lot_size * unit_value(state.ledger, price))
+    count_execution(state.risk, ts_ns)
+    check_executions(state.risk, risk, ts_ns)
     row = fills[state.n_fills]
     row.ts_ns = ts_ns
     row.order_id = order.order_id
@@ -109,9 +109,9 @@ def _fill(
     row.price_ticks = price_ticks
     row.qty_lots = lots
     row.fee = fee
-    row.mid = state.mark
+    row.mid = state.ledger.mark
     row.maker = int(maker)
-    row.position_lots = state.position_lots
+    row.position_lots = state.ledger.position_lots
     row.rested_ns = ts_ns - order.live_ns
     row.purpose = order.purpose
     state.n_fills += 1
@@ -138,7 +138,7 @@ def _submit(state: Any, order: Any, ts_ns: int, side: int, price_ticks: int, lot
     order.purpose = purpose
     state.orders += 1
     state.submitted_lots += lots
-    count_message(state, ts_ns, True)
+    count_message(state.risk, ts_ns, True)
 
 
 @njit()
@@ -147,7 +147,7 @@ def _pull(state: Any, own: Any, orders: Any, ts_ns: int, reason: int) -> None:
     for i in range(2):
         if own[i].order_id != 0:
             _close_order(state, own[i], orders, ts_ns, _CANCELLED, reason)
-            count_message(state, ts_ns, False)
+            count_message(state.risk, ts_ns, False)
 
 
 @njit()
@@ -170,10 +170,10 @@ def _take_off(
     _pull(state, own, orders, ts_ns, reason)
     lots = abs(held)
     side = -1 if held > 0 else 1
-    exact = state.mark * (1.0 + side * risk.liquidation_slippage_bps * 1e-4) / params.tick_size
+    exact = state.ledger.mark * (1.0 + side * risk.liquidation_slippage_bps * 1e-4) / params.tick_size
     price_ticks = int(np.ceil(exact - _EPS)) if side > 0 else max(int(np.floor(exact + _EPS)), 1)
     # Spot that was sold below its target is bought back as far as the cash goes.
-    lots = _affordable_lots(state, params, side, price_ticks * params.tick_size, lots, state.taker_rate)
+    lots = _affordable_lots(state, params, side, price_ticks * params.tick_size, lots, state.venue.taker_rate)
     if lots == 0:
         return True
     if purpose != _FOR_VENUE and is_rejecting(params, ts_ns):
@@ -183,7 +183,7 @@ def _take_off(
         own[0].reason = reason
     _fill(state, own[0], params, risk, fills, orders, ts_ns, lots, price_ticks, False)
     if purpose != _FOR_EXIT:
-        state.liquidations += 1
+        state.risk.liquidations += 1
     return True
 
 
@@ -192,23 +192,23 @@ def _look_at_margin(
     state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int, price: float
 ) -> None:
     """Let the venue look at the margin at one price of a bar, and liquidate there."""
-    if state.position_lots == 0 or not must_liquidate(state, params, price):
+    if state.ledger.position_lots == 0 or not must_liquidate(state, params, price):
         return
-    mark_to(state, price)
-    state.liquidated = 1
-    trip(state, ts_ns, _BY_VENUE, HALTED, 0.0, np.nan)
-    state.halted = 1
-    _take_off(state, own, params, risk, fills, orders, ts_ns, state.position_lots, _LIQUIDATED, _FOR_VENUE)
+    mark_to(state.ledger, price)
+    state.venue.liquidated = 1
+    trip(state.risk, ts_ns, _BY_VENUE, HALTED, 0.0, np.nan)
+    state.risk.halted = 1
+    _take_off(state, own, params, risk, fills, orders, ts_ns, state.ledger.position_lots, _LIQUIDATED, _FOR_VENUE)
 
 
 @njit()
 def _funding_until(state: Any, params: Any, last_ns: int) -> None:
     """Book the funding payments due up to `last_ns`; before the first mark there is nothing to pay on."""
     rows = at_funding(params.funding_at)
-    while state.funding_next < params.funding_rows and rows[state.funding_next].ts_ns <= last_ns:
-        if state.start_mark > 0.0:
-            pay_funding(state, rows[state.funding_next].rate)
-        state.funding_next += 1
+    while state.venue.funding_next < params.funding_rows and rows[state.venue.funding_next].ts_ns <= last_ns:
+        if state.ledger.start_mark > 0.0:
+            pay_funding(state.ledger, rows[state.venue.funding_next].rate)
+        state.venue.funding_next += 1
 
 
 @njit()
@@ -217,9 +217,9 @@ def _affordable_lots(state: Any, params: Any, side: int, price: float, lots: int
     if params.spot == 0:
         return lots
     if side < 0:
-        return min(lots, max(state.position_lots, 0))
+        return min(lots, max(state.ledger.position_lots, 0))
     unit_cost = price * params.contract_size * params.lot_size * (1.0 + max(rate, 0.0))
-    return min(lots, int(max(np.floor(state.cash / unit_cost + _EPS), 0.0)))
+    return min(lots, int(max(np.floor(state.ledger.cash / unit_cost + _EPS), 0.0)))
 
 
 @njit()
@@ -228,8 +228,8 @@ def _price_of(state: Any, params: Any, side: int, offset: float) -> tuple[int, i
 
     Bids round down, asks up; a quote through the market is placed one tick short of it, as a passive order.
     """
-    exact = (state.mark - side * offset) / params.tick_size
-    touch = np.rint(state.mark / params.tick_size)
+    exact = (state.ledger.mark - side * offset) / params.tick_size
+    touch = np.rint(state.ledger.mark / params.tick_size)
     # A price beyond 2**53 ticks has no whole ticks left to round to.
     if not abs(exact) < 9e15:
         return 0, _PRICE
@@ -240,12 +240,13 @@ def _price_of(state: Any, params: Any, side: int, offset: float) -> tuple[int, i
 @njit()
 def _why_not_sent(state: Any, own: Any, params: Any, risk: Any, ts_ns: int, index: int, tick: int, lots: int) -> int:
     """Return why a new order may not be sent in the place of what rests on a side, or 0."""
-    lot_value = params.lot_size * abs(unit_value(state, state.mark))
+    lot_value = params.lot_size * abs(unit_value(state.ledger, state.ledger.mark))
     # The cancel of the order that it replaces is still to be sent.
     out_there = int(own[0].order_id != 0) + int(own[1].order_id != 0)
     return why_not_sent(
-        state, risk, ts_ns, 1 - 2 * index, tick * params.tick_size, lots, state.mark, lot_value, state.start_equity,
-        params.order_lots, state.held_lots, out_there, 1,
+        state.risk, risk, ts_ns, 1 - 2 * index, tick * params.tick_size, lots, state.ledger.mark, lot_value,
+        state.ledger.start_equity,
+        params.order_lots, state.risk.held_lots, out_there, 1,
     )  # fmt: skip
 
 
@@ -254,21 +255,21 @@ def _quote_side(state: Any, own: Any, params: Any, risk: Any, orders: Any, ts_ns
     """Bring one side's resting order in line with what is wanted there."""
     order = own[index]
     side = 1 - 2 * index
-    reason = state.want_reason[index]
+    reason = state.risk.want_reason[index]
     price_ticks, lots = 0, 0
     if reason == _NONE:
-        price_ticks, reason = _price_of(state, params, side, state.want_offset[index])
-    if reason == _NONE and side * state.held_lots >= 0:
+        price_ticks, reason = _price_of(state, params, side, state.risk.want_offset[index])
+    if reason == _NONE and side * state.risk.held_lots >= 0:
         # Where it will stand decides what it can earn, not where the model wished it; getting rid of risk may cost.
-        distance = side * (state.mark - price_ticks * params.tick_size)
-        if not earns_its_fee(state, risk, distance, state.maker_rate * state.mark, state.mark):
+        distance = side * (state.ledger.mark - price_ticks * params.tick_size)
+        if not earns_its_fee(state.risk, risk, distance, state.venue.maker_rate * state.ledger.mark, state.ledger.mark):
             reason = _EDGE
     if reason == _NONE:
-        wanted = state.want_lots[index]
+        wanted = state.risk.want_lots[index]
         price = price_ticks * params.tick_size
-        lots = _affordable_lots(state, params, side, price, wanted, state.maker_rate)
+        lots = _affordable_lots(state, params, side, price, wanted, state.venue.maker_rate)
         if params.leverage > 0.0:
-            lots = allowed_lots(state, params, side, price, state.mark, lots)
+            lots = allowed_lots(state, params, side, price, state.ledger.mark, lots)
         unit = 1.0 if params.inverse else price
         too_small = lots * params.lot_size * params.contract_size * unit < params.min_notional * (1.0 - 1e-9)
         if lots < wanted and (lots < 1 or too_small):
@@ -278,8 +279,9 @@ def _quote_side(state: Any, own: Any, params: Any, risk: Any, orders: Any, ts_ns
         elif too_small:
             reason = _MIN_NOTIONAL
     if reason == _NONE:
-        lot_value = params.lot_size * abs(unit_value(state, state.mark))
-        lots = min(lots, lots_within_limit(state, risk, side, state.held_lots, 0, lot_value, state.start_equity))
+        lot_value = params.lot_size * abs(unit_value(state.ledger, state.ledger.mark))
+        held, budget = state.risk.held_lots, state.ledger.start_equity
+        lots = min(lots, lots_within_limit(state.risk, risk, side, held, 0, lot_value, budget))
         if lots < 1:
             reason = _INVENTORY_LIMIT
     stays = order.order_id != 0 and order.price_ticks == price_ticks and order.qty_lots >= lots
@@ -295,13 +297,13 @@ def _quote_side(state: Any, own: Any, params: Any, risk: Any, orders: Any, ts_ns
                 state.submitted_lots -= cut
             return
         _close_order(state, order, orders, ts_ns, _CANCELLED, _REQUOTE if reason == _NONE else reason)
-        count_message(state, ts_ns, False)
+        count_message(state.risk, ts_ns, False)
     if reason != _NONE:
         state.suppressed[reason] += 1
         return
     _submit(state, order, ts_ns, side, price_ticks, lots, 0)
     rejected = is_rejecting(params, ts_ns)
-    note_answer(state, risk, ts_ns, rejected)
+    note_answer(state.risk, risk, ts_ns, rejected)
     if rejected:
         _close_order(state, order, orders, ts_ns, _REJECTED, _VENUE_DOWN)
 
@@ -311,25 +313,25 @@ def _look_at_limits(
     state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, ts_ns: int, mid: float
 ) -> int:
     """Watch the market and look at every limit; act on what is due; return why nothing may be quoted, or 0."""
-    watch(state, risk, ts_ns, mid, ts_ns)
-    worth = abs(state.held_lots) * params.lot_size * abs(unit_value(state, mid))
+    watch(state.risk, risk, ts_ns, mid, ts_ns)
+    worth = abs(state.risk.held_lots) * params.lot_size * abs(unit_value(state.ledger, mid))
     if ts_ns % _DAY_NS == 0:
         # A close at midnight is the last moment of a day before it is the first of the next.
-        check_equity(state, risk, ts_ns - 1, equity(state), state.start_equity, worth)
-    check_equity(state, risk, ts_ns, equity(state), state.start_equity, worth)
-    if state.breaker == HALTED:
-        if state.halted == 0:
-            lots = state.position_lots
+        check_equity(state.risk, risk, ts_ns - 1, equity(state.ledger), state.ledger.start_equity, worth)
+    check_equity(state.risk, risk, ts_ns, equity(state.ledger), state.ledger.start_equity, worth)
+    if state.risk.breaker == HALTED:
+        if state.risk.halted == 0:
+            lots = state.ledger.position_lots
             gone = _take_off(state, own, params, risk, fills, orders, ts_ns, lots, _HALTED, _FOR_BREAKER)
-            state.halted = int(gone)
+            state.risk.halted = int(gone)
     else:
-        held_value = state.held_lots * params.lot_size * unit_value(state, mid)
-        look_at_exits(state, risk, ts_ns, held_value, state.start_equity)
-        if state.exiting != 0 and _take_off(
-            state, own, params, risk, fills, orders, ts_ns, state.held_lots, _EXIT, _FOR_EXIT
+        held_value = state.risk.held_lots * params.lot_size * unit_value(state.ledger, mid)
+        look_at_exits(state.risk, risk, ts_ns, held_value, state.ledger.start_equity)
+        if state.risk.exiting != 0 and _take_off(
+            state, own, params, risk, fills, orders, ts_ns, state.risk.held_lots, _EXIT, _FOR_EXIT
         ):
-            end_exit(state, risk, ts_ns)
-    return int(why_silent(state, risk, ts_ns, mid, 0.0))
+            end_exit(state.risk, risk, ts_ns)
+    return int(why_silent(state.risk, risk, ts_ns, mid, 0.0))
 
 
 @njit()
@@ -346,7 +348,7 @@ def _decide(
     ts_ns: int,
 ) -> None:
     """Breakers, then the model's quote at the local mid, then the overlays, then the orders."""
-    mid = state.mark
+    mid = state.ledger.mark
     state.decisions += 1
     reason = _look_at_limits(state, own, params, risk, fills, orders, ts_ns, mid)
     if reason != _NONE:
@@ -359,22 +361,22 @@ def _decide(
     context.mid = mid
     context.best_bid = mid
     context.best_ask = mid
-    context.inventory = position_qty(state)
-    context.q = (state.position_lots - params.target_lots) / params.order_lots
+    context.inventory = position_qty(state.ledger)
+    context.q = (state.ledger.position_lots - params.target_lots) / params.order_lots
     context.tick_size = params.tick_size
-    context.maker_fee = state.maker_rate * mid
+    context.maker_fee = state.venue.maker_rate * mid
     context.time_left_s = np.inf
     if np.isfinite(params.session_s):
         elapsed_s = (ts_ns - state.first_ns) / _NS_PER_S
         context.time_left_s = params.session_s - elapsed_s % params.session_s
     bid_offset, ask_offset = model(context, model_params)
-    state.want_offset[0] = bid_offset
-    state.want_offset[1] = ask_offset
+    state.risk.want_offset[0] = bid_offset
+    state.risk.want_offset[1] = ask_offset
     for i in range(2):
-        state.want_lots[i] = params.order_lots
-        state.want_reason[i] = _WITHDRAWN if np.isnan(state.want_offset[i]) else _NONE
-    lot_value = params.lot_size * abs(unit_value(state, mid))
-    apply_overlays(state, risk, ts_ns, mid, state.held_lots, lot_value, state.start_equity)
+        state.risk.want_lots[i] = params.order_lots
+        state.risk.want_reason[i] = _WITHDRAWN if np.isnan(state.risk.want_offset[i]) else _NONE
+    lot_value = params.lot_size * abs(unit_value(state.ledger, mid))
+    apply_overlays(state.risk, risk, ts_ns, mid, state.risk.held_lots, lot_value, state.ledger.start_equity)
     _quote_side(state, own, params, risk, orders, ts_ns, 0)
     _quote_side(state, own, params, risk, orders, ts_ns, 1)
 
@@ -383,10 +385,10 @@ def _decide(
 def _sample(state: Any, samples: Any, ts_ns: int) -> None:
     row = samples[state.n_samples]
     row.ts_ns = ts_ns
-    row.equity = equity(state)
-    row.cash = state.cash
-    row.position_lots = state.position_lots
-    row.mid = state.mark
+    row.equity = equity(state.ledger)
+    row.cash = state.ledger.cash
+    row.position_lots = state.ledger.position_lots
+    row.mid = state.ledger.mark
     state.n_samples += 1
 
 
@@ -412,17 +414,17 @@ def step(
     price = price_ticks * params.tick_size
     if params.funding_rows > 0:
         _funding_until(state, params, ts_ns - 1)
-    if state.start_mark == 0.0:
+    if state.ledger.start_mark == 0.0:
         state.first_ns = ts_ns
-        start(state, price)
+        start(state.ledger, price)
         if params.n_tiers > 0:
             move_tier(state, params, ts_ns)
-        state.peak_equity = state.start_equity
-        state.day = ts_ns // _DAY_NS
-        state.day_equity = state.start_equity
-        state.held_lots = state.position_lots - params.target_lots
-        state.held_value = state.held_lots * params.lot_size * unit_value(state, price)
-        state.held_since_ns = ts_ns
+        state.risk.peak_equity = state.ledger.start_equity
+        state.risk.day = ts_ns // _DAY_NS
+        state.risk.day_equity = state.ledger.start_equity
+        state.risk.held_lots = state.ledger.position_lots - params.target_lots
+        state.risk.held_value = state.risk.held_lots * params.lot_size * unit_value(state.ledger, price)
+        state.risk.held_since_ns = ts_ns
         _sample(state, samples, ts_ns)
     if kind == _BAR_LOW or kind == _BAR_HIGH:
         order = own[0] if kind == _BAR_LOW else own[1]
@@ -438,7 +440,7 @@ def step(
         if own[0].order_id != 0 and own[1].order_id != 0:
             state.two_sided += 1
     elif kind == _BAR_CLOSE:
-        mark_to(state, price)
+        mark_to(state.ledger, price)
         if params.funding_rows > 0:
             _funding_until(state, params, ts_ns)
         if params.leverage > 0.0:
@@ -469,10 +471,10 @@ def act_on_halt(
     state: Any, own: Any, params: Any, risk: Any, fills: Any, orders: Any, samples: Any, ts_ns: int
 ) -> None:
     """Cancel everything and liquidate now, at the last mark, not at the next close; needs `MAX_ROWS_PER_EVENT` rows."""
-    if state.breaker == HALTED and state.halted == 0 and state.start_mark > 0.0:
-        lots = state.position_lots
+    if state.risk.breaker == HALTED and state.risk.halted == 0 and state.ledger.start_mark > 0.0:
+        lots = state.ledger.position_lots
         gone = _take_off(state, own, params, risk, fills, orders, ts_ns, lots, _HALTED, _FOR_BREAKER)
-        state.halted = int(gone)
+        state.risk.halted = int(gone)
         _sample(state, samples, ts_ns)  # no close may follow that would say what it cost
 
 

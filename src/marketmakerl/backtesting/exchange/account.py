@@ -2,7 +2,7 @@
 
 `state` begins with the ledger's fields and carries `VENUE_STATE_FIELDS`, `params` carries `VENUE_PARAM_FIELDS`.
 Where several instruments share one account, whoever drives them writes the sum of the other instruments' `account`
-into `state.other_equity`, `other_margin`, `other_maintenance` and `other_reserved`. They enter in `free_cash`,
+into `state.venue.other_equity`, `other_margin`, `other_maintenance` and `other_reserved`. They enter in `free_cash`,
 `available_margin` and `margin_excess` and nowhere else; `find_triggers` must follow (ticks).
 """
 
@@ -43,32 +43,32 @@ def is_rejecting(params: Any, ts_ns: int) -> bool:
 def move_tier(state: Any, params: Any, ts_ns: int) -> None:
     """Bring the volumes up to the UTC day of `ts_ns`, and the rates to the tier that they earn."""
     day = ts_ns // _DAY_NS
-    if state.fee_day == 0:
+    if state.venue.fee_day == 0:
         for i in range(1, _SLOTS):
-            state.day_volume[(day - i) % _SLOTS] = params.volume_start / VOLUME_DAYS
-        state.fee_day = day
-    if day > state.fee_day:
-        for new in range(max(state.fee_day + 1, day - VOLUME_DAYS), day + 1):
-            state.day_volume[new % _SLOTS] = 0.0
-        state.fee_day = day
+            state.venue.day_volume[(day - i) % _SLOTS] = params.volume_start / VOLUME_DAYS
+        state.venue.fee_day = day
+    if day > state.venue.fee_day:
+        for new in range(max(state.venue.fee_day + 1, day - VOLUME_DAYS), day + 1):
+            state.venue.day_volume[new % _SLOTS] = 0.0
+        state.venue.fee_day = day
     volume = 0.0
     for i in range(_SLOTS):
         if i != day % _SLOTS or params.tier_by_day == 0:
-            volume += state.day_volume[i]
-    state.maker_rate = params.base_maker
-    state.taker_rate = params.base_taker
+            volume += state.venue.day_volume[i]
+    state.venue.maker_rate = params.base_maker
+    state.venue.taker_rate = params.base_taker
     for i in range(params.n_tiers):
         # What is brought along was cut into days: put together again it may miss its own sum by a rounding.
         if volume >= params.tier_volume[i] * (1.0 - 1e-12):
-            state.maker_rate = params.tier_maker[i]
-            state.taker_rate = params.tier_taker[i]
+            state.venue.maker_rate = params.tier_maker[i]
+            state.venue.taker_rate = params.tier_taker[i]
 
 
 @njit()
 def add_volume(state: Any, params: Any, lots: int, price: float) -> None:
     """Count a fill, in quote currency, towards the tier; `move_tier` has been called for its time."""
-    unit = 1.0 if state.kind == 2 else price
-    state.day_volume[state.fee_day % _SLOTS] += lots * params.lot_size * params.contract_size * unit
+    unit = 1.0 if state.ledger.kind == 2 else price
+    state.venue.day_volume[state.venue.fee_day % _SLOTS] += lots * params.lot_size * params.contract_size * unit
 
 
 # -- margin
@@ -77,15 +77,15 @@ def add_volume(state: Any, params: Any, lots: int, price: float) -> None:
 @njit()
 def lot_value(state: Any, price: float) -> float:
     """Return the value of one lot at a price, settlement currency."""
-    return state.lot_size * abs(unit_value(state, price))
+    return state.ledger.lot_size * abs(unit_value(state.ledger, price))
 
 
 @njit()
 def own_equity(state: Any, mid: float) -> float:
     """Return this instrument's equity at a mid; before there is one a perpetual's position has no value yet."""
     if mid > 0.0:
-        return equity_at(state, mid)
-    return state.cash
+        return equity_at(state.ledger, mid)
+    return state.ledger.cash
 
 
 @njit()
@@ -93,7 +93,7 @@ def maintenance_margin(state: Any, params: Any, mid: float) -> float:
     """Return the maintenance margin of the position at a mid, settlement currency."""
     if params.leverage == 0.0 or mid <= 0.0:
         return 0.0
-    value = abs(state.position_lots) * lot_value(state, mid)
+    value = abs(state.ledger.position_lots) * lot_value(state, mid)
     i = 0
     while i < params.n_brackets - 1 and value > params.bracket_cap[i]:
         i += 1
@@ -103,21 +103,21 @@ def maintenance_margin(state: Any, params: Any, mid: float) -> float:
 @njit()
 def margin_excess(state: Any, params: Any, mid: float) -> float:
     """Return how much of the account's equity at a mid lies above its maintenance margin."""
-    equity = own_equity(state, mid) + state.other_equity
-    return equity - maintenance_margin(state, params, mid) - state.other_maintenance
+    equity = own_equity(state, mid) + state.venue.other_equity
+    return equity - maintenance_margin(state, params, mid) - state.venue.other_maintenance
 
 
 @njit()
 def must_liquidate(state: Any, params: Any, mid: float) -> bool:
     """Return whether equity at a mid is at or below maintenance margin, but for the rounding of the two."""
-    rounding = 1e-12 * abs(state.position_lots) * lot_value(state, mid)
+    rounding = 1e-12 * abs(state.ledger.position_lots) * lot_value(state, mid)
     return margin_excess(state, params, mid) <= rounding
 
 
 @njit()
 def available_margin(state: Any, mid: float) -> float:
     """Return the account's equity that this instrument may use as margin."""
-    return own_equity(state, mid) + state.other_equity - state.other_margin
+    return own_equity(state, mid) + state.venue.other_equity - state.venue.other_margin
 
 
 @njit()
@@ -145,7 +145,7 @@ def initial_margin(state: Any, memory: Any, params: Any, mid: float, side: int, 
     if params.leverage == 0.0:
         return 0.0
     own, live = at_own(memory.own), at_int(memory.live)
-    held = state.position_lots * lot_value(state, mid) if mid > 0.0 else 0.0
+    held = state.ledger.position_lots * lot_value(state, mid) if mid > 0.0 else 0.0
     extra = lots * order_value(state, side, price, mid)
     bids = extra if side > 0 else 0.0
     asks = extra if side < 0 else 0.0
@@ -173,7 +173,7 @@ def margin_carries(state: Any, memory: Any, params: Any, side: int, price: float
 @njit()
 def allowed_lots(state: Any, params: Any, side: int, price: float, mid: float, lots: int) -> int:
     """Return how many of `lots` margin allows the one order of a side (bars)."""
-    held = side * state.position_lots * lot_value(state, mid)
+    held = side * state.ledger.position_lots * lot_value(state, mid)
     room = max(available_margin(state, mid) * params.leverage, abs(held)) - held
     return min(lots, max(0, int(room / order_value(state, side, price, mid) + 1e-6)))
 
@@ -190,13 +190,13 @@ def reserved_cash(state: Any, memory: Any, params: Any) -> float:
         order = own[live[i]]
         if order.side > 0:
             total += (order.qty_lots - order.filled_lots) * unit_cost(params, order.price_ticks)
-    return total * (1.0 + max(state.maker_rate, 0.0))
+    return total * (1.0 + max(state.venue.maker_rate, 0.0))
 
 
 @njit()
 def free_cash(state: Any, memory: Any, params: Any) -> float:
     """Return the cash that nothing holds: spot."""
-    return state.cash - reserved_cash(state, memory, params) - state.other_reserved
+    return state.ledger.cash - reserved_cash(state, memory, params) - state.venue.other_reserved
 
 
 @njit()
@@ -240,13 +240,13 @@ def find_triggers(state: Any, params: Any) -> None:
     """
     state.liquidate_low = -NEVER
     state.liquidate_high = NEVER
-    if params.leverage == 0.0 or state.position_lots == 0:
+    if params.leverage == 0.0 or state.ledger.position_lots == 0:
         return
     if state.last_mid <= 0.0 or must_liquidate(state, params, state.last_mid):
         state.liquidate_low = NEVER  # there has been no mid yet, or it is there already: the next will do
         return
     mids = max(1, int(round(2.0 * state.last_mid * params.ticks_per_price)))
-    if state.position_lots > 0:
+    if state.ledger.position_lots > 0:
         low, high = 0, mids
         while high - low > 1:
             middle = (low + high) >> 1
@@ -291,17 +291,17 @@ def note_equity(state: Any, params: Any) -> None:
     two others there is neither a new high nor a deeper drawdown. A row only compares with those, and the drawdown is
     exact nevertheless.
     """
-    if state.start_mark == 0.0 or params.bars != 0:  # on bars equity is known at closes, which are sampled
+    if state.ledger.start_mark == 0.0 or params.bars != 0:  # on bars equity is known at closes, which are sampled
         return
-    worth = equity_at(state, state.last_mid) if state.last_mid > 0.0 else equity(state)
+    worth = equity_at(state.ledger, state.last_mid) if state.last_mid > 0.0 else equity(state.ledger)
     state.highest_equity = max(state.highest_equity, worth)
     state.max_drawdown = max(state.max_drawdown, state.highest_equity - worth)
     state.equity_low = -NEVER
     state.equity_high = NEVER
-    if state.position_lots == 0:
+    if state.ledger.position_lots == 0:
         return
     high, deep = state.highest_equity, state.highest_equity - state.max_drawdown
-    if state.position_lots > 0:
+    if state.ledger.position_lots > 0:
         state.equity_high = _first_beyond(state, params, high, 1, 1)
         state.equity_low = _first_beyond(state, params, deep, -1, -1)
     else:
@@ -313,21 +313,21 @@ def note_equity(state: Any, params: Any) -> None:
 def _first_beyond(state: Any, params: Any, worth: float, sign: int, step: int) -> int:
     """Return the first mid (half ticks), going by `step`, at which equity is above (+1) or below (-1) `worth`."""
     never = NEVER * step
-    opened = state.open_value if state.kind != 0 else 0.0
-    unit = (worth - state.cash + opened) / position_qty(state)
-    if state.kind == 2:
+    opened = state.ledger.open_value if state.ledger.kind != 0 else 0.0
+    unit = (worth - state.ledger.cash + opened) / position_qty(state.ledger)
+    if state.ledger.kind == 2:
         if unit >= 0.0:
             return int(NEVER)  # no mid is that high
-        mid = -state.contract_size / unit
+        mid = -state.ledger.contract_size / unit
     else:
-        mid = unit / state.contract_size
+        mid = unit / state.ledger.contract_size
     exact = mid * 2.0 * params.ticks_per_price
     if not abs(exact) < _MAX_MIDS:
         return int(never)
     # The division rounds: the first is found by trying, from one that is not beyond.
     mids = int(np.floor(exact)) - step
     for _ in range(4):
-        if mids > 0 and sign * (equity_at(state, mids * 0.5 * params.tick_size) - worth) > 0.0:
+        if mids > 0 and sign * (equity_at(state.ledger, mids * 0.5 * params.tick_size) - worth) > 0.0:
             break
         mids += step
     return int(mids)

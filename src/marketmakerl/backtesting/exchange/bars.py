@@ -28,7 +28,7 @@ def bar_row(state: Any, memory: Any, params: Any, kind: int, tick: int, lots: in
     """Take one price of a bar; fills are measured against the close before it."""
     price = tick * params.tick_size
     state.mode = _NORMAL
-    if state.start_mark == 0.0:
+    if state.ledger.start_mark == 0.0:
         _set_close(state, tick, price)
         open_session(state, params, price, ts_ns)
     if kind == _CLOSE:
@@ -48,7 +48,7 @@ def bar_row(state: Any, memory: Any, params: Any, kind: int, tick: int, lots: in
             if can < 1:
                 state.starved += 1
             fill_through(state, memory, params, side, signed + 1, can, ts_ns)
-    if params.leverage > 0.0 and state.position_lots != 0 and must_liquidate(state, params, price):
+    if params.leverage > 0.0 and state.ledger.position_lots != 0 and must_liquidate(state, params, price):
         state.last_mid = price
         liquidate(state, memory, params, ts_ns)
 

@@ -27,8 +27,8 @@ _DAY_NS = int(NS_PER_DAY)
 @njit()
 def open_session(state: Any, params: Any, mid: float, ts_ns: int) -> None:
     """Fix where the run starts from, at the first mid; the maker follows with `begin_session`."""
-    start(state, mid)
-    state.highest_equity = state.start_equity
+    start(state.ledger, mid)
+    state.highest_equity = state.ledger.start_equity
     state.first_ns = ts_ns
     state.sample_ns = ts_ns
     due_at(state, ts_ns)
@@ -40,8 +40,8 @@ def open_session(state: Any, params: Any, mid: float, ts_ns: int) -> None:
 @njit()
 def mark(state: Any, mid: float) -> None:
     """Move the ledger's mark to a mid, if there is one and it has moved."""
-    if mid > 0.0 and mid != state.mark:
-        mark_to(state, mid)
+    if mid > 0.0 and mid != state.ledger.mark:
+        mark_to(state.ledger, mid)
 
 
 @njit()
@@ -98,22 +98,22 @@ def fill(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, lots: int,
     price = price_ticks * params.tick_size
     mid = state.last_mid if state.last_mid > 0.0 else price
     state.dirty |= FILLED
-    if state.start_mark == 0.0:
+    if state.ledger.start_mark == 0.0:
         open_session(state, params, mid, ts_ns)
     mark(state, mid)
     if params.n_tiers > 0:
         move_tier(state, params, ts_ns)
-    rate = state.maker_rate if maker else state.taker_rate
-    if state.liquidated != 0:
+    rate = state.venue.maker_rate if maker else state.venue.taker_rate
+    if state.venue.liquidated != 0:
         rate += params.liquidation_rate
-    fee = book_fill(state, order.side, lots, price, rate, maker)
+    fee = book_fill(state.ledger, order.side, lots, price, rate, maker)
     if params.n_tiers > 0:
         add_volume(state, params, lots, price)
         move_tier(state, params, ts_ns)
     look_at_margin(state, params, ts_ns)
     order.filled_lots += lots
     state.filled_lots += lots
-    number = state.fills - 1
+    number = state.ledger.fills - 1
     row = at_fills(memory.fills)[state.n_fills]
     row.ts_ns = ts_ns
     row.order_id = order.order_id
@@ -123,7 +123,7 @@ def fill(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, lots: int,
     row.fee = fee
     row.mid = mid
     row.maker = int(maker)
-    row.position_lots = state.position_lots
+    row.position_lots = state.ledger.position_lots
     row.rested_ns = ts_ns - order.live_ns if order.live_ns > 0 else 0
     row.joined_behind_lots = order.joined_behind_lots
     row.purpose = order.purpose

@@ -30,23 +30,23 @@ _MARKET, _ENDED, _LIQUIDATED = int(OrderType.MARKET), int(Answer.ENDED), int(Rea
 def funding_is_due(state: Any, params: Any) -> None:
     """Let the position pay, at the mid; we know of it at once. Before the first mid there is nothing to pay on."""
     rows = at_funding(params.funding_at)
-    rate = rows[state.funding_next].rate
-    state.funding_next += 1
+    rate = rows[state.venue.funding_next].rate
+    state.venue.funding_next += 1
     state.funding_ns = NEVER
-    if state.funding_next < params.funding_rows:
-        state.funding_ns = rows[state.funding_next].ts_ns
+    if state.venue.funding_next < params.funding_rows:
+        state.funding_ns = rows[state.venue.funding_next].ts_ns
     mid = state.last_mid
-    if state.position_lots != 0 and state.start_mark > 0.0 and mid > 0.0:
+    if state.ledger.position_lots != 0 and state.ledger.start_mark > 0.0 and mid > 0.0:
         mark(state, mid)
-        state.local_cash -= pay_funding(state, rate)
+        state.local_cash -= pay_funding(state.ledger, rate)
         look_at_margin(state, params, state.now_ns)
 
 
 @njit()
 def rows_to_liquidate(state: Any, memory: Any) -> int:
     """Return how many rows a liquidation may need in the outputs."""
-    side = 0 if state.position_lots > 0 else 1
-    lots, n = abs(state.position_lots), state.n_live + 2
+    side = 0 if state.ledger.position_lots > 0 else 1
+    lots, n = abs(state.ledger.position_lots), state.n_live + 2
     signed = next_level(state, memory, side, state.best[side])
     while lots > 0 and signed > -NEVER:
         lots -= level_lots(state, memory, side, abs(signed))
@@ -59,7 +59,7 @@ def rows_to_liquidate(state: Any, memory: Any) -> int:
 def margin_is_due(state: Any, memory: Any, params: Any) -> None:
     """Look at the margin, now that everything of this time has happened: liquidate, or wait for the next trigger."""
     mid = state.last_mid
-    if state.position_lots != 0 and mid > 0.0 and must_liquidate(state, params, mid):
+    if state.ledger.position_lots != 0 and mid > 0.0 and must_liquidate(state, params, mid):
         liquidate(state, memory, params, state.now_ns)
     state.margin_ns = NEVER
     find_triggers(state, params)
@@ -69,11 +69,11 @@ def margin_is_due(state: Any, memory: Any, params: Any) -> None:
 def liquidate(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
     """Cancel everything and close the position as taker; what the book cannot take goes at the last price reached."""
     _cancel_live(state, memory, params, ts_ns)
-    state.liquidated = 1
-    state.liquidations += 1
-    side = -1 if state.position_lots > 0 else 1
+    state.venue.liquidated = 1
+    state.risk.liquidations += 1
+    side = -1 if state.ledger.position_lots > 0 else 1
     other = 0 if side < 0 else 1
-    lots = abs(state.position_lots)
+    lots = abs(state.ledger.position_lots)
     slot = _venue_order(state, memory, side, lots, ts_ns)
     exact = state.last_mid * (1.0 + side * params.taker_slippage) * params.ticks_per_price
     price_ticks = max(1, int(np.floor(exact + _EPS) if side < 0 else np.ceil(exact - _EPS)))

@@ -244,11 +244,11 @@ def _remove(state: Any, memory: Any, params: Any, side: int, tick: int, old: int
 def handle_request(state: Any, memory: Any, params: Any) -> None:
     """Let the next request reach the exchange."""
     requests = at_requests(memory.requests)
-    row = requests[np.uint64(state.request_first & state.request_mask)]
-    state.request_first += 1
-    state.next_request_ns = NEVER
-    if state.request_first != state.request_end:
-        state.next_request_ns = requests[np.uint64(state.request_first & state.request_mask)].arrive_ns
+    row = requests[np.uint64(state.wire.request_first & state.wire.request_mask)]
+    state.wire.request_first += 1
+    state.wire.next_request_ns = NEVER
+    if state.wire.request_first != state.wire.request_end:
+        state.wire.next_request_ns = requests[np.uint64(state.wire.request_first & state.wire.request_mask)].arrive_ns
     slot, ts_ns = row.slot, row.arrive_ns
     order = at_own(memory.own)[np.uint64(slot)]
     order.in_flight -= 1
@@ -282,9 +282,9 @@ def _balance_reason(state: Any, memory: Any, params: Any, side: int, price_ticks
         return _NONE
     if side < 0:
         return _NONE if lots <= free_lots(state, memory) else _NO_INVENTORY
-    cost = lots * unit_cost(params, price_ticks) * (1.0 + max(state.maker_rate, 0.0))
+    cost = lots * unit_cost(params, price_ticks) * (1.0 + max(state.venue.maker_rate, 0.0))
     free = free_cash(state, memory, params)
-    return _NONE if cost <= free + _EPS * max(1.0, state.cash) else _NO_CASH
+    return _NONE if cost <= free + _EPS * max(1.0, state.ledger.cash) else _NO_CASH
 
 
 @njit()
@@ -303,7 +303,7 @@ def _below_minimum(
     """Return whether the exchange finds an order too small. What only closes a perpetual position never is."""
     if params.check_notional == 0 or (price <= 0.0 and params.inverse == 0) or reduce_only != 0:
         return False
-    if order_type == _MARKET and params.spot == 0 and 0 < lots <= -side * state.position_lots:
+    if order_type == _MARKET and params.spot == 0 and 0 < lots <= -side * state.ledger.position_lots:
         return False
     unit = 1.0 if params.inverse else price
     return lots * params.lot_size * params.contract_size * unit < params.min_notional * (1.0 - _EPS)
@@ -360,7 +360,7 @@ def _refusal(
 @njit()
 def _cut_to_position(state: Any, order: Any) -> bool:
     """Cut a reduce-only order to what it may take off; return whether there is anything to take off."""
-    held = -order.side * state.position_lots
+    held = -order.side * state.ledger.position_lots
     if held < 1:
         return False
     if order.qty_lots > held:
@@ -387,7 +387,7 @@ def _arrive(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None
     order = at_own(memory.own)[np.uint64(slot)]
     kind = order.order_type
     reason = _NONE
-    if state.liquidated != 0:
+    if state.venue.liquidated != 0:
         reason = _LIQUIDATED
     elif is_rejecting(params, ts_ns):
         reason = _VENUE_DOWN

@@ -33,7 +33,7 @@ def meets_own(state: Any, params: Any, side: int, price_ticks: int) -> bool:
 def free_lots(state: Any, memory: Any) -> int:
     """Return the lots held that no own live ask offers: spot."""
     own, live = at_own(memory.own), at_int(memory.live)
-    free = state.position_lots
+    free = state.ledger.position_lots
     for i in range(state.n_live):
         order = own[live[i]]
         if order.side < 0:
@@ -48,7 +48,7 @@ def affordable_lots(state: Any, memory: Any, params: Any, side: int, price_ticks
         return wanted
     if side < 0:
         return min(wanted, free_lots(state, memory))
-    unit = unit_cost(params, price_ticks) * (1.0 + state.taker_rate)
+    unit = unit_cost(params, price_ticks) * (1.0 + state.venue.taker_rate)
     return min(wanted, int(math.floor(free_cash(state, memory, params) / unit + _EPS)))
 
 

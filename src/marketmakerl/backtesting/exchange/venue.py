@@ -152,12 +152,12 @@ class VenueRules:
         params.volume_start = self.volume_start
         params.tier_by_day = int(self.fee_update == "day")
         params.n_tiers = len(self.fee_tiers)
-        state.maker_rate, state.taker_rate = fees.maker_rate, fees.taker_rate
+        state.venue.maker_rate, state.venue.taker_rate = fees.maker_rate, fees.taker_rate
         for i, (volume, maker_bps, taker_bps) in enumerate(self.fee_tiers):
             params.tier_volume[i] = volume
             params.tier_maker[i], params.tier_taker[i] = maker_bps * 1e-4, taker_bps * 1e-4
             if volume <= self.volume_start:
-                state.maker_rate, state.taker_rate = params.tier_maker[i], params.tier_taker[i]
+                state.venue.maker_rate, state.venue.taker_rate = params.tier_maker[i], params.tier_taker[i]
         params.leverage = self.leverage or 0.0
         params.liquidation_rate = self.liquidation_fee_bps * 1e-4
         params.n_reject_windows = len(self.reject_windows)

@@ -42,11 +42,11 @@ _NORMAL, _OPENING, _IN_SNAPSHOT, _IN_GAP = (int(mode) for mode in Mode)
 @njit()
 def take_rows(state: Any, memory: Any, params: Any, until_ns: int) -> bool:
     """Take in what has reached us by `until_ns`; return False if our book needs more room for what comes next."""
-    feed, mask = at_feed(memory.feed), state.feed_mask
+    feed, mask = at_feed(memory.feed), state.wire.feed_mask
     book, places = at_book(memory.seen_book)[np.uint64(0)], at_book_memory(memory.seen_book_at)[np.uint64(0)]
     levels, best, worst = at_int(places.book), book.best, book.worst
     size = 1 << book.window_bits
-    first, whole = state.feed_first, state.feed_whole
+    first, whole = state.wire.feed_first, state.wire.feed_whole
     keeps_book, keeps_trades = params.depth > 0, params.trades > 0
     low = book.low_ticks if book.mode == _NORMAL else NEVER
     room = True
@@ -99,7 +99,7 @@ def take_rows(state: Any, memory: Any, params: Any, until_ns: int) -> bool:
                 _end_snapshot(book, places)
             low = book.low_ticks if book.mode == _NORMAL else NEVER
         first += 1
-    state.feed_first = first
+    state.wire.feed_first = first
     if room and book.dirty != 0:
         room = _follow(state, book, places)
     return room

@@ -4,7 +4,7 @@ Equity as we know it changes when a new mid reaches us, when a fill is reported 
 every mid would cost more than the rest of the run, so each look leaves behind two mids between which nothing can have
 happened (`_arm`); the exchange's side compares each top of the book with them when it is sent on its way to us, and one
 beyond them is looked at when it arrives. Drawdown is measured from a peak that moves with the mid: the two mids leave
-it a little room, and the extremes seen in between (`state.seen_low`, `seen_high`) say where exactly it was.
+it a little room, and the extremes seen in between (`state.seen.low`, `seen_high`) say where exactly it was.
 
 Where several instruments share an account, its equity depends on all of them: it is looked at whenever one of them
 decides, once a second, and at what was armed for the one's own inventory. What one of them has found is for all at once
@@ -56,20 +56,21 @@ _EPS = 1e-6  # of a tick or a lot: float noise
 def begin_session(state: Any, params: Any) -> None:
     """Note what the maker starts from: equity, inventory and day as they stood at the first mid."""
     state.begun = 1
-    state.peak_equity = state.start_equity
+    state.risk.peak_equity = state.ledger.start_equity
     # Local equity is local_cash + local position x value at the local mid, whatever the kind of instrument.
-    value = state.start_lots * state.lot_size * unit_value(state, state.start_mark)
-    state.local_cash = state.start_equity - value
+    value = state.ledger.start_lots * state.ledger.lot_size * unit_value(state.ledger, state.ledger.start_mark)
+    state.local_cash = state.ledger.start_equity - value
     state.local_open_value = value
     if params.risk_on != 0:
         ts_ns = state.first_ns
-        state.held_lots = state.start_lots - params.target_lots
-        state.held_value = state.held_lots * state.lot_size * unit_value(state, state.start_mark)
-        state.held_since_ns = ts_ns
+        state.risk.held_lots = state.ledger.start_lots - params.target_lots
+        value = state.ledger.lot_size * unit_value(state.ledger, state.ledger.start_mark)
+        state.risk.held_value = state.risk.held_lots * value
+        state.risk.held_since_ns = ts_ns
         if params.shared == 0:  # else the day is the account's, which tells it
-            state.day = ts_ns // _DAY_NS
-            state.day_equity = state.start_equity
-        state.heard_ns = ts_ns
+            state.risk.day = ts_ns // _DAY_NS
+            state.risk.day_equity = state.ledger.start_equity
+        state.seen.heard_ns = ts_ns
         if params.bars == 0:  # bars are watched when they close (`watch_bar`)
             state.watch_ns = (max(ts_ns, state.now_ns) // WATCH_NS + 1) * WATCH_NS
             due_at(state, state.watch_ns)
@@ -79,39 +80,39 @@ def begin_session(state: Any, params: Any) -> None:
 def catch_up(state: Any, memory: Any, params: Any) -> None:
     """Note the peak that equity reached with the position as it was, before that changes."""
     see_top(state, memory, state.now_ns)
-    if params.shared == 0 and state.start_mark > 0.0 and state.seen_high >= state.seen_low:
-        best = state.seen_high if state.local_lots > 0 else state.seen_low
+    if params.shared == 0 and state.ledger.start_mark > 0.0 and state.seen.high >= state.seen.low:
+        best = state.seen.high if state.local_lots > 0 else state.seen.low
         equity = local_equity(state, best * 0.5 * params.tick_size)
-        state.peak_equity = max(state.peak_equity, equity)
-    state.seen_low = NEVER
-    state.seen_high = -NEVER
+        state.risk.peak_equity = max(state.risk.peak_equity, equity)
+    state.seen.low = NEVER
+    state.seen.high = -NEVER
 
 
 @njit()
 def look_at_limits(state: Any, memory: Any, params: Any, risk: Any) -> None:
     """Look at equity and inventory at the mid we see; if that changes anything, it is acted on at once."""
-    before, exiting = state.breaker, state.exiting
+    before, exiting = state.risk.breaker, state.risk.exiting
     catch_up(state, memory, params)
     mid = seen_mid(state, params)
-    if mid > 0.0 and state.risk_mid == 0.0:
+    if mid > 0.0 and state.risk.risk_mid == 0.0:
         # The first mid: what decisions go by, and the schedule, are not to wait for the next whole second.
-        watch(state, risk, state.now_ns, mid, state.heard_ns)
-    if state.start_mark > 0.0 and mid > 0.0:
+        watch(state.risk, risk, state.now_ns, mid, state.seen.heard_ns)
+    if state.ledger.start_mark > 0.0 and mid > 0.0:
         budget = account_budget(state)
         if state.now_ns >= state.meeting_ns:
-            worth = abs(state.held_lots) * params.lot_size * abs(unit_value(state, mid))
+            worth = abs(state.risk.held_lots) * params.lot_size * abs(unit_value(state.ledger, mid))
             equity = local_equity(state, mid) + state.other_local_equity
             if params.bars != 0 and state.now_ns % _DAY_NS == 0:
                 # A close at midnight is the last moment of a day before it is the first of the next.
-                check_equity(state, risk, state.now_ns - 1, equity, budget, worth)
-            check_equity(state, risk, state.now_ns, equity, budget, worth)
-        bid, ask = state.view_bid * params.tick_size, -state.view_ask * params.tick_size
-        if state.breaker != HALTED and lots_to_go(state, params, risk, mid, bid, ask, state.held_lots) > 0:
-            held_value = state.held_lots * params.lot_size * unit_value(state, mid)
-            look_at_exits(state, risk, state.now_ns, held_value, budget)
+                check_equity(state.risk, risk, state.now_ns - 1, equity, budget, worth)
+            check_equity(state.risk, risk, state.now_ns, equity, budget, worth)
+        bid, ask = state.seen.bid * params.tick_size, -state.seen.ask * params.tick_size
+        if state.risk.breaker != HALTED and lots_to_go(state, params, risk, mid, bid, ask, state.risk.held_lots) > 0:
+            held_value = state.risk.held_lots * params.lot_size * unit_value(state.ledger, mid)
+            look_at_exits(state.risk, risk, state.now_ns, held_value, budget)
     if params.bars == 0:
         _arm(state, memory, params, risk)
-    if state.breaker != before or state.exiting != exiting:
+    if state.risk.breaker != before or state.risk.exiting != exiting:
         act_now(state, params)
 
 
@@ -129,9 +130,9 @@ def act_now(state: Any, params: Any) -> None:
 @njit()
 def _has_to_go(state: Any) -> bool:
     """Return whether there is inventory to take off, or a quote to cancel, because of a limit."""
-    if state.breaker == HALTED:
+    if state.risk.breaker == HALTED:
         return bool(state.local_lots != 0 or state.n_work[0] + state.n_work[1] != 0)
-    return bool(state.exiting != 0)
+    return bool(state.risk.exiting != 0)
 
 
 @njit()
@@ -142,7 +143,7 @@ def act_on_answer(state: Any, params: Any) -> None:
         # At one close the quotes go, then the inventory: each decision waits for the answers to the one before it.
         open_orders = state.n_work[0] + state.n_work[1]
         again = again or state.local_lots != state.decided_lots or open_orders != state.decided_work
-    if (_has_to_go(state) or state.pause != 0) and again:
+    if (_has_to_go(state) or state.risk.pause != 0) and again:
         act_now(state, params)
 
 
@@ -158,21 +159,21 @@ def watch_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_n
         newest_local_ns: when the last row that has happened reaches us; 0: there was none.
     """
     state.watch_ns += WATCH_NS
-    if state.unheard_ns <= state.now_ns:
-        state.heard_ns = max(state.heard_ns, state.unheard_ns)
-        state.unheard_ns = NEVER
+    if state.seen.unheard_ns <= state.now_ns:
+        state.seen.heard_ns = max(state.seen.heard_ns, state.seen.unheard_ns)
+        state.seen.unheard_ns = NEVER
     if newest_local_ns <= state.now_ns:
-        state.heard_ns = max(state.heard_ns, newest_local_ns)
-    elif state.unheard_ns == NEVER:
-        state.unheard_ns = newest_local_ns
+        state.seen.heard_ns = max(state.seen.heard_ns, newest_local_ns)
+    elif state.seen.unheard_ns == NEVER:
+        state.seen.unheard_ns = newest_local_ns
     see_top(state, memory, state.now_ns)
-    pause, before = state.pause, state.breaker
-    watch(state, risk, state.now_ns, seen_mid(state, params), state.heard_ns)
+    pause, before = state.risk.pause, state.risk.breaker
+    watch(state.risk, risk, state.now_ns, seen_mid(state, params), state.seen.heard_ns)
     if state.n_free < state.own_cap:
-        check_unanswered(state, risk, state.now_ns, _oldest_unanswered(state, memory))
+        check_unanswered(state.risk, risk, state.now_ns, _oldest_unanswered(state, memory))
     state.settled = 0
     look_at_limits(state, memory, params, risk)
-    if state.pause != pause or state.breaker != before or _has_to_go(state):
+    if state.risk.pause != pause or state.risk.breaker != before or _has_to_go(state):
         act_now(state, params)
 
 
@@ -182,9 +183,9 @@ def watch_bar(state: Any, memory: Any, params: Any, risk: Any) -> None:
     state.settled = 0
     state.served = 0
     see_top(state, memory, state.now_ns)
-    watch(state, risk, state.now_ns, seen_mid(state, params), state.now_ns)
+    watch(state.risk, risk, state.now_ns, seen_mid(state, params), state.now_ns)
     if state.n_free < state.own_cap:
-        check_unanswered(state, risk, state.now_ns, _oldest_unanswered(state, memory))
+        check_unanswered(state.risk, risk, state.now_ns, _oldest_unanswered(state, memory))
 
 
 @njit()
@@ -203,10 +204,10 @@ def _oldest_unanswered(state: Any, memory: Any) -> int:
 def _arm(state: Any, memory: Any, params: Any, risk: Any) -> None:
     """Set the mids between which no limit can be reached, and mark what is beyond them among what is on its way."""
     low, high = -NEVER, NEVER
-    if state.start_mark > 0.0 and state.breaker != HALTED:
+    if state.ledger.start_mark > 0.0 and state.risk.breaker != HALTED:
         if state.local_lots != 0 and params.shared == 0:
             low, high = _arm_equity(state, params, risk)
-        if state.held_lots != 0:
+        if state.risk.held_lots != 0:
             low, high = _arm_inventory(state, params, risk, low, high)
     if low != state.look_low or high != state.look_high:
         state.look_low, state.look_high = low, high
@@ -221,14 +222,14 @@ def _arm_equity(state: Any, params: Any, risk: Any) -> tuple[int, int]:
     low, high = -NEVER, NEVER
     budget, lots = account_budget(state), state.local_lots
     limit = risk.hard_drawdown_pct
-    if state.breaker == ACTIVE and not risk.soft_drawdown_pct >= limit and not np.isnan(risk.soft_drawdown_pct):
+    if state.risk.breaker == ACTIVE and not risk.soft_drawdown_pct >= limit and not np.isnan(risk.soft_drawdown_pct):
         limit = risk.soft_drawdown_pct
     if not np.isnan(limit):
-        peak = state.peak_equity + _SLACK * limit * budget
+        peak = state.risk.peak_equity + _SLACK * limit * budget
         low, high = _beyond(state, params, lots, peak - state.local_cash, 1, low, high)
         low, high = _beyond(state, params, lots, peak - limit * budget - state.local_cash, -1, low, high)
     if not np.isnan(risk.daily_loss_pct):
-        floor = state.day_equity - risk.daily_loss_pct * budget
+        floor = state.risk.day_equity - risk.daily_loss_pct * budget
         low, high = _beyond(state, params, lots, floor - state.local_cash, -1, low, high)
     return low, high
 
@@ -236,15 +237,15 @@ def _arm_equity(state: Any, params: Any, risk: Any) -> tuple[int, int]:
 @njit()
 def _arm_inventory(state: Any, params: Any, risk: Any, low: int, high: int) -> tuple[int, int]:
     """Draw the mids in to where the inventory reaches neither stop nor target nor concentration."""
-    budget, lots = account_budget(state), state.held_lots
-    if state.exiting == 0:
+    budget, lots, entered = account_budget(state), state.risk.held_lots, state.risk.held_value
+    if state.risk.exiting == 0:
         if not np.isnan(risk.stop_loss_pct):
-            low, high = _beyond(state, params, lots, state.held_value - risk.stop_loss_pct * budget, -1, low, high)
+            low, high = _beyond(state, params, lots, entered - risk.stop_loss_pct * budget, -1, low, high)
         if not np.isnan(risk.take_profit_pct):
-            low, high = _beyond(state, params, lots, state.held_value + risk.take_profit_pct * budget, 1, low, high)
-    if state.breaker == ACTIVE and not np.isnan(risk.concentration_pct):
+            low, high = _beyond(state, params, lots, entered + risk.take_profit_pct * budget, 1, low, high)
+    if state.risk.breaker == ACTIVE and not np.isnan(risk.concentration_pct):
         # Worth grows with the mid, but for inverse contracts, whose worth shrinks with it: so value does, signed.
-        worth, sign = risk.concentration_pct * budget, -1 if state.kind == 2 else 1
+        worth, sign = risk.concentration_pct * budget, -1 if state.ledger.kind == 2 else 1
         low, high = _beyond(state, params, abs(lots), sign * worth, sign, low, high)
     return low, high
 
@@ -256,15 +257,15 @@ def _beyond(state: Any, params: Any, lots: int, value: float, direction: int, lo
     `direction` is +1 for a value that is reached from below, -1 for one from above.
     """
     unit = value / (lots * params.lot_size)
-    if state.kind == 2:
+    if state.ledger.kind == 2:
         if unit >= 0.0:
             # An inverse position's value never gets there, or is beyond it at any mid.
             if direction * (-value) >= 0.0:
                 return NEVER, -NEVER
             return low, high
-        mid = -state.contract_size / unit
+        mid = -state.ledger.contract_size / unit
     else:
-        mid = unit / state.contract_size
+        mid = unit / state.ledger.contract_size
     mids = mid * 2.0 * params.ticks_per_price
     if not abs(mids) < _MAX_MIDS:
         return low, high
@@ -276,9 +277,9 @@ def _beyond(state: Any, params: Any, lots: int, value: float, direction: int, lo
 @njit()
 def _mark_under_way(state: Any, memory: Any) -> None:
     tops = at_tops(memory.tops)
-    bid, ask, lost = state.view_bid, state.view_ask, state.view_unknown
-    for at in range(state.top_seen + 1, state.top_end):
-        top = tops[np.uint64(at & state.top_mask)]
+    bid, ask, lost = state.seen.bid, state.seen.ask, state.seen.unknown
+    for at in range(state.wire.top_seen + 1, state.wire.top_end):
+        top = tops[np.uint64(at & state.wire.top_mask)]
         if top.marks & (SAME | SIZES) == 0:
             bid, ask, lost = top.bid_ticks, top.ask_ticks, top.marks & LOST
         if top.marks & SAME == 0 and lost == 0 and is_two_sided(state, bid, ask):

@@ -27,27 +27,27 @@ def _take_over(state: Any, top: Any) -> None:
     """See an entry that is not the same as the one before."""
     marks = top.marks
     if marks & SIZES == 0:
-        state.view_bid = top.bid_ticks
-        state.view_ask = top.ask_ticks
-        state.view_unknown = marks & LOST
-        state.view_changed = 1
+        state.seen.bid = top.bid_ticks
+        state.seen.ask = top.ask_ticks
+        state.seen.unknown = marks & LOST
+        state.seen.changed = 1
     else:
-        state.view_sized = 1
+        state.seen.sized = 1
     if marks & SIZES != ASK_SIZE:
-        state.view_bid_lots = top.bid_lots
+        state.seen.bid_lots = top.bid_lots
     if marks & SIZES != BID_SIZE:
-        state.view_ask_lots = top.ask_lots
-    bid, ask = state.view_bid, state.view_ask
-    if is_two_sided(state, bid, ask) and state.view_unknown == 0:
-        state.seen_low = min(state.seen_low, bid - ask)
-        state.seen_high = max(state.seen_high, bid - ask)
+        state.seen.ask_lots = top.ask_lots
+    bid, ask = state.seen.bid, state.seen.ask
+    if is_two_sided(state, bid, ask) and state.seen.unknown == 0:
+        state.seen.low = min(state.seen.low, bid - ask)
+        state.seen.high = max(state.seen.high, bid - ask)
 
 
 @njit()
 def see_top(state: Any, memory: Any, now_ns: int) -> None:
     """Bring our view of the book up to `now_ns`."""
     tops = at_tops(memory.tops)
-    at, end, mask = state.top_seen + 1, state.top_end, state.top_mask
+    at, end, mask = state.wire.top_seen + 1, state.wire.top_end, state.wire.top_mask
     while at < end:
         top = tops[np.uint64(at & mask)]
         if top.local_ns > now_ns:
@@ -55,7 +55,7 @@ def see_top(state: Any, memory: Any, now_ns: int) -> None:
         at += 1
         if top.marks & SAME == 0:
             _take_over(state, top)
-    state.top_seen = at - 1
+    state.wire.top_seen = at - 1
 
 
 @njit()
@@ -79,7 +79,7 @@ def look_ahead(state: Any, memory: Any, ignores_sizes: int) -> tuple[int, int, b
     It has to be asked at the first entry that wakes it, and is or comes after one that shows it anything.
     """
     tops = at_tops(memory.tops)
-    at, end, mask = state.top_seen + 1, state.top_end, state.top_mask
+    at, end, mask = state.wire.top_seen + 1, state.wire.top_end, state.wire.top_mask
     first: Any = np.int64(NEVER)
     news = False
     while at < end:
@@ -98,7 +98,7 @@ def look_ahead(state: Any, memory: Any, ignores_sizes: int) -> tuple[int, int, b
 def pass_by(state: Any, memory: Any, ignores_sizes: int, until_ns: int) -> int:
     """See what reaches us before `until_ns` up to the first news, set the next wake, and return how many woke us."""
     tops = at_tops(memory.tops)
-    at, end, mask = state.top_seen + 1, state.top_end, state.top_mask
+    at, end, mask = state.wire.top_seen + 1, state.wire.top_end, state.wire.top_mask
     woke = 0
     while at < end:
         top = tops[np.uint64(at & mask)]
@@ -108,7 +108,7 @@ def pass_by(state: Any, memory: Any, ignores_sizes: int, until_ns: int) -> int:
             _take_over(state, top)
         woke += (top.marks & WAKE) >> 1
         at += 1
-    state.top_seen = at - 1
+    state.wire.top_seen = at - 1
     state.wake_ns = next_marked(state, memory, WAKE)
     return woke
 
@@ -117,7 +117,7 @@ def pass_by(state: Any, memory: Any, ignores_sizes: int, until_ns: int) -> int:
 def next_marked(state: Any, memory: Any, mark: int) -> int:
     """Return when the next entry with a mark reaches us."""
     tops = at_tops(memory.tops)
-    at, end, mask = state.top_seen + 1, state.top_end, state.top_mask
+    at, end, mask = state.wire.top_seen + 1, state.wire.top_end, state.wire.top_mask
     while at < end:
         top = tops[np.uint64(at & mask)]
         if top.marks & mark:
@@ -135,12 +135,12 @@ def is_two_sided(state: Any, bid: int, ask: int) -> bool:
 @njit()
 def seen_mid(state: Any, params: Any) -> float:
     """Return the mid we see; 0 if there is none."""
-    if state.view_unknown == 0 and is_two_sided(state, state.view_bid, state.view_ask):
-        return float((state.view_bid - state.view_ask) * 0.5 * params.tick_size)
+    if state.seen.unknown == 0 and is_two_sided(state, state.seen.bid, state.seen.ask):
+        return float((state.seen.bid - state.seen.ask) * 0.5 * params.tick_size)
     return 0.0
 
 
 @njit()
 def local_equity(state: Any, mid: float) -> float:
     """Return equity as far as we know: fills that have been reported, at the mid we see."""
-    return float(state.local_cash + state.local_lots * state.lot_size * unit_value(state, mid))
+    return float(state.local_cash + state.local_lots * state.ledger.lot_size * unit_value(state.ledger, mid))

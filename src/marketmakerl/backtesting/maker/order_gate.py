@@ -24,7 +24,7 @@ _EPS = 1e-6  # of a tick or a lot: float noise
 @njit()
 def account_budget(state: Any) -> float:
     """Return the opening equity of the account."""
-    return float(state.start_equity + state.other_budget)
+    return float(state.ledger.start_equity + state.other_budget)
 
 
 @njit()
@@ -104,7 +104,7 @@ def _why_it_clashes(state: Any, memory: Any, risk: Any, sign: int, tick: int, lo
         # What takes goes as far as the touch, and beyond it if it is larger than what is shown there.
         best, limit = own[np.uint64(work[at])].local_price_ticks, tick
         if kind == _MARKET or kind == _IOC:
-            touch, shown = (-state.view_ask, state.view_ask_lots) if sign > 0 else (state.view_bid, state.view_bid_lots)
+            touch, shown = (-state.seen.ask, state.seen.ask_lots) if sign > 0 else (state.seen.bid, state.seen.bid_lots)
             if lots <= shown:
                 limit = touch
             elif kind == _MARKET:
@@ -126,10 +126,10 @@ def send_new(
     why = _why_it_clashes(state, memory, risk, sign, tick, lots, kind)
     if why != _NONE:
         return why
-    lot_value = params.lot_size * abs(unit_value(state, context.mid))
+    lot_value = params.lot_size * abs(unit_value(state.ledger, context.mid))
     budget = account_budget(state)
     outstanding = open_lots(state, memory, sign)
-    room = lots_within_limit(state, risk, sign, state.held_lots, outstanding, lot_value, budget)
+    room = lots_within_limit(state.risk, risk, sign, state.risk.held_lots, outstanding, lot_value, budget)
     if lots > room:
         lots = room
         # An inverse contract is worth so much in quote currency, and that is what venues look at.
@@ -138,8 +138,8 @@ def send_new(
             return _INVENTORY_LIMIT
     price = tick * params.tick_size if tick > 0 else context.mid
     why = why_not_sent(
-        state, risk, state.now_ns, sign, price, lots, context.mid, lot_value, budget, params.order_lots,
-        state.held_lots, state.n_work[0] + state.n_work[1], 0 if takes else 1,
+        state.risk, risk, state.now_ns, sign, price, lots, context.mid, lot_value, budget, params.order_lots,
+        state.risk.held_lots, state.n_work[0] + state.n_work[1], 0 if takes else 1,
     )  # fmt: skip
     if why == _NONE:
         reduces = 0

@@ -182,11 +182,11 @@ def _leave_work(state: Any, memory: Any, slot: int) -> None:
 def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
     """Take note of the next answer, and free the order's slot once nothing of it is under way any more."""
     answers = at_answers(memory.answers)
-    row = answers[np.uint64(state.answer_first & state.answer_mask)]
-    state.answer_first += 1
-    state.next_answer_ns = NEVER
-    if state.answer_first != state.answer_end:
-        state.next_answer_ns = answers[np.uint64(state.answer_first & state.answer_mask)].arrive_ns
+    row = answers[np.uint64(state.wire.answer_first & state.wire.answer_mask)]
+    state.wire.answer_first += 1
+    state.wire.next_answer_ns = NEVER
+    if state.wire.answer_first != state.wire.answer_end:
+        state.wire.next_answer_ns = answers[np.uint64(state.wire.answer_first & state.wire.answer_mask)].arrive_ns
     slot, what = row.slot, row.what
     order = at_own(memory.own)[np.uint64(slot)]
     order.in_flight -= 1
@@ -201,33 +201,34 @@ def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
         elif order.local == _SENT:
             order.local = _WORKING
         if params.risk_on != 0:
-            note_answer(state, risk, state.now_ns, False)
+            note_answer(state.risk, risk, state.now_ns, False)
     elif what == _FILL or what == _LAST_FILL:
         order.local_filled_lots += row.lots
         price = row.price_ticks * params.tick_size
-        state.view_changed = 1
+        state.seen.changed = 1
         state.fill_reported = 1
         if params.shared != 0 and params.spot == 0:
-            _move_open_value(state, order.side, row.lots, row.lots * params.lot_size * unit_value(state, price))
+            _move_open_value(state, order.side, row.lots, row.lots * params.lot_size * unit_value(state.ledger, price))
         state.local_lots += order.side * row.lots
-        state.local_cash -= order.side * row.lots * params.lot_size * unit_value(state, price) + row.fee
+        state.local_cash -= order.side * row.lots * params.lot_size * unit_value(state.ledger, price) + row.fee
         if params.risk_on != 0:
-            note_fill(state, risk, state.now_ns, order.side, row.lots, price)
-            enter(state, state.now_ns, order.side, row.lots, row.lots * params.lot_size * unit_value(state, price))
-            count_execution(state, state.now_ns)
-            check_executions(state, risk, state.now_ns)
+            note_fill(state.risk, risk, state.now_ns, order.side, row.lots, price)
+            value = row.lots * params.lot_size * unit_value(state.ledger, price)
+            enter(state.risk, state.now_ns, order.side, row.lots, value)
+            count_execution(state.risk, state.now_ns)
+            check_executions(state.risk, risk, state.now_ns)
     elif what == _REDUCED:
         _take_reduction(memory, slot, row.lots)
     elif what == _REFUSED and row.lots > 0:
         _take_change(state, memory, slot, row.price_ticks, row.lots)
     if what == _LAST_FILL or what == _ENDED:
         order.local = _CLOSED
-        if row.reason == _LIQUIDATED and trip(state, state.now_ns, _BY_VENUE, HALTED, 0.0, np.nan):
-            state.halted = 1
+        if row.reason == _LIQUIDATED and trip(state.risk, state.now_ns, _BY_VENUE, HALTED, 0.0, np.nan):
+            state.risk.halted = 1
             if params.shared != 0:
                 state.limit_ns = min(state.limit_ns, max(state.now_ns, state.meeting_ns))
         if params.risk_on != 0 and row.status == _REJECTED and order.purpose != _VENUE:
-            note_answer(state, risk, state.now_ns, True)
+            note_answer(state.risk, risk, state.now_ns, True)
         if order.taker:
             state.takers -= 1
         else:

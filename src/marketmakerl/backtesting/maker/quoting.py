@@ -31,42 +31,42 @@ _EPS = 1e-6  # of a tick or a lot: float noise
 def look(state: Any, params: Any, context: Any) -> int:
     """Write what we see now into the model's context; return 0, or why there is nothing to quote against."""
     context.ts_ns = state.now_ns
-    if state.view_changed != 0 or state.view_sized != 0:
-        if state.view_changed != 0:
+    if state.seen.changed != 0 or state.seen.sized != 0:
+        if state.seen.changed != 0:
             state.settled = 0
-        state.view_changed = 0
-        state.view_sized = 0
-        state.view_reason = _write_view(state, params, context)
+        state.seen.changed = 0
+        state.seen.sized = 0
+        state.seen.reason = _write_view(state, params, context)
     if params.session_s < np.inf:
         context.time_left_s = params.session_s - ((state.now_ns - state.first_ns) / _NS_PER_S) % params.session_s
     context.bid_qty = params.order_qty
     context.ask_qty = params.order_qty
     context.take_qty = 0.0
-    return int(state.view_reason)
+    return int(state.seen.reason)
 
 
 @njit()
 def _write_view(state: Any, params: Any, context: Any) -> int:
     context.bids[context.instrument] = np.nan
     context.asks[context.instrument] = np.nan
-    if state.view_unknown:
+    if state.seen.unknown:
         return _GAP
-    if not is_two_sided(state, state.view_bid, state.view_ask):
+    if not is_two_sided(state, state.seen.bid, state.seen.ask):
         return _NO_BOOK
-    bid, ask = state.view_bid, -state.view_ask
+    bid, ask = state.seen.bid, -state.seen.ask
     mid = (bid + ask) * 0.5 * params.tick_size
     context.mid = mid
     context.best_bid = bid * params.tick_size
     context.best_ask = ask * params.tick_size
     context.bids[context.instrument] = context.best_bid
     context.asks[context.instrument] = context.best_ask
-    context.best_bid_qty = state.view_bid_lots * params.lot_size
-    context.best_ask_qty = state.view_ask_lots * params.lot_size
+    context.best_bid_qty = state.seen.bid_lots * params.lot_size
+    context.best_ask_qty = state.seen.ask_lots * params.lot_size
     if state.fill_reported != 0:
         state.fill_reported = 0
         context.inventory = state.local_lots * params.lot_size
         context.q = (state.local_lots - params.target_lots) / params.order_lots
-    context.maker_fee = state.maker_rate * mid
+    context.maker_fee = state.venue.maker_rate * mid
     return _NONE
 
 
@@ -113,17 +113,18 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
         lots = params.order_lots
         if qty != params.order_qty:
             lots = int(np.floor(qty / params.lot_size + _EPS)) if qty < 9e15 * params.lot_size else 0
-        state.want_offset[side] = state.quote_offset[side]
-        state.want_lots[side] = lots * params.levels
-        state.want_reason[side] = _NONE if lots > 0 and not np.isnan(state.quote_offset[side]) else _WITHDRAWN
+        state.risk.want_offset[side] = state.quote_offset[side]
+        state.risk.want_lots[side] = lots * params.levels
+        state.risk.want_reason[side] = _NONE if lots > 0 and not np.isnan(state.quote_offset[side]) else _WITHDRAWN
     if params.risk_on != 0:
-        lot_value = params.lot_size * abs(unit_value(state, context.mid))
-        apply_overlays(state, risk, state.now_ns, context.mid, state.held_lots, lot_value, account_budget(state))
+        lot_value = params.lot_size * abs(unit_value(state.ledger, context.mid))
+        budget = account_budget(state)
+        apply_overlays(state.risk, risk, state.now_ns, context.mid, state.risk.held_lots, lot_value, budget)
         if simple and state.served != 0 and _is_wish(state, params, risk, context):
             _keep(state, params)
             _set_retry(state, _NONE)
             return
-    sent = state.request_end
+    sent = state.wire.request_end
     new_bids = _reconcile(state, memory, params, risk, context, 0)
     new_asks = _reconcile(state, memory, params, risk, context, 1)
     refused = _NONE
@@ -139,7 +140,7 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
             if params.risk_on != 0:
                 kind, tick = taker_limit(params, risk, context.mid, context.best_bid, context.best_ask, sign)
             refused = max(refused, send_new(state, memory, params, risk, context, sign, tick, lots, kind))
-    still = standard and state.request_end == sent and refused in (_NONE, _RATE)
+    still = standard and state.wire.request_end == sent and refused in (_NONE, _RATE)
     state.served = int(simple and refused == _NONE and _is_served(state, memory, params, context))
     state.settled = int((still or state.served != 0) and (params.plain != 0 or params.shared == 0))
     if params.risk_on != 0:
@@ -149,10 +150,10 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
 @njit()
 def _set_retry(state: Any, refused: int) -> None:
     """Note when time alone changes what may be quoted: a cooldown ends, or there is room for messages again."""
-    retry_ns = state.rate_until_ns if refused == _RATE else NEVER
+    retry_ns = state.risk.rate_until_ns if refused == _RATE else NEVER
     for side in range(2):
-        if state.want_reason[side] == _COOLDOWN:
-            retry_ns = min(retry_ns, state.cooldown_until_ns[side])
+        if state.risk.want_reason[side] == _COOLDOWN:
+            retry_ns = min(retry_ns, state.risk.cooldown_until_ns[side])
     if retry_ns != state.retry_ns:
         state.retry_ns = retry_ns
         state.rest_ns = min(state.rest_ns, retry_ns)
@@ -207,8 +208,8 @@ def _is_plain_wish(state: Any, params: Any, context: Any) -> bool:
 def _is_wish(state: Any, params: Any, risk: Any, context: Any) -> bool:
     """Return whether what the limits leave is what was wanted last, and each quote is still worth its risk."""
     for side in range(2):
-        wish = _wish_of(params, context, side, state.want_offset[side], state.want_reason[side])
-        if wish != state.wish[side] or state.want_lots[side] != state.wish_lots[side]:
+        wish = _wish_of(params, context, side, state.risk.want_offset[side], state.risk.want_reason[side])
+        if wish != state.wish[side] or state.risk.want_lots[side] != state.wish_lots[side]:
             return False
         if wish >= 1 and not _pays(state, params, risk, context, 1 - 2 * side, wish):
             return False
@@ -224,15 +225,15 @@ def _is_served(state: Any, memory: Any, params: Any, context: Any) -> bool:
     own, work = at_own(memory.own), at_int(memory.work)
     far = (params.levels - 1) * params.level_step_ticks
     for side in range(2):
-        reason = state.want_reason[side]
-        wish = _wish_of(params, context, side, state.want_offset[side], reason)
+        reason = state.risk.want_reason[side]
+        wish = _wish_of(params, context, side, state.risk.want_offset[side], reason)
         state.wish[side] = wish
-        state.wish_lots[side] = state.want_lots[side]
+        state.wish_lots[side] = state.risk.want_lots[side]
         if wish >= 1 and state.quote_reason[side] != _NONE:
             return False
         sign = 1 - 2 * side
         missing = params.levels if wish >= 1 else 0
-        lots = state.want_lots[side] // params.levels
+        lots = state.risk.want_lots[side] // params.levels
         if side == 0 and wish >= 1 and wish <= far:
             return False
         base = side * state.own_cap
@@ -256,10 +257,10 @@ def _is_served(state: Any, memory: Any, params: Any, context: Any) -> bool:
 @njit()
 def _pays(state: Any, params: Any, risk: Any, context: Any, sign: int, tick: int) -> bool:
     """Return whether a quote is worth its risk. Where it will stand decides that; getting rid of risk may cost."""
-    if sign * state.held_lots < 0:
+    if sign * state.risk.held_lots < 0:
         return True
     return bool(
-        earns_its_fee(state, risk, sign * (context.mid - tick * params.tick_size), context.maker_fee, context.mid)
+        earns_its_fee(state.risk, risk, sign * (context.mid - tick * params.tick_size), context.maker_fee, context.mid)
     )
 
 
@@ -291,7 +292,7 @@ def _first_price(params: Any, context: Any, side: int, offset: float) -> int:
 def _unit_cost(state: Any, params: Any, tick: int) -> float:
     """Return the cash that a spot bid for one lot holds."""
     price = tick * params.tick_size
-    return float(price * params.contract_size * params.lot_size * (1.0 + max(state.maker_rate, 0.0)))
+    return float(price * params.contract_size * params.lot_size * (1.0 + max(state.venue.maker_rate, 0.0)))
 
 
 @njit()
@@ -331,13 +332,13 @@ def _reconcile(state: Any, memory: Any, params: Any, risk: Any, context: Any, si
     own, work, want = at_own(memory.own), at_int(memory.work), at_int(memory.want)
     base = side * state.own_cap
     sign = 1 - 2 * side
-    reason = state.want_reason[side]
+    reason = state.risk.want_reason[side]
     tick = 0
     if reason == _NONE:
-        tick = _first_price(params, context, side, state.want_offset[side])
+        tick = _first_price(params, context, side, state.risk.want_offset[side])
         if tick < 1:
             reason = _PRICE
-    left = state.want_lots[side]
+    left = state.risk.want_lots[side]
     levels = params.levels
     n_work = state.n_work[side]
     per_level = left if levels == 1 else (left + levels - 1) // levels
@@ -408,7 +409,7 @@ def _trim(state: Any, memory: Any, params: Any, risk: Any, slot: int, lots: int)
     """Cut an order to what is wanted; it keeps its place. Where there is no message left for that, it goes."""
     order = at_own(memory.own)[np.uint64(slot)]
     if order.local == _WORKING and order.local_qty_lots - order.local_filled_lots > lots:
-        if may_send_change(state, risk, state.now_ns, state.n_work[0] + state.n_work[1]):
+        if may_send_change(state.risk, risk, state.now_ns, state.n_work[0] + state.n_work[1]):
             replace(state, memory, params, slot, order.local_price_ticks, order.local_filled_lots + lots)
         else:
             cancel(state, memory, params, slot, _RATE)

@@ -46,29 +46,29 @@ def may_ask_model(state: Any, memory: Any, params: Any, risk: Any, context: Any)
     """Return whether the model is to be asked; if not, quotes are pulled, and inventory that is due is taken off."""
     if params.shared != 0 and params.risk_on != 0:
         mid = context.mid
-        worth = abs(state.held_lots) * params.lot_size * abs(unit_value(state, mid))
+        worth = abs(state.risk.held_lots) * params.lot_size * abs(unit_value(state.ledger, mid))
         equity = local_equity(state, mid) + state.other_local_equity
-        if check_equity(state, risk, state.now_ns, equity, account_budget(state), worth):
+        if check_equity(state.risk, risk, state.now_ns, equity, account_budget(state), worth):
             state.limit_ns = state.now_ns  # the others are to know before anything else happens
-    reason = why_silent(state, risk, state.now_ns, context.mid, context.best_ask - context.best_bid)
+    reason = why_silent(state.risk, risk, state.now_ns, context.mid, context.best_ask - context.best_bid)
     if reason == _NONE:
         return True
     state.decisions += 1
     pull_quotes(state, memory, params, reason)
-    if state.breaker == HALTED:
-        if state.halted == 0:
-            state.halted = 1
-            state.liquidations += int(state.local_lots != 0)
+    if state.risk.breaker == HALTED:
+        if state.risk.halted == 0:
+            state.risk.halted = 1
+            state.risk.liquidations += int(state.local_lots != 0)
         _flatten(state, memory, params, risk, context, state.local_lots, _LIQUIDATION)
-    elif state.exiting != 0:
-        if lots_to_go(state, params, risk, context.mid, context.best_bid, context.best_ask, state.held_lots) == 0:
+    elif state.risk.exiting != 0:
+        if lots_to_go(state, params, risk, context.mid, context.best_bid, context.best_ask, state.risk.held_lots) == 0:
             if state.takers == 0 and state.n_work[0] + state.n_work[1] == 0:
-                end_exit(state, risk, state.now_ns)
+                end_exit(state.risk, risk, state.now_ns)
                 if params.bars != 0:  # the bar to come may be quoted
-                    reason = why_silent(state, risk, state.now_ns, context.mid, 0.0)
+                    reason = why_silent(state.risk, risk, state.now_ns, context.mid, 0.0)
                     return bool(reason == _NONE)
         else:
-            _flatten(state, memory, params, risk, context, state.held_lots, _EXIT)
+            _flatten(state, memory, params, risk, context, state.risk.held_lots, _EXIT)
     return False
 
 
@@ -85,7 +85,7 @@ def lots_to_go(state: Any, params: Any, risk: Any, mid: float, best_bid: float, 
     if left == 0 or mid <= 0.0:
         return 0
     if params.spot != 0 and sign > 0:
-        unit = best_ask * params.contract_size * params.lot_size * (1.0 + max(state.taker_rate, 0.0))
+        unit = best_ask * params.contract_size * params.lot_size * (1.0 + max(state.venue.taker_rate, 0.0))
         left = min(left, max(int(np.floor((state.local_cash + state.other_local_cash) / unit + _EPS)), 0))
     if params.check_notional != 0 and left < _least_lots(params, _judged(params, risk, mid, best_bid, best_ask, sign)):
         return 0
@@ -112,7 +112,7 @@ def _flatten(state: Any, memory: Any, params: Any, risk: Any, context: Any, lots
     """Send a slice of what is to be taken off, as deep as the book shows; the next one once we know what came of it."""
     if lots == 0 or state.takers != 0:
         return
-    if state.now_ns < state.rejected_until_ns:
+    if state.now_ns < state.risk.rejected_until_ns:
         return  # the venue rejects what is sent: the watch looks again every second
     if params.bars != 0 and state.n_work[0] + state.n_work[1] > 0:
         return  # their cancels are answered first: nothing happens within a close
@@ -123,8 +123,8 @@ def _flatten(state: Any, memory: Any, params: Any, risk: Any, context: Any, lots
     if to_go < 1:
         return
     reduces = int(params.spot == 0 and sign * state.local_lots < 0)
-    shown = state.view_bid_lots if sign < 0 else state.view_ask_lots
-    lot_value = params.lot_size * abs(unit_value(state, context.mid))
+    shown = state.seen.bid_lots if sign < 0 else state.seen.ask_lots
+    lot_value = params.lot_size * abs(unit_value(state.ledger, context.mid))
     most = largest_order(risk, lot_value, account_budget(state), params.order_lots)
     if params.bars != 0:
         shown = most = to_go  # no depth to slice it by
@@ -141,14 +141,14 @@ def _flatten(state: Any, memory: Any, params: Any, risk: Any, context: Any, lots
         if kind == _IOC and sign < 0 and params.check_notional != 0 and params.inverse == 0:
             # The venue values it at its limit.
             enough = params.min_notional / order_worth(params, piece, params.tick_size)
-            tick = max(tick, min(int(np.ceil(enough - _EPS)), state.view_bid))
+            tick = max(tick, min(int(np.ceil(enough - _EPS)), state.seen.bid))
     price = tick * params.tick_size if kind == _IOC else context.mid
     out_there = state.n_work[0] + state.n_work[1]
     if risk.check_self_match != 0 and state.n_work[1 if sign > 0 else 0] > 0:
         return  # own quotes of the other side are still out there: their cancels are on their way
-    held = state.local_lots if purpose == _LIQUIDATION else state.held_lots
+    held = state.local_lots if purpose == _LIQUIDATION else state.risk.held_lots
     why = why_not_sent(
-        state, risk, state.now_ns, sign, price, piece, context.mid, lot_value, account_budget(state),
+        state.risk, risk, state.now_ns, sign, price, piece, context.mid, lot_value, account_budget(state),
         max(params.order_lots, piece), held, out_there, 0,
     )  # fmt: skip
     if why == _NONE:

@@ -99,28 +99,28 @@ def compute_metrics(
     """
     equity, ts = samples["equity"], samples["ts_ns"]
     if budget is None:
-        budget = float(state.start_equity)
+        budget = float(state.ledger.start_equity)
     else:
-        equity = equity - float(state.start_equity) + budget
+        equity = equity - float(state.ledger.start_equity) + budget
     # An inverse contract settles in coin: one rate, the last mark, turns every coin amount into quote currency.
-    to_quote = float(state.mark) if instrument.kind == "inverse" else 1.0
+    to_quote = float(state.ledger.mark) if instrument.kind == "inverse" else 1.0
     pnl = float(equity[-1] - budget)
     if max_drawdown is None:
         max_drawdown = float(np.max(np.maximum.accumulate(equity) - equity))
     drawdown = max_drawdown / budget
     changes = interval_changes(ts, equity, interval_ns) / budget
     lot = instrument.lot_size
-    held = float(state.start_lots) * lot * _values(instrument, samples["mid"])
-    moved = instrument.value(float(state.mark)) - instrument.value(float(state.start_mark))
+    held = float(state.ledger.start_lots) * lot * _values(instrument, samples["mid"])
+    moved = instrument.value(float(state.ledger.mark)) - instrument.value(float(state.ledger.start_mark))
     elapsed_days = float(ts[-1] - ts[0]) / NS_PER_DAY
     value = np.abs(_values(instrument, fills["price_ticks"] * instrument.tick_size))
     turnover = float(np.sum(fills["qty_lots"] * lot * value))
     return Metrics(
         pnl=pnl * to_quote,
-        gross_spread_pnl=float(state.gross_spread_pnl) * to_quote,
-        inventory_pnl=float(state.inventory_pnl) * to_quote,
-        funding_pnl=float(state.funding_pnl) * to_quote,
-        fees_paid=float(state.fees_paid) * to_quote,
+        gross_spread_pnl=float(state.ledger.gross_spread_pnl) * to_quote,
+        inventory_pnl=float(state.ledger.inventory_pnl) * to_quote,
+        funding_pnl=float(state.ledger.funding_pnl) * to_quote,
+        fees_paid=float(state.ledger.fees_paid) * to_quote,
         initial_budget=budget * to_quote,
         final_equity=float(equity[-1]) * to_quote,
         return_pct=pnl / budget,
@@ -128,14 +128,14 @@ def compute_metrics(
         sharpe=sharpe_ratio(changes, interval_ns),
         sortino=sortino_ratio(changes, interval_ns),
         calmar=pnl / budget * _DAYS_PER_YEAR / elapsed_days / drawdown if drawdown > 0 and elapsed_days > 0 else None,
-        excess_pnl=(pnl - float(state.start_lots) * lot * moved) * to_quote,
+        excess_pnl=(pnl - float(state.ledger.start_lots) * lot * moved) * to_quote,
         # Without a fill there is nothing but rounding in the difference.
         excess_sharpe=sharpe_ratio(interval_changes(ts, equity - held, interval_ns) / budget, interval_ns)
-        if state.fills
+        if state.ledger.fills
         else None,
-        fills=int(state.fills),
+        fills=int(state.ledger.fills),
         orders=int(state.orders),
-        maker_share=float(state.maker_turnover / state.turnover) if state.turnover > 0 else None,
+        maker_share=float(state.ledger.maker_turnover / state.ledger.turnover) if state.ledger.turnover > 0 else None,
         fill_ratio=float(state.filled_lots / state.submitted_lots) if state.submitted_lots > 0 else None,
         turnover=float(np.sum(fills["qty_lots"])) * lot * instrument.contract_size
         if instrument.kind == "inverse"
@@ -145,18 +145,18 @@ def compute_metrics(
             reason.name.lower(): float(state.suppressed[reason]) / max(1, 2 * int(state.decisions))
             for reason in SUPPRESSING
         },
-        max_abs_inventory=float(state.max_abs_lots) * lot,
-        final_inventory=float(state.position_lots) * lot,
+        max_abs_inventory=float(state.ledger.max_abs_lots) * lot,
+        final_inventory=float(state.ledger.position_lots) * lot,
         markout_bps=_markouts(instrument, fills, samples, interval_ns) if markout_bps is None else markout_bps,
-        breaker_events=int(state.breaker_events),
-        liquidations=int(state.liquidations),
-        exits=int(state.exits),
+        breaker_events=int(state.risk.breaker_events),
+        liquidations=int(state.risk.liquidations),
+        exits=int(state.risk.exits),
         liquidation_cost=_forced_cost(instrument, fills) * to_quote,
         interval_s=interval_ns / NS_PER_S,
         intervals=len(changes),
         settlement_currency=instrument.base if instrument.kind == "inverse" else instrument.quote,
         pnl_settled=pnl,
-        no_fills_because=_why_no_fills(state) if state.fills == 0 else None,
+        no_fills_because=_why_no_fills(state) if state.ledger.fills == 0 else None,
     )
 
 

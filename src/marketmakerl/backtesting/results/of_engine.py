@@ -36,7 +36,7 @@ def result_of(engine: Engine, tape: EventTape, budget: float | None = None) -> B
     """
     from marketmakerl.backtesting.first_mid import NO_BOOK  # noqa: PLC0415
 
-    if engine.state.start_mark == 0.0:
+    if engine.state.ledger.start_mark == 0.0:
         raise DataFormatError(NO_BOOK)
     fills, samples = engine.fills(), engine.samples()
     mids = None if tape.is_bars else engine.markouts()

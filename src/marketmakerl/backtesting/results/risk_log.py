@@ -63,7 +63,7 @@ def halt_by_hand(state: Any, ts_ns: int, who: str, why: str) -> str:
     return note
 
 
-def reset_by_hand(state: Any, ts_ns: int, equity: float, who: str, why: str) -> str:
+def reset_by_hand(state: Any, ts_ns: int, equity: float, who: str, why: str, *, closed: bool) -> str:
     """Set the breakers back to ACTIVE: drawdown and daily loss count from the present equity.
 
     Returns:
@@ -72,7 +72,7 @@ def reset_by_hand(state: Any, ts_ns: int, equity: float, who: str, why: str) -> 
     Raises:
         ConfigError: nobody, or no reason, is named; the venue itself has closed the account.
     """
-    if int(state.liquidated):
+    if closed:
         raise ConfigError("the venue has closed this account: there is nothing to reset")
     note = _signed(who, why)
     reset(state, ts_ns, equity)

@@ -101,10 +101,10 @@ def entry_latency(state: Any, memory: Any, params: Any, ts_ns: int) -> int:
     if n == 0:
         return int(params.entry_ns)
     rows = at_latency(memory.latency)
-    i = state.entry_cursor
+    i = state.wire.entry_cursor
     while i < n and rows[i].ts_ns <= ts_ns:
         i += 1
-    state.entry_cursor = i
+    state.wire.entry_cursor = i
     if i == 0 or i == n:
         return int(rows[min(i, n - 1)].entry_ns)
     return _between(rows[i - 1].ts_ns, rows[i - 1].entry_ns, rows[i].ts_ns, rows[i].entry_ns, ts_ns)
@@ -117,10 +117,10 @@ def response_latency(state: Any, memory: Any, params: Any, ts_ns: int) -> int:
     if n == 0:
         return int(params.response_ns)
     rows = at_latency(memory.latency)
-    i = state.response_cursor
+    i = state.wire.response_cursor
     while i < n and rows[i].ts_ns <= ts_ns:
         i += 1
-    state.response_cursor = i
+    state.wire.response_cursor = i
     if i == 0 or i == n:
         return int(rows[min(i, n - 1)].response_ns)
     return _between(rows[i - 1].ts_ns, rows[i - 1].response_ns, rows[i].ts_ns, rows[i].response_ns, ts_ns)

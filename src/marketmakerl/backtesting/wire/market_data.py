@@ -25,8 +25,9 @@ def send_rows(state: Any, memory: Any, params: Any, end_row: int) -> bool:
     """
     ts_ns, local_ts_ns, kind = at_int(memory.ts_ns), at_int(memory.local_ts_ns), at_kind(memory.kind)
     price_ticks, qty_lots = at_int(memory.price_ticks), at_int(memory.qty_lots)
-    feed, mask, offset_ns, all_kinds = at_feed(memory.feed), state.feed_mask, params.feed_offset_ns, params.depth > 0
-    i, end, whole, full = state.sent_row, state.feed_end, state.feed_whole, state.feed_first + state.feed_mask + 1
+    wire = state.wire
+    feed, mask, offset_ns, all_kinds = at_feed(memory.feed), wire.feed_mask, params.feed_offset_ns, params.depth > 0
+    i, end, whole, full = wire.sent_row, wire.feed_end, wire.feed_whole, wire.feed_first + mask + 1
     while i < end_row and end < full:
         row = np.uint64(i)
         code = np.int64(kind[row])
@@ -44,7 +45,7 @@ def send_rows(state: Any, memory: Any, params: Any, end_row: int) -> bool:
                 feed[np.uint64(at & mask)].local_ns = local_ns
             whole = end
         i += 1
-    state.sent_row = i
-    state.feed_end = end
-    state.feed_whole = whole
+    state.wire.sent_row = i
+    state.wire.feed_end = end
+    state.wire.feed_whole = whole
     return bool(i == end_row)
