@@ -85,7 +85,8 @@ def test_junk_is_never_quoted(seed, kind, on, levels):
               quote_interval_ns=100 * MS)  # fmt: skip
     wishes = {ts: (mid, bid, ask) for ts, mid, bid, ask in asked}
     for sent in it.sent:
-        if sent.action != SUBMIT or sent.order_type == 3 or sent.purpose != 0:
+        takes = sent.order_type in (2, 3)  # what take_qty asked for, up to the collar or at the market
+        if sent.action != SUBMIT or takes or sent.purpose != 0:
             continue
         mid, *wish = wishes[sent.ts_ns]
         distance = wish[0 if sent.side > 0 else 1]
