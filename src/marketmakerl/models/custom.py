@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numba
@@ -137,12 +137,7 @@ class CustomModel(QuotingModel):
             return quote_symmetric
         if self.context_dtype == CONTEXT:
             return self.function
-        function, widen = self.function, seen_as(self.context_dtype)
-
-        def quote(context: Any, params: Any) -> Any:
-            return function(widen(context), params)
-
-        return numba.njit(QUOTE_SIGNATURE, error_model="numpy")(quote)
+        return _widened(self.function, self.memory, self.depth, self.trades)
 
     def params(self) -> npt.NDArray[np.float64]:
         """Return the values."""
@@ -185,6 +180,17 @@ class CustomModel(QuotingModel):
             "levels": self.levels, "level_step_ticks": self.level_step_ticks, "grid_ticks": self.grid_ticks,
             "memory": self.memory, "depth": self.depth, "trades": self.trades, "reads_market": self.reads_market,
         }  # fmt: skip
+
+
+@lru_cache(maxsize=256)  # models of one function share what is compiled
+def _widened(function: Callable[..., tuple[float, float]], memory: int, depth: int, trades: int) -> Any:
+    """Return a quote function that gives `function` what lies behind the record that it is called with."""
+    widen = seen_as(context_dtype(memory, depth, trades))
+
+    def quote(context: Any, params: Any) -> Any:
+        return function(widen(context), params)
+
+    return numba.njit(QUOTE_SIGNATURE, error_model="numpy")(quote)
 
 
 def _reason(error: Exception) -> str:
