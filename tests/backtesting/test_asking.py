@@ -79,11 +79,11 @@ def market_of(rng: random.Random, instrument: mml.Instrument = LINEAR, messages:
 def outcome(engine: Engine) -> dict[str, Any]:
     """Return all that a run leaves behind."""
     state = engine.state
-    names = ("cash", "local_cash", "local_lots", "held_lots", "held_value", "breaker", "exits", "n_events")
+    risk = [float(state.risk[name]) for name in ("held_lots", "held_value", "breaker", "exits", "n_events")]
     tables = {name: getattr(engine, name)().tobytes() for name in ("fills", "orders", "samples", "markouts")}
     return tables | {
         "log": engine.run_log(), "suppressed": state.suppressed.tolist(), "events": engine.risk_events(),
-        "state": [float(getattr(state, name)) for name in names],
+        "state": [float(state.ledger.cash), float(state.local_cash), float(state.local_lots), *risk],
     }  # fmt: skip
 
 

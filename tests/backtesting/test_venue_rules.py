@@ -835,7 +835,7 @@ def test_what_an_instrument_brings_to_its_account():
 def test_the_rest_of_the_account_bears_on_margin(field, value, rejected):
     engine, tape = opened(leverage=10, maintenance_margin_rate=0.05)  # 80 are needed
     engine.feed(tape.slice_rows(0, 3))
-    setattr(engine.state, field, value)
+    setattr(engine.state.venue, field, value)
     engine.feed(tape.slice_rows(3, 4))
     assert engine.run_log()["rejected"] == rejected
 
@@ -855,7 +855,7 @@ def test_the_rest_of_the_account_bears_on_liquidation(field, value):
     state, params = engine.state, engine._params
     find_triggers(state, params)
     assert state.liquidate_low < 0  # 1000 outlast a price of nothing
-    setattr(state, field, value)  # 25 are left, and 25.25 are needed at 101
+    setattr(state.venue, field, value)  # 25 are left, and 25.25 are needed at 101
     assert must_liquidate(state, params, 101.0)
     find_triggers(state, params)
     assert state.liquidate_low >= 2 * 101
