@@ -211,7 +211,7 @@ class Played:
 
     @property
     def log(self) -> list[Heard]:
-        s = self.state
+        s = self.state.risk
         assert s.n_events == s.n_logged
         return [
             Heard(int(s.event_ns[i]), int(s.event_control[i]), int(s.event_before[i]), int(s.event_after[i]),

@@ -65,7 +65,7 @@ def draw_options(rng: random.Random, kind: str) -> dict:
 
 def profit_adds_up(it: Played, kind: str) -> None:
     """Also from the raw fills: cash that moved is what they cost."""
-    s = it.state
+    s = it.state.ledger
     now = float(s.cash + s.position_lots * s.lot_size * unit_value(kind, float(s.mark)))
     now -= 0.0 if kind == "spot" else float(s.open_value)
     parts = float(s.gross_spread_pnl + s.inventory_pnl + s.funding_pnl - s.fees_paid)

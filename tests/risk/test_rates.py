@@ -115,18 +115,18 @@ def test_the_count_begins_where_the_run_does_and_survives_a_snapshot():
     limits = replace(OFF, max_orders=7, max_messages=20, rate_window_s=3.0)
     whole = play(rows, leaning(0.6, levels=2), quote_on="all", risk=limits, spied=False)
     engine = whole.engine
-    assert engine.state.orders_in_window <= 7
-    assert engine.state.messages_in_window == engine.state.message_counts.sum()
+    assert engine.state.risk.orders_in_window <= 7
+    assert engine.state.risk.messages_in_window == engine.state.risk.message_counts.sum()
     assert INSTRUMENTS["linear"].lot_size
     fresh = open_engine("linear", leaning(0.6, levels=2), quote_on="all", risk=limits)
     fresh.restore(engine.snapshot())
-    assert fresh.state.messages_in_window == engine.state.messages_in_window
+    assert fresh.state.risk.messages_in_window == engine.state.risk.messages_in_window
     assert rows[0][0] == MIDNIGHT - 20 * S
 
 
 def test_a_change_leaves_room_for_the_cancels():
     risk = replace(OFF, max_messages=10).record()
-    state = open_engine("linear", leaning(), risk=replace(OFF, max_messages=10)).state
+    state = open_engine("linear", leaning(), risk=replace(OFF, max_messages=10)).state.risk
     for number in range(6):
         assert bool(may_send_change(state, risk, MIDNIGHT, 4)) == (number < 6)
         count_message(state, MIDNIGHT, False)
