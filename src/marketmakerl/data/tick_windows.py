@@ -24,7 +24,7 @@ _DEPTH: Final = (Kind.DEPTH_BID, Kind.DEPTH_ASK)
 
 @dataclass(frozen=True)
 class _Levels:
-    """Levels that hold something. `signed`: ticks of bids, minus ticks of asks, so that better is larger."""
+    """Levels, `signed`: ticks of bids, minus ticks of asks, so that better is larger."""
 
     side: Ints
     signed: Ints
@@ -83,10 +83,13 @@ def opening_rows(tape: EventTape, row: int) -> EventTape:
     end = int(gap[0]) if depth and len(gap) else row
     lost = bool(len(gap)) and (depth or not np.isin(kinds[int(gap[-1]) :], _BBO).any())
     levels = _levels(tape, kinds, begin, end)
+    held = levels.where(levels.lots > 0)
     messages = (
         _snapshot(tape, kinds, begin, levels)
         if len(snapshots)
-        else [levels.rows(_DEPTH if depth else _BBO)]  # no snapshot: diffs mean that everything is known
+        else [
+            levels.where(levels.lots > 0).rows(_DEPTH if depth else _BBO)
+        ]  # no snapshot: diffs mean that everything is known
     )
     if lost:
         messages.append([(int(Kind.GAP), 0, 0)])
@@ -94,7 +97,7 @@ def opening_rows(tape: EventTape, row: int) -> EventTape:
 
 
 def _levels(tape: EventTape, kinds: npt.NDArray[np.int8], begin: int, end: int) -> _Levels:
-    """Return the levels after rows [begin, end), which start from an empty book."""
+    """Return the levels after rows [begin, end), which start from an empty book; those that are gone with 0 lots."""
     named = begin + np.flatnonzero(np.isin(kinds[begin:end], _DEPTH + _BBO))
     side = np.isin(kinds[named], (Kind.DEPTH_ASK, Kind.BBO_ASK)).astype(np.int64)
     price = np.asarray(tape.price_ticks)[named]
@@ -111,13 +114,16 @@ def _levels(tape: EventTape, kinds: npt.NDArray[np.int8], begin: int, end: int) 
             limit = np.where(best, signed, np.iinfo(np.int64).max)
             lowest_from = np.minimum.accumulate(limit[::-1])[::-1]
             alive &= (side[last] != s) | (signed[last] <= lowest_from[last])
-    return _Levels(side[last], signed[last], lots[last]).where(alive)
+    return _Levels(side[last], signed[last], np.where(alive, lots[last], 0))
 
 
 def _snapshot(
     tape: EventTape, kinds: npt.NDArray[np.int8], begin: int, levels: _Levels
 ) -> list[list[tuple[int, int, int]]]:
-    """Return a snapshot that makes known what the last one did, and the levels beyond it that diffs have named."""
+    """Return a snapshot that makes known what the last one did, and the levels beyond it that diffs have named.
+
+    Those that diffs have emptied too: that nothing is there is known.
+    """
     ends = np.flatnonzero((np.asarray(tape.kind[begin : len(kinds)]) & MORE) == 0)
     rows = slice(begin + 1, begin + int(ends[0]) + 1)
     kind, price = kinds[rows], np.asarray(tape.price_ticks[rows])
@@ -134,7 +140,7 @@ def _snapshot(
         # Named once with something, so that it is known that far, and then as gone unless a level follows.
         message += [(int(depth_kind), abs(worst), 1), (int(depth_kind), abs(worst), 0)]
         beyond |= of_side & (levels.signed < worst)
-    message += levels.where(~beyond).rows(_DEPTH)
+    message += levels.where(~beyond & (levels.lots > 0)).rows(_DEPTH)
     return [message, levels.where(beyond).rows(_DEPTH)]
 
 

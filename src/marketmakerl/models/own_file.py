@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import importlib.abc
+import importlib.util
 import inspect
 import re
 import sys
@@ -372,6 +374,19 @@ def _load(own: OwnModel) -> _File:
     return file
 
 
+class _Source(importlib.abc.ExecutionLoader):
+    """Loads a module from the bytes of its file that were hashed, whatever the file holds by now."""
+
+    def __init__(self, path: Path, source: bytes) -> None:
+        self._path, self._source = path, source
+
+    def get_filename(self, fullname: str) -> str:  # noqa: ARG002  (it loads one module)
+        return str(self._path)
+
+    def get_source(self, fullname: str) -> str:  # noqa: ARG002
+        return importlib.util.decode_source(self._source)
+
+
 def _executed(own: OwnModel, path: Path, source: bytes) -> _File:
     """Run the file as a module of its own, with the modules beside it within its reach, and within its alone."""
     digest = hashlib.sha256(source)
@@ -380,9 +395,8 @@ def _executed(own: OwnModel, path: Path, source: bytes) -> _File:
     sys.modules[module.__name__] = module  # where dataclasses look for the names of annotations
     beside: dict[str, Path] = {}
     try:
-        code = compile(source, str(path), "exec")
         with _folder_on_path(path.parent, beside), contextlib.redirect_stdout(sys.stderr):
-            exec(code, vars(module))  # noqa: S102  (the user's own code, which is what was asked for)
+            _Source(path, source).exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
         raise ConfigError(f"{own.path} cannot be loaded: {_told(error, own)}") from error
