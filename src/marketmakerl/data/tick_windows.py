@@ -84,13 +84,9 @@ def opening_rows(tape: EventTape, row: int) -> EventTape:
     lost = bool(len(gap)) and (depth or not np.isin(kinds[int(gap[-1]) :], _BBO).any())
     levels = _levels(tape, kinds, begin, end)
     held = levels.where(levels.lots > 0)
-    messages = (
-        _snapshot(tape, kinds, begin, levels)
-        if len(snapshots)
-        else [
-            levels.where(levels.lots > 0).rows(_DEPTH if depth else _BBO)
-        ]  # no snapshot: diffs mean that everything is known
-    )
+    # Without a snapshot, diffs mean that everything is known.
+    plain = [held.rows(_DEPTH if depth else _BBO)]
+    messages = _snapshot(tape, kinds, begin, levels) if len(snapshots) else plain
     if lost:
         messages.append([(int(Kind.GAP), 0, 0)])
     return _tape_of(tape, row, [message for message in messages if message])
