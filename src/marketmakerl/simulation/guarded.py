@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 LOTS: Final = 1000  # of an order, as the controls count
 GUARD_STATE = np.dtype(
     [
-        *RISK_STATE_FIELDS,
+        # Before the others: numba takes a record that another only adds to for the same, with a warning.
         ("standing", "f8", (2,)),  # price of the quote that was sent last; NaN: none
         ("worst", "f8"),  # largest drawdown so far, quote currency
         ("forced_cost", "f8"),  # what was paid for taking inventory off
+        *RISK_STATE_FIELDS,
     ],
     align=True,
 )
