@@ -195,8 +195,9 @@ def test_an_exit_ends_and_quoting_resumes(seed, kind):
     times = [one.ts_ns for one in begun]
     sent = sorted(order["submitted_ns"] for order in run.taken)
     target, back_ns = int(run.engine._params.target_lots), options["latency"].response_ns
+    dust = MINIMUM if kind == "spot" else 1e-9
     flat = [fill["ts_ns"] + back_ns for fill in run.engine.fills()
-            if run.worth(int(fill["position_lots"]) - target, kind) < (MINIMUM if kind == "spot" else 1e-9)]  # fmt: skip
+            if run.worth(int(fill["position_lots"]) - target, kind) < dust]  # fmt: skip
     for first, last in pairwise(times):
         # None begins where nothing can be sent, but a quote may be filled before anything has been.
         assert any(first <= ts <= last for ts in [*sent, *flat])
