@@ -80,7 +80,7 @@ _RINGS = (("requests", REQUEST, "request", 256), ("answers", ANSWER, "answer", 2
           ("pending", PENDING, "pending", 4096))  # fmt: skip
 _FEED_RING = ("feed", FEED_ROW, "feed", 4096)
 _FAR_LEVELS = 1024
-_TIMES = ("limit_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns",
+_TIMES = ("limit_ns", "meets_ns", "wake_ns", "rest_ns", "script_ns", "clock_ns", "markout_ns",
           "sample_ns", "funding_ns", "margin_ns", "watch_ns", "look_ns", "retry_ns")  # fmt: skip
 _WAKES = {
     "depth": (Kind.DEPTH_BID, Kind.DEPTH_ASK, Kind.SNAPSHOT),
@@ -368,24 +368,9 @@ class Engine:
         return np.array(shown["memory"][0]) if "memory" in shown.dtype.names else np.zeros(0)
 
     @property
-    def wakes_on_rows(self) -> bool:
-        """Return whether rows wake the model."""
-        return bool(self._params.wake_kinds)
-
-    @property
-    def wakes_on_answers(self) -> bool:
-        """Return whether answers wake the model."""
-        return bool(self._params.wake_on_answers)
-
-    @property
     def decisions_read_account(self) -> bool:
-        """Return whether a decision depends on more than this instrument: limits, a balance, a model that looks."""
-        return bool(self._params.risk_on or self.sends_need_cash or self._model.reads_others)
-
-    @property
-    def has_limits(self) -> bool:
-        """Return whether limits are looked at."""
-        return bool(self._params.risk_on)
+        """Return whether a decision depends on more of an account than its equity: a balance, a model that looks."""
+        return bool(self._params.spot or self._model.reads_others)
 
     @property
     def sends_need_cash(self) -> bool:
@@ -678,6 +663,7 @@ def _open_state(state: Any) -> None:
     state.liquidate_low, state.liquidate_high = -NEVER, NEVER
     state.look_low, state.look_high = -NEVER, NEVER
     state.equity_low, state.equity_high = NEVER, -NEVER
+    state.equity_below = state.equity_above = np.nan
     state.seen.low, state.seen.high = NEVER, -NEVER
 
 

@@ -457,8 +457,11 @@ STATE = np.dtype(
         # times
         ("stop_ns", "i8"),
         ("limit_ns", "i8"),  # rows up to it, and what is due before it; NEVER: nobody shares the account
-        ("may_act", "i8"),  # 1: also what is due at it
-        ("meeting_ns", "i8"),  # what we know of the others is of then: not to be used before
+        ("may_act", "i8"),  # 1: also what is due at it, and what concerns the whole account
+        ("meets_ns", "i8"),  # it stands here before something that does; NEVER: it goes on
+        ("looked", "i8"),  # it has looked at the account's limits: those of all are to be armed anew
+        ("equity_above", "f8"),  # its own equity at which that is to be done again; NaN: there is none
+        ("equity_below", "f8"),
         ("passing", "i8"),  # decisions that can change nothing are only counted: `wake_ns` is when the model is asked
         ("quiet", "i8"),  # likewise, and nothing under way to us has anything new for it
         ("wake_ns", "i8"),  # the feed or an answer wakes the model
@@ -556,6 +559,8 @@ PARAMS = np.dtype(
         ("ignores_sizes", "i8"),  # 1: nor does it look at the quantities of the best prices
         ("risk_on", "i8"),  # 0: nothing of it can change a quote
         ("shared", "i8"),  # others trade on the same account
+        ("decisions_meet", "i8"),  # and a decision reads more of them than the equity of all: prices, cash
+        ("requests_meet", "i8"),  # and what it sends may need cash or margin that all share
         ("interval_ns", "i8"),  # 0: no clock
         ("wake_kinds", "i8"),  # bit per Kind
         ("wake_on_answers", "i8"),

@@ -48,7 +48,11 @@ class PortfolioEngine:
         self._records = [np.zeros(n, dtype).view(np.recarray) for dtype in (STATE, MEMORY, PARAMS, RISK, CONTEXT)]
         for j, engine in enumerate(engines):
             engine.move_to([records[j : j + 1] for records in self._records], j)
-        self._records[2]["shared"] = int(n > 1)
+        params = self._records[2]
+        params["shared"] = int(n > 1)
+        for j, engine in enumerate(engines):
+            params[j].decisions_meet = int(n > 1 and engine.decisions_read_account)
+            params[j].requests_meet = int(n > 1 and engine.sends_need_cash)
         self._members = np.zeros(n, MEMBER).view(np.recarray)
         self._members["opening_equity"] = opening_equity
         self.account = new_record(ACCOUNT)
@@ -70,10 +74,6 @@ class PortfolioEngine:
         for engine, tape, member in zip(self.engines, tapes, self._members, strict=True):
             engine.begin(tape)
             member["until_ns"] = int(engine.state.last_ns)
-            member["decisions_meet"] = int(engine.decisions_read_account)
-            member["on_rows"], member["on_answers"] = engine.wakes_on_rows, engine.wakes_on_answers
-            member["limits"] = int(engine.has_limits)
-            member["requests_meet"] = int(engine.sends_need_cash)
         go_on: Any = advance_together
         while True:
             with self._asking(), warnings.catch_warnings():
@@ -85,6 +85,7 @@ class PortfolioEngine:
             self.engines[int(self.account.at)].carry_on(stop)
         for engine in self.engines:
             engine.state.limit_ns = NEVER
+            engine.state.may_act = 1
             engine.end()
             engine.finish()
 

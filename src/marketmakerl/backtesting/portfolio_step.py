@@ -1,9 +1,12 @@
-"""Several instruments on one account, in one order of time: which of them goes on, how far, and what it sees of others.
+"""Several instruments on one account, in one order of time, with what each knows and sees of others.
 
-Each instrument has its own state and goes through its own rows with `advance`. They meet only where one reads what
-belongs to all, when its model is asked or a request of its needs cash that all share. So at each such time everybody
-else is first brought there: rows up to that time, and what is due before it. At equal times the order is that of the
-list. What an instrument does between meetings nobody else can notice, so it is done in one go.
+Each instrument has its own state and goes through its own rows with `advance`. They meet only where one reads or
+changes what belongs to all: it looks at the account's limits, hears of a fill, its model reads the others' prices, or
+a request of its needs cash or margin that all share. Each stands before such a thing (`meets_ns`) until everybody else
+has been brought there: rows up to that time, and what is due before it. At equal times the order is that of the list.
+
+How far one may go on alone is known in advance (`_may_meet_from`): a row can concern the others when it reaches us at
+the earliest, a decision when its orders have been answered. So they take turns of about a latency, not of a row.
 """
 
 from __future__ import annotations
@@ -16,29 +19,23 @@ from numba import types
 from marketmakerl.backtesting.exchange.account import account as account_of
 from marketmakerl.backtesting.exchange.account import look_at_margin, unit_cost
 from marketmakerl.backtesting.layout import MEMORY, NEVER, PARAMS, STATE, Stop, at_int, at_own, at_tops, record_type
+from marketmakerl.backtesting.maker.limits import arm, drawdown_limit
 from marketmakerl.backtesting.maker.local_view import local_equity, see_top, seen_mid
-from marketmakerl.backtesting.step import advance, next_due
+from marketmakerl.backtesting.step import advance, next_due, stop_passing
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
 from marketmakerl.models.contract import CONTEXT_TYPE, MAX_INSTRUMENTS, QUOTE_TYPE
 from marketmakerl.risk.limits import RISK
-from marketmakerl.risk.state import HALTED
 
 _DONE, _ROOM, _ASK = int(Stop.DONE), int(Stop.ROOM), int(Stop.ASK)
-_CHOOSE, _BRING, _ACT, _END = range(4)
+_ALONE, _MEET = range(2)
 _DAY_NS = int(NS_PER_DAY)
 
 # One instrument of the account.
 MEMBER = np.dtype(
     [
         ("until_ns", "i8"),  # end of its data: nothing later happens to it
-        ("decisions_meet", "i8"),  # its decisions read what belongs to all
-        ("on_rows", "i8"),  # its model is woken by rows
-        ("on_answers", "i8"),  # likewise by answers
-        ("limits", "i8"),  # it has limits that are looked at between decisions
-        ("requests_meet", "i8"),  # what it sends may need cash or margin that all share
-        ("meets_ns", "i8"),  # when it next may read what belongs to all
-        ("acts", "i8"),  # it does something at the meeting under way
+        ("may_meet_ns", "i8"),  # before that nothing of it concerns the others
         ("opening_equity", "f8"),  # until its first two-sided book
         ("params_first", "i8"),  # its model's parameters among those of all
         ("params_end", "i8"),
@@ -51,9 +48,8 @@ ACCOUNT = np.dtype(
         ("n", "i8"),
         ("phase", "i8"),
         ("at", "i8"),  # the member under way
-        ("begun", "i8"),  # it has been told where it stands
+        ("begun", "i8"),  # it has been told how far it may go, and where it stands
         ("now_ns", "i8"),  # time of the meeting
-        ("actors", "i8"),
         ("meetings", "i8"),
         ("peak_equity", "f8"),  # of the account, as far as the breakers know
         ("day", "i8"),  # UTC day since the epoch
@@ -66,11 +62,17 @@ ACCOUNT = np.dtype(
 
 
 @njit()
+def _next_row_ns(state: Any, memory: Any) -> int:
+    """Return the time of an instrument's next row."""
+    if state.row >= memory.rows:
+        return NEVER
+    return int(at_int(memory.ts_ns)[np.uint64(state.row)])
+
+
+@njit()
 def _next_thing(state: Any, memory: Any, member: Any) -> int:
     """Return when anything happens to an instrument next."""
-    when = next_due(state)
-    if state.row < memory.rows:
-        when = min(when, at_int(memory.ts_ns)[np.uint64(state.row)])
+    when = min(next_due(state), _next_row_ns(state, memory))
     return int(when) if when <= member.until_ns else NEVER
 
 
@@ -83,33 +85,48 @@ def _next_sight(state: Any, memory: Any) -> int:
 
 
 @njit()
-def _waits_for_an_answer(state: Any) -> bool:
-    """Return whether a halt, an exit or a pause goes on with the next answer, whatever that comes of."""
-    if state.risk.breaker != HALTED and state.risk.exiting == 0 and state.risk.pause == 0:
-        return False
-    return bool(state.n_work[0] + state.n_work[1] + state.takers != 0)
+def _may_meet_from(state: Any, memory: Any, params: Any, member: Any) -> int:
+    """Return a time before which nothing of an instrument can concern the others, whatever comes of what is due."""
+    if state.meets_ns < NEVER:
+        return int(state.meets_ns)
+    if params.risk_on == 0 and params.decisions_meet == 0 and params.requests_meet == 0:
+        return NEVER
+    # Recorded latencies may be anything.
+    entry_ns = params.entry_ns if params.latencies == 0 else 0
+    back_ns = params.response_ns if params.latencies == 0 else 0
+    # What is sent may be filled when it arrives; we hear of it later.
+    sent = 0 if params.decisions_meet != 0 else entry_ns + (0 if params.requests_meet != 0 else back_ns)
+    when = min(state.wake_ns, state.clock_ns, state.script_ns) + sent
+    when = min(when, state.wire.next_request_ns + (0 if params.requests_meet != 0 else back_ns))
+    when = min(when, state.wire.next_answer_ns, state.watch_ns, state.look_ns, state.retry_ns)
+    when = min(when, state.funding_ns, state.margin_ns)
+    if state.row < memory.rows:
+        row = np.uint64(state.row)
+        ts_ns = at_int(memory.ts_ns)[row]
+        # It may fill an order, bring the venue to look at the margin, or show us something.
+        when = min(when, ts_ns if params.leverage > 0.0 else ts_ns + back_ns)
+        when = min(when, max(at_int(memory.local_ts_ns)[row] + params.feed_offset_ns, ts_ns))
+    return int(when) if when <= member.until_ns else NEVER
 
 
 @njit()
-def _next_meeting(state: Any, memory: Any, params: Any, member: Any) -> int:
-    """Return when an instrument next may read what belongs to all."""
-    when: Any = np.int64(NEVER)
-    if member.decisions_meet != 0:
-        when = min(state.clock_ns, state.wake_ns)
-        if member.limits != 0 or member.on_answers != 0:
-            when = min(when, state.wire.next_answer_ns)
-        if member.limits != 0:
-            when = min(when, state.watch_ns, state.look_ns)
-            if _waits_for_an_answer(state):
-                when = min(when, _next_thing(state, memory, member))
-        if member.on_rows != 0 and state.row < memory.rows:
-            # The row wakes nobody before it is received, and no later row is received before it.
-            row = np.uint64(state.row)
-            received = at_int(memory.local_ts_ns)[row] + params.feed_offset_ns
-            when = min(when, max(received, at_int(memory.ts_ns)[row]))
-    if member.requests_meet != 0:
-        when = min(when, state.wire.next_request_ns, state.script_ns)
-    return int(when) if when <= member.until_ns else NEVER
+def _limit_alone(members: Any, n: int, k: int) -> int:
+    """Return how far an instrument may go on alone: to where one of the others may want to meet."""
+    limit: Any = np.int64(NEVER)
+    for j in range(n):
+        if j != k:
+            limit = min(limit, members[j].may_meet_ns)
+    return int(limit)
+
+
+@njit()
+def _has_to_do(state: Any, memory: Any, member: Any, limit_ns: int) -> bool:
+    """Return whether an instrument can go on alone: it has rows up to the limit, or something is due before it."""
+    if state.meets_ns < NEVER:
+        return False
+    if state.row < memory.rows and _next_row_ns(state, memory) <= limit_ns:
+        return True
+    return bool(next_due(state) < limit_ns and next_due(state) <= member.until_ns)
 
 
 @njit()
@@ -189,12 +206,12 @@ def _tell(account: Any, states: Any, memories: Any, params: Any, contexts: Any, 
         account.day_equity = own_start + budget
     state.risk.day, state.risk.day_equity = account.day, account.day_equity
     state.risk.breaker = max(state.risk.breaker, account.breaker)
-    if members[k].requests_meet != 0:
+    if params[k].requests_meet != 0:
         _tell_exchange(account, states, memories, params, k)
 
 
 @njit()
-def _hear(account: Any, states: Any, members: Any, k: int) -> None:
+def _hear(account: Any, states: Any, params: Any, k: int) -> None:
     """Take over what an instrument has found out about the account; a breaker is for all of them, at once."""
     state = states[k]
     account.peak_equity = max(account.peak_equity, state.risk.peak_equity)
@@ -202,37 +219,10 @@ def _hear(account: Any, states: Any, members: Any, k: int) -> None:
     account.breaker = max(account.breaker, state.risk.breaker)
     for j in range(account.n):
         # Nothing has happened to anybody else since (`_limit_of`): it is the same moment for all.
-        if states[j].risk.breaker < account.breaker and members[j].decisions_meet != 0:
+        if states[j].risk.breaker < account.breaker and params[j].risk_on != 0:
             states[j].risk.breaker = account.breaker
             states[j].settled = 0
             states[j].wake_ns = min(states[j].wake_ns, state.now_ns)
-
-
-@njit()
-def _choose(account: Any, states: Any, memories: Any, params: Any, members: Any) -> None:
-    """Set the time of the next meeting, and who acts at it."""
-    now_ns: Any = np.int64(NEVER)
-    for j in range(account.n):
-        members[j].meets_ns = _next_meeting(states[j], memories[j], params[j], members[j])
-        now_ns = min(now_ns, members[j].meets_ns)
-    account.now_ns = now_ns
-    account.actors = 0
-    for j in range(account.n):
-        acts = now_ns < NEVER and members[j].meets_ns == now_ns
-        members[j].acts = int(acts)
-        account.actors += int(acts)
-    account.at = 0
-    account.begun = 0
-    account.phase = _BRING if now_ns < NEVER else _END
-    account.meetings += 1
-
-
-@njit()
-def _ask_for_a_turn(account: Any, state: Any, memory: Any, params: Any, member: Any) -> None:
-    """Let a member act at the meeting if it has found something out on the way there."""
-    if member.acts == 0 and _next_meeting(state, memory, params, member) <= account.now_ns:
-        member.acts = 1
-        account.actors += 1
 
 
 @njit()
@@ -246,15 +236,56 @@ def _limit_of(account: Any, states: Any, memories: Any, members: Any, k: int) ->
 
 
 @njit()
-def _takes_part(account: Any, state: Any, memory: Any, member: Any) -> bool:
-    """Return whether a member has anything to do in the phase under way."""
-    if account.phase == _ACT:
-        return bool(member.acts != 0)
-    if account.phase == _END:
-        return True
-    # Who alone acts needs not be brought: it gets there by itself.
-    alone = member.acts != 0 and account.actors == 1
-    return not alone and _next_thing(state, memory, member) <= account.now_ns
+def _share_out(account: Any, states: Any, memories: Any, params: Any, risks: Any, members: Any) -> None:
+    """Look no more before one of those that hold something has used up its share of what all may lose, or gain."""
+    total, budget, holders = 0.0, 0.0, 0
+    for j in range(account.n):
+        state = states[j]
+        mid = _local_mid(account, state, params[j], j)
+        begun = state.ledger.start_mark > 0.0
+        total += local_equity(state, mid) if mid > 0.0 else members[j].opening_equity
+        budget += state.ledger.start_equity if begun else members[j].opening_equity
+        holders += int(state.local_lots != 0)
+    for j in range(account.n):
+        state, risk = states[j], risks[j]
+        state.looked = 0
+        if params[j].risk_on == 0 or params[j].bars != 0:
+            continue
+        state.equity_above, state.equity_below = np.nan, np.nan
+        if state.local_lots != 0 and account.mids[j] > 0.0:
+            own = local_equity(state, account.mids[j])
+            limit, floor = drawdown_limit(state, risk), -np.inf
+            if not np.isnan(limit):
+                state.equity_above = own + (account.peak_equity - total) / holders
+                floor = account.peak_equity - limit * budget
+            if not np.isnan(risk.daily_loss_pct):
+                floor = max(floor, account.day_equity - risk.daily_loss_pct * budget)
+            if floor > -np.inf:
+                state.equity_below = own - (total - floor) / holders
+        arm(state, memories[j], params[j], risk)
+
+
+@njit()
+def _meet(account: Any, states: Any, memories: Any, params: Any, members: Any) -> None:
+    """Let all meet at the first time at which one has to."""
+    account.now_ns = _limit_alone(members, account.n, -1)
+    account.phase = _MEET
+    account.meetings += 1
+    for j in range(account.n):
+        stop_passing(states[j], memories[j], params[j], account.now_ns)
+
+
+@njit()
+def _part(account: Any, states: Any, memories: Any, params: Any, risks: Any, members: Any) -> None:
+    """End a meeting."""
+    for j in range(account.n):
+        if states[j].looked != 0:
+            _share_out(account, states, memories, params, risks, members)
+            break
+    for j in range(account.n):
+        states[j].meets_ns = NEVER
+        members[j].may_meet_ns = _may_meet_from(states[j], memories[j], params[j], members[j])
+    account.phase = _ALONE
 
 
 _RECORDS = [types.Array(record_type(dtype), 1, "C") for dtype in (STATE, MEMORY, PARAMS, RISK)]
@@ -297,37 +328,46 @@ def advance_together(
     Returns:
         A `Stop`; ROOM and ASK concern the member `account.at`.
     """
+    if account.begun == 0:
+        for j in range(account.n):
+            members[j].may_meet_ns = _may_meet_from(states[j], memories[j], params[j], members[j])
     while True:
-        if account.phase == _CHOOSE:
-            _choose(account, states, memories, params, members)
+        went_on = False
         while account.at < account.n:
             k = account.at
             state, memory, member = states[k], memories[k], members[k]
-            if not _takes_part(account, state, memory, member):
-                account.at += 1
-                continue
             if account.begun == 0:
-                account.begun = 1
-                state.limit_ns = account.now_ns
-                state.meeting_ns = account.now_ns
-                state.may_act = 0
-                if account.phase == _ACT:
+                if account.phase == _MEET:
+                    if member.may_meet_ns != account.now_ns:
+                        account.at += 1
+                        continue
                     _tell(account, states, memories, params, contexts, members, k)
                     state.limit_ns = _limit_of(account, states, memories, members, k)
-                    state.may_act = 1
+                else:
+                    limit_ns = _limit_alone(members, account.n, k)
+                    if not _has_to_do(state, memory, member, limit_ns):
+                        account.at += 1
+                        continue
+                    state.limit_ns = limit_ns
+                state.may_act = account.phase
+                account.begun = 1
             stop = advance(
                 state, memory, params[k], risks[k], contexts[k], models[k],
                 model_params[member.params_first : member.params_end], member.until_ns,
             )  # fmt: skip
             if stop in (_ROOM, _ASK):
                 return stop
-            if account.phase == _ACT:
-                _hear(account, states, members, k)
+            if account.phase == _MEET:
+                _hear(account, states, params, k)
             else:
-                _ask_for_a_turn(account, state, memory, params[k], member)
+                member.may_meet_ns = _may_meet_from(state, memory, params[k], member)
+            went_on = True
             account.begun = 0
             account.at += 1
-        if account.phase == _END:
-            return _DONE
         account.at = 0
-        account.phase = _ACT if account.phase == _BRING else _CHOOSE
+        if account.phase == _MEET:
+            _part(account, states, memories, params, risks, members)
+        elif not went_on:
+            if _limit_alone(members, account.n, -1) == NEVER:
+                return _DONE
+            _meet(account, states, memories, params, members)

@@ -114,11 +114,11 @@ _NORMAL, _OPENING, _IN_SNAPSHOT, _IN_GAP = (int(mode) for mode in Mode)
 _DONE, _ROOM, _ASK, _LIMIT = (int(stop) for stop in Stop)
 _SUBMIT, _CANCEL, _REPLACE = (int(action) for action in Action)
 _FREE = int(Local.FREE)
-_FILL, _LAST_FILL = int(Answer.FILL), int(Answer.LAST_FILL)
-_NEW, _LIVE, _PARTIAL, _EXPIRED = (
-    int(status) for status in (Status.NEW, Status.LIVE, Status.PARTIALLY_FILLED, Status.EXPIRED)
+_FILL, _LAST_FILL, _ENDED = int(Answer.FILL), int(Answer.LAST_FILL), int(Answer.ENDED)
+_NEW, _REJECTED, _EXPIRED = int(Status.NEW), int(Status.REJECTED), int(Status.EXPIRED)
+_REQUOTE, _IN_FLIGHT, _END, _LIQUIDATED = (
+    int(reason) for reason in (Reason.REQUOTE, Reason.IN_FLIGHT, Reason.END, Reason.LIQUIDATED)
 )
-_REQUOTE, _IN_FLIGHT, _END = int(Reason.REQUOTE), int(Reason.IN_FLIGHT), int(Reason.END)
 # What `dirty` says of the message under way, besides the marks WAKE and LOOK of its entry: that the top has changed,
 # and that it could not be sent yet.
 _WAKE, _LOOK, _SAME = WAKE, LOOK, SAME
@@ -565,6 +565,32 @@ def _pass_until(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
 
 
 @njit()
+def stop_passing(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
+    """Bring an instrument's view up to `ts_ns`, which is now, so that others can read it."""
+    if state.passing != 0:
+        _pass_until(state, memory, params, ts_ns)
+
+
+@njit()
+def _concerns_all(state: Any, memory: Any, params: Any, what: int) -> bool:
+    """Return whether what is due reads or changes what belongs to the whole account."""
+    if what == _DECISION:
+        return bool(params.decisions_meet != 0)
+    if what == _REQUEST:
+        return bool(params.requests_meet != 0)
+    if what == _LIMITS:
+        return True
+    if what == _VENUE:
+        return bool(params.risk_on != 0 or params.requests_meet != 0)
+    if what != _ANSWER or params.risk_on == 0:
+        return False
+    # A fill moves equity, and a breaker may act on what the venue refuses or liquidates.
+    row = at_answers(memory.answers)[np.uint64(state.wire.answer_first & state.wire.answer_mask)]
+    by_venue = row.what == _ENDED and (row.status == _REJECTED or row.reason == _LIQUIDATED)
+    return bool(row.what == _FILL or row.what == _LAST_FILL or by_venue)
+
+
+@njit()
 def _is_all(state: Any, memory: Any, ts_ns: int) -> bool:
     """Return whether nothing else is due at a time."""
     if min(min(state.wire.next_request_ns, state.wire.next_answer_ns), min(state.rest_ns, state.wake_ns)) <= ts_ns:
@@ -609,7 +635,8 @@ def advance(
     """Go on from `state.row` to the end of the columns, then through what is due up to `until_ns`.
 
     Args:
-        state: STATE record, carried from call to call. Nothing later than its `limit_ns` happens.
+        state: STATE record, carried from call to call. Nothing later than its `limit_ns` happens, and where `may_act`
+            is 0 only rows do at that time, and it stands before what concerns a whole account (`meets_ns`).
         memory: MEMORY record, the addresses of the arrays, the columns among them.
         params: PARAMS record.
         risk: RISK record.
@@ -628,6 +655,7 @@ def advance(
     ts_ns, local_ts_ns = at_int(memory.ts_ns), at_int(memory.local_ts_ns)
     price_ticks, qty_lots, kind = at_int(memory.price_ticks), at_int(memory.qty_lots), at_kind(memory.kind)
     i, wire = state.row, state.wire
+    state.meets_ns = NEVER
     _set_rest(state, memory, params)
     book = at_int(memory.book)
     tops = at_tops(memory.tops)
@@ -639,9 +667,7 @@ def advance(
     may_stay = params.python_model == 0 and params.session_s == np.inf
     # A model that ignores the clock need not be asked while it sees nothing new: its decisions are only counted, later.
     may_stay = may_stay and params.reads_feed == 0 and params.keeps_memory == 0
-    may_pass = (
-        may_stay and params.ignores_clock != 0 and params.shared == 0 and state.limit_ns == NEVER and params.bars == 0
-    )
+    may_pass = may_stay and params.ignores_clock != 0 and params.decisions_meet == 0 and params.bars == 0
     # With fee tiers whatever makes us look again may show another fee.
     sized = _SIZED if params.n_tiers == 0 else _TOP_CHANGED
     # What the model is called with (see `maker/asking.py`).
@@ -663,9 +689,9 @@ def advance(
         limit_ns = state.limit_ns  # what an account has to know at once draws it in
         others = min(min(min(state.wire.next_request_ns, state.wire.next_answer_ns), state.rest_ns), limit_ns)
         calm = may_stay and _is_calm(state, params)
-        if may_pass and calm:
+        if may_pass and calm and state.passing == 0:
             _begin_to_pass(state, memory, params)
-            calm = state.passing == 0
+        calm = calm and state.passing == 0
         stop = min(others, state.wake_ns)
         state.stop_ns = stop
         # A bar that opens when the one before it closes comes after what is due at that time.
@@ -843,6 +869,10 @@ def advance(
                 state.seen.newest_local_ns = max(local_ts_ns[last] + params.feed_offset_ns, ts_ns[last])
             return _DONE
         if stop >= limit_ns and (state.may_act == 0 or next_due(state) > limit_ns):
+            return _LIMIT
+        alone = params.shared != 0 and state.may_act == 0
+        if alone and _concerns_all(state, memory, params, first_due(state, stop)):
+            state.meets_ns = stop
             return _LIMIT
         if state.passing != 0:
             _pass_until(state, memory, params, stop)

@@ -6,9 +6,10 @@ happened (`_arm`); the exchange's side compares each top of the book with them w
 beyond them is looked at when it arrives. Drawdown is measured from a peak that moves with the mid: the two mids leave
 it a little room, and the extremes seen in between (`state.seen.low`, `seen_high`) say where exactly it was.
 
-Where several instruments share an account, its equity depends on all of them: it is looked at whenever one of them
-decides, once a second, and at what was armed for the one's own inventory. What one of them has found is for all at once
-(`portfolio_step`). Between their meetings it knows nothing of the others (`state.meeting_ns`), and acts at the next.
+Where several instruments share an account, its equity depends on all of them: what it may lose before a limit is
+reached, and gain before there is a new peak, is shared out among those that hold something (`equity_above`,
+`equity_below`), so that nothing can have happened before one of them has used up its share. Then all meet, look, and
+share out anew (`portfolio_step`). What one of them has found is for all at once.
 """
 
 from __future__ import annotations
@@ -99,19 +100,22 @@ def look_at_limits(state: Any, memory: Any, params: Any, risk: Any) -> None:
         watch(state.risk, risk, state.now_ns, mid, state.seen.heard_ns)
     if state.ledger.start_mark > 0.0 and mid > 0.0:
         budget = account_budget(state)
-        if state.now_ns >= state.meeting_ns:
-            worth = abs(state.risk.held_lots) * params.lot_size * abs(unit_value(state.ledger, mid))
-            equity = local_equity(state, mid) + state.other_local_equity
-            if params.bars != 0 and state.now_ns % _DAY_NS == 0:
-                # A close at midnight is the last moment of a day before it is the first of the next.
-                check_equity(state.risk, risk, state.now_ns - 1, equity, budget, worth)
-            check_equity(state.risk, risk, state.now_ns, equity, budget, worth)
+        worth = abs(state.risk.held_lots) * params.lot_size * abs(unit_value(state.ledger, mid))
+        equity = local_equity(state, mid) + state.other_local_equity
+        if params.bars != 0 and state.now_ns % _DAY_NS == 0:
+            # A close at midnight is the last moment of a day before it is the first of the next.
+            check_equity(state.risk, risk, state.now_ns - 1, equity, budget, worth)
+        check_equity(state.risk, risk, state.now_ns, equity, budget, worth)
         bid, ask = state.seen.bid * params.tick_size, -state.seen.ask * params.tick_size
         if state.risk.breaker != HALTED and lots_to_go(state, params, risk, mid, bid, ask, state.risk.held_lots) > 0:
             held_value = state.risk.held_lots * params.lot_size * unit_value(state.ledger, mid)
             look_at_exits(state.risk, risk, state.now_ns, held_value, budget)
-    if params.bars == 0:
-        _arm(state, memory, params, risk)
+    if params.shared != 0:
+        # The others' shares of what is left have changed too: nobody goes on before all are armed anew.
+        state.looked = 1
+        state.limit_ns = min(state.limit_ns, state.now_ns)
+    elif params.bars == 0:
+        arm(state, memory, params, risk)
     if state.risk.breaker != before or state.risk.exiting != exiting:
         act_now(state, params)
 
@@ -120,11 +124,10 @@ def look_at_limits(state: Any, memory: Any, params: Any, risk: Any) -> None:
 def act_now(state: Any, params: Any) -> None:
     """Decide at once: something has changed that the quotes out there do not know. In an account: as all meet."""
     state.settled = 0
-    when = max(state.now_ns, state.meeting_ns)
-    state.wake_ns = min(state.wake_ns, when)
-    state.stop_ns = min(state.stop_ns, when)
+    state.wake_ns = min(state.wake_ns, state.now_ns)
+    state.stop_ns = min(state.stop_ns, state.now_ns)
     if params.shared != 0:
-        state.limit_ns = min(state.limit_ns, when)  # the others are to know before anything else happens
+        state.limit_ns = min(state.limit_ns, state.now_ns)  # the others are to know before anything else happens
 
 
 @njit()
@@ -201,11 +204,11 @@ def _oldest_unanswered(state: Any, memory: Any) -> int:
 
 
 @njit()
-def _arm(state: Any, memory: Any, params: Any, risk: Any) -> None:
+def arm(state: Any, memory: Any, params: Any, risk: Any) -> None:
     """Set the mids between which no limit can be reached, and mark what is beyond them among what is on its way."""
     low, high = -NEVER, NEVER
     if state.ledger.start_mark > 0.0 and state.risk.breaker != HALTED:
-        if state.local_lots != 0 and params.shared == 0:
+        if state.local_lots != 0:
             low, high = _arm_equity(state, params, risk)
         if state.risk.held_lots != 0:
             low, high = _arm_inventory(state, params, risk, low, high)
@@ -217,13 +220,26 @@ def _arm(state: Any, memory: Any, params: Any, risk: Any) -> None:
 
 
 @njit()
+def drawdown_limit(state: Any, risk: Any) -> float:
+    """Return the drawdown at which a breaker acts next, a share of the budget; NaN if none does."""
+    limit = risk.hard_drawdown_pct
+    if state.risk.breaker == ACTIVE and not risk.soft_drawdown_pct >= limit and not np.isnan(risk.soft_drawdown_pct):
+        limit = risk.soft_drawdown_pct
+    return float(limit)
+
+
+@njit()
 def _arm_equity(state: Any, params: Any, risk: Any) -> tuple[int, int]:
     """Return the mids between which neither drawdown nor daily loss reaches its limit."""
     low, high = -NEVER, NEVER
     budget, lots = account_budget(state), state.local_lots
-    limit = risk.hard_drawdown_pct
-    if state.risk.breaker == ACTIVE and not risk.soft_drawdown_pct >= limit and not np.isnan(risk.soft_drawdown_pct):
-        limit = risk.soft_drawdown_pct
+    if params.shared != 0:
+        if not np.isnan(state.equity_above):
+            low, high = _beyond(state, params, lots, state.equity_above - state.local_cash, 1, low, high)
+        if not np.isnan(state.equity_below):
+            low, high = _beyond(state, params, lots, state.equity_below - state.local_cash, -1, low, high)
+        return low, high
+    limit = drawdown_limit(state, risk)
     if not np.isnan(limit):
         peak = state.risk.peak_equity + _SLACK * limit * budget
         low, high = _beyond(state, params, lots, peak - state.local_cash, 1, low, high)

@@ -226,7 +226,7 @@ def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
         if row.reason == _LIQUIDATED and trip(state.risk, state.now_ns, _BY_VENUE, HALTED, 0.0, np.nan):
             state.risk.halted = 1
             if params.shared != 0:
-                state.limit_ns = min(state.limit_ns, max(state.now_ns, state.meeting_ns))
+                state.limit_ns = min(state.limit_ns, state.now_ns)
         if params.risk_on != 0 and row.status == _REJECTED and order.purpose != _VENUE:
             note_answer(state.risk, risk, state.now_ns, True)
         if order.taker:

@@ -142,7 +142,7 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
             refused = max(refused, send_new(state, memory, params, risk, context, sign, tick, lots, kind))
     still = standard and state.wire.request_end == sent and refused in (_NONE, _RATE)
     state.served = int(simple and refused == _NONE and _is_served(state, memory, params, context))
-    state.settled = int((still or state.served != 0) and (params.plain != 0 or params.shared == 0))
+    state.settled = int((still or state.served != 0) and (params.plain != 0 or params.decisions_meet == 0))
     if params.risk_on != 0:
         _set_retry(state, refused)
 
@@ -184,7 +184,7 @@ def _keep(state: Any, params: Any) -> None:
     for side in range(2):
         if state.quote_reason[side] != _NONE:
             state.suppressed[state.quote_reason[side]] += 1
-    state.settled = int(params.plain != 0 or params.shared == 0)
+    state.settled = int(params.plain != 0 or params.decisions_meet == 0)
 
 
 @njit()

@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 
 from marketmakerl.backtesting.layout import Local, OrderType, at_int, at_own
-from marketmakerl.backtesting.maker.local_view import local_equity
 from marketmakerl.backtesting.maker.order_gate import account_budget, open_lots, order_worth, taker_limit
 from marketmakerl.backtesting.maker.orders import cancel, submit
 from marketmakerl.core.jit import njit
 from marketmakerl.core.ledger import unit_value
-from marketmakerl.risk.breakers import check_equity
 from marketmakerl.risk.exits import end_exit
 from marketmakerl.risk.order_checks import largest_order, why_not_sent
 from marketmakerl.risk.overlays import why_silent
@@ -44,12 +42,6 @@ def pull_quotes(state: Any, memory: Any, params: Any, reason: int) -> None:
 @njit()
 def may_ask_model(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> bool:
     """Return whether the model is to be asked; if not, quotes are pulled, and inventory that is due is taken off."""
-    if params.shared != 0 and params.risk_on != 0:
-        mid = context.mid
-        worth = abs(state.risk.held_lots) * params.lot_size * abs(unit_value(state.ledger, mid))
-        equity = local_equity(state, mid) + state.other_local_equity
-        if check_equity(state.risk, risk, state.now_ns, equity, account_budget(state), worth):
-            state.limit_ns = state.now_ns  # the others are to know before anything else happens
     reason = why_silent(state.risk, risk, state.now_ns, context.mid, context.best_ask - context.best_bid)
     if reason == _NONE:
         return True
