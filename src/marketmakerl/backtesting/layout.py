@@ -389,7 +389,8 @@ SEEN = np.dtype(
         ("bid_lots", "i8"),
         ("ask_lots", "i8"),
         ("unknown", "i8"),
-        ("low", "i8"),  # mids in half ticks, since we last looked at our limits
+        ("mids", "i8"),  # the last mid in half ticks; 0: there was none
+        ("low", "i8"),  # the lowest and highest since we last looked at our limits
         ("high", "i8"),
         ("heard_ns", "i8"),  # when a row last reached us, as far as that has been noted
         ("unheard_ns", "i8"),  # when one under way will; NEVER: none is noted

@@ -18,17 +18,33 @@ from numba import types
 
 from marketmakerl.backtesting.exchange.account import account as account_of
 from marketmakerl.backtesting.exchange.account import look_at_margin, unit_cost
-from marketmakerl.backtesting.layout import MEMORY, NEVER, PARAMS, STATE, Stop, at_int, at_own, at_tops, record_type
+from marketmakerl.backtesting.layout import (
+    MEMORY,
+    NEVER,
+    PARAMS,
+    STATE,
+    Mode,
+    Stop,
+    at_int,
+    at_kind,
+    at_own,
+    at_tops,
+    record_type,
+)
 from marketmakerl.backtesting.maker.limits import arm, drawdown_limit
-from marketmakerl.backtesting.maker.local_view import local_equity, see_top, seen_mid
+from marketmakerl.backtesting.maker.local_view import local_equity, see_top
 from marketmakerl.backtesting.step import advance, next_due, stop_passing
 from marketmakerl.core.clock import NS_PER_DAY
 from marketmakerl.core.jit import njit
+from marketmakerl.data.tape import MORE, Kind
 from marketmakerl.models.contract import CONTEXT_TYPE, MAX_INSTRUMENTS, QUOTE_TYPE
 from marketmakerl.risk.limits import RISK
 
 _DONE, _ROOM, _ASK = int(Stop.DONE), int(Stop.ROOM), int(Stop.ASK)
 _ALONE, _MEET = range(2)
+_DEPTH_PAIR, _TRADE_PAIR = int(Kind.DEPTH_BID) >> 1, int(Kind.TRADE_SELL) >> 1
+_KINDS = int(MORE) - 1
+_NORMAL = int(Mode.NORMAL)
 _DAY_NS = int(NS_PER_DAY)
 
 # One instrument of the account.
@@ -36,6 +52,11 @@ MEMBER = np.dtype(
     [
         ("until_ns", "i8"),  # end of its data: nothing later happens to it
         ("may_meet_ns", "i8"),  # before that nothing of it concerns the others
+        ("quiet_until", "i8"),  # nor do its rows before this one, as long as what follows is as it was
+        ("quiet_best", "i8", (2,)),  # signed: the best prices before that row
+        ("quiet_requests", "i8"),  # requests that have reached the exchange
+        ("quiet_low", "i8"),  # mids in half ticks, as `look_low` and `look_high` of STATE
+        ("quiet_high", "i8"),
         ("opening_equity", "f8"),  # until its first two-sided book
         ("params_first", "i8"),  # its model's parameters among those of all
         ("params_end", "i8"),
@@ -55,7 +76,6 @@ ACCOUNT = np.dtype(
         ("day", "i8"),  # UTC day since the epoch
         ("day_equity", "f8"),  # of the account at its first moment, likewise; 0: none yet
         ("breaker", "i8"),
-        ("mids", "f8", (MAX_INSTRUMENTS,)),  # last local mids; 0: none so far
     ],
     align=True,
 )
@@ -85,6 +105,56 @@ def _next_sight(state: Any, memory: Any) -> int:
 
 
 @njit()
+def _begin_anew(state: Any, member: Any) -> None:
+    """Let the search for rows that concern the others begin where an instrument stands."""
+    member.quiet_until = state.row
+    member.quiet_best[0], member.quiet_best[1] = state.best[0], state.best[1]
+    member.quiet_requests = state.wire.request_first
+    member.quiet_low, member.quiet_high = state.look_low, state.look_high
+
+
+@njit()
+def _look_for_rows(state: Any, memory: Any, params: Any, member: Any, until_ns: int) -> None:
+    """Go on to the first row before `until_ns` that may concern the others: any but the commonest.
+
+    A row is quiet if it fills none of our orders, leaves the mid where no limit can be reached, and shows a model that
+    rows wake nothing new. It is looked at once, unless our orders or the limits have changed since.
+    """
+    moved = member.quiet_requests != state.wire.request_first
+    moved = moved or member.quiet_low != state.look_low or member.quiet_high != state.look_high
+    if moved or member.quiet_until < state.row:
+        _begin_anew(state, member)
+    if state.mode != _NORMAL or state.dirty != 0 or state.ledger.start_mark == 0.0:
+        member.quiet_until = state.row
+        return
+    ts_ns, ticks = at_int(memory.ts_ns), at_int(memory.price_ticks)
+    lots, kinds = at_int(memory.qty_lots), at_kind(memory.kind)
+    bests, low, high = member.quiet_best, member.quiet_low, member.quiet_high
+    rows_wake, sizes_wake = params.wake_kinds != 0, params.wake_kinds != 0 and params.ignores_sizes == 0
+    i = member.quiet_until
+    while i < memory.rows:
+        row = np.uint64(i)
+        if ts_ns[row] >= until_ns:
+            break
+        kind = np.int64(kinds[row]) & _KINDS
+        side = kind & 1
+        signed = (ticks[row] ^ -side) + side  # -tick for an ask
+        if kind >> 1 == _DEPTH_PAIR:
+            best = bests[side]
+            if signed >= best:
+                if lots[row] == 0 or (sizes_wake if signed == best else rows_wake):
+                    break
+                mids = signed - bests[1] if side == 0 else bests[0] - signed
+                if signed >= state.meets[side] or mids <= low or mids >= high:
+                    break
+                bests[side] = signed
+        elif kind >> 1 != _TRADE_PAIR or state.own_best[side] >= signed:
+            break
+        i += 1
+    member.quiet_until = i
+
+
+@njit()
 def _may_meet_from(state: Any, memory: Any, params: Any, member: Any) -> int:
     """Return a time before which nothing of an instrument can concern the others, whatever comes of what is due."""
     if state.meets_ns < NEVER:
@@ -101,11 +171,15 @@ def _may_meet_from(state: Any, memory: Any, params: Any, member: Any) -> int:
     when = min(when, state.wire.next_answer_ns, state.watch_ns, state.look_ns, state.retry_ns)
     when = min(when, state.funding_ns, state.margin_ns)
     if state.row < memory.rows:
-        row = np.uint64(state.row)
-        ts_ns = at_int(memory.ts_ns)[row]
-        # It may fill an order, bring the venue to look at the margin, or show us something.
-        when = min(when, ts_ns if params.leverage > 0.0 else ts_ns + back_ns)
-        when = min(when, max(at_int(memory.local_ts_ns)[row] + params.feed_offset_ns, ts_ns))
+        ts_ns = at_int(memory.ts_ns)
+        if params.wake_kinds != 0 and state.passing == 0:
+            when = min(when, ts_ns[np.uint64(state.row)] + sent)
+        _look_for_rows(state, memory, params, member, when)
+        if member.quiet_until < memory.rows:
+            row = np.uint64(member.quiet_until)
+            # The venue looks at the margin there and then.
+            when = min(when, ts_ns[row] if params.leverage > 0.0 else ts_ns[row] + back_ns)
+            when = min(when, max(at_int(memory.local_ts_ns)[row] + params.feed_offset_ns, ts_ns[row]))
     return int(when) if when <= member.until_ns else NEVER
 
 
@@ -130,11 +204,9 @@ def _has_to_do(state: Any, memory: Any, member: Any, limit_ns: int) -> bool:
 
 
 @njit()
-def _local_mid(account: Any, state: Any, params: Any, k: int) -> float:
-    mid = seen_mid(state, params)
-    if mid > 0.0:
-        account.mids[k] = mid
-    return float(account.mids[k])
+def _local_mid(state: Any, params: Any) -> float:
+    """Return the last mid that an instrument has seen; 0 if there was none."""
+    return float(state.seen.mids * 0.5 * params.tick_size)
 
 
 @njit()
@@ -187,7 +259,7 @@ def _tell(account: Any, states: Any, memories: Any, params: Any, contexts: Any, 
         if j == k:
             continue
         see_top(other, memories[j], account.now_ns)
-        mid = _local_mid(account, other, params[j], j)
+        mid = _local_mid(other, params[j])
         held += local_equity(other, mid) if mid > 0.0 else members[j].opening_equity
         cash += _free_local_cash(other, memories[j], params[j])
         budget += other.ledger.start_equity if other.ledger.start_mark > 0.0 else members[j].opening_equity
@@ -241,7 +313,7 @@ def _share_out(account: Any, states: Any, memories: Any, params: Any, risks: Any
     total, budget, holders = 0.0, 0.0, 0
     for j in range(account.n):
         state = states[j]
-        mid = _local_mid(account, state, params[j], j)
+        mid = _local_mid(state, params[j])
         begun = state.ledger.start_mark > 0.0
         total += local_equity(state, mid) if mid > 0.0 else members[j].opening_equity
         budget += state.ledger.start_equity if begun else members[j].opening_equity
@@ -252,8 +324,9 @@ def _share_out(account: Any, states: Any, memories: Any, params: Any, risks: Any
         if params[j].risk_on == 0 or params[j].bars != 0:
             continue
         state.equity_above, state.equity_below = np.nan, np.nan
-        if state.local_lots != 0 and account.mids[j] > 0.0:
-            own = local_equity(state, account.mids[j])
+        mid = _local_mid(state, params[j])
+        if state.local_lots != 0 and mid > 0.0:
+            own = local_equity(state, mid)
             limit, floor = drawdown_limit(state, risk), -np.inf
             if not np.isnan(limit):
                 state.equity_above = own + (account.peak_equity - total) / holders
@@ -263,6 +336,13 @@ def _share_out(account: Any, states: Any, memories: Any, params: Any, risks: Any
             if floor > -np.inf:
                 state.equity_below = own - (total - floor) / holders
         arm(state, memories[j], params[j], risk)
+
+
+@njit()
+def _look_ahead(account: Any, states: Any, memories: Any, params: Any, members: Any) -> None:
+    """Work out of each member from when on it may concern the others."""
+    for j in range(account.n):
+        members[j].may_meet_ns = _may_meet_from(states[j], memories[j], params[j], members[j])
 
 
 @njit()
@@ -284,8 +364,24 @@ def _part(account: Any, states: Any, memories: Any, params: Any, risks: Any, mem
             break
     for j in range(account.n):
         states[j].meets_ns = NEVER
-        members[j].may_meet_ns = _may_meet_from(states[j], memories[j], params[j], members[j])
+    _look_ahead(account, states, memories, params, members)
     account.phase = _ALONE
+
+
+@njit()
+def _takes_part(account: Any, states: Any, memories: Any, params: Any, contexts: Any, members: Any, k: int) -> bool:
+    """Return whether a member has anything to do, alone or at the meeting, and tell it how far it may go."""
+    state, member = states[k], members[k]
+    if account.phase == _MEET:
+        if member.may_meet_ns != account.now_ns:
+            return False
+        _tell(account, states, memories, params, contexts, members, k)
+        state.limit_ns = _limit_of(account, states, memories, members, k)
+        state.may_act = 1
+        return True
+    state.limit_ns = _limit_alone(members, account.n, k)
+    state.may_act = 0
+    return _has_to_do(state, memories[k], member, state.limit_ns)
 
 
 _RECORDS = [types.Array(record_type(dtype), 1, "C") for dtype in (STATE, MEMORY, PARAMS, RISK)]
@@ -329,28 +425,16 @@ def advance_together(
         A `Stop`; ROOM and ASK concern the member `account.at`.
     """
     if account.begun == 0:
-        for j in range(account.n):
-            members[j].may_meet_ns = _may_meet_from(states[j], memories[j], params[j], members[j])
+        _look_ahead(account, states, memories, params, members)
     while True:
         went_on = False
         while account.at < account.n:
             k = account.at
             state, memory, member = states[k], memories[k], members[k]
-            if account.begun == 0:
-                if account.phase == _MEET:
-                    if member.may_meet_ns != account.now_ns:
-                        account.at += 1
-                        continue
-                    _tell(account, states, memories, params, contexts, members, k)
-                    state.limit_ns = _limit_of(account, states, memories, members, k)
-                else:
-                    limit_ns = _limit_alone(members, account.n, k)
-                    if not _has_to_do(state, memory, member, limit_ns):
-                        account.at += 1
-                        continue
-                    state.limit_ns = limit_ns
-                state.may_act = account.phase
-                account.begun = 1
+            if account.begun == 0 and not _takes_part(account, states, memories, params, contexts, members, k):
+                account.at += 1
+                continue
+            account.begun = 1
             stop = advance(
                 state, memory, params[k], risks[k], contexts[k], models[k],
                 model_params[member.params_first : member.params_end], member.until_ns,

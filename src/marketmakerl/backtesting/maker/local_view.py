@@ -39,6 +39,7 @@ def _take_over(state: Any, top: Any) -> None:
         state.seen.ask_lots = top.ask_lots
     bid, ask = state.seen.bid, state.seen.ask
     if is_two_sided(state, bid, ask) and state.seen.unknown == 0:
+        state.seen.mids = bid - ask
         state.seen.low = min(state.seen.low, bid - ask)
         state.seen.high = max(state.seen.high, bid - ask)
 
