@@ -54,6 +54,39 @@ def test_the_daily_loss_is_that_of_the_account_from_its_first_day_on():
     assert set(fills["purpose"]) == {"liquidation"}
 
 
+@pytest.mark.parametrize("when", [{"quote_on": "bbo"}, {"quote_on": "all"}, {}], ids=["never", "event", "clock"])
+@pytest.mark.parametrize(
+    ("steps", "halted"),
+    [
+        # 10 held of each: a price step of 1 is worth 10 of 1000, of which a drawdown of 75 is too much.
+        ([(200, 0, -4), (500, 1, -4)], 500),
+        ([(200, 0, 4), (300, 1, 4), (400, 0, -4), (600, 1, -4)], 600),
+        ([(200, 0, 4), (300, 1, -4), (400, 0, -4)], 400),
+        ([(200, 0, -7), (300, 1, 7), (400, 0, -7), (500, 1, 7), (600, 1, -7)], None),
+    ],
+    ids=["both lose", "both gain first", "a peak of one", "one bears the other"],
+)
+def test_what_two_lose_together_is_found_at_once(steps, halted, when):
+    """Between two whole seconds, and whether or not a model is woken; neither loses that much alone."""
+    prices, rows = [100.0, 50.0], [[], []]
+    for at_ms, who, change in [(0, 0, 0), (1, 1, 0), (1100, 0, 0), (1101, 1, 0)] + [(1100 + a, *b) for a, *b in steps]:
+        prices[who] += change
+        mid, ts = round(prices[who] * 10), START_NS + at_ms * MS
+        named = [(0, 0, Kind.SNAPSHOT), (mid - 1, 10_000, Kind.DEPTH_BID), (mid + 1, 10_000, Kind.DEPTH_ASK)]
+        rows[who] += [
+            (ts, ts, price, lots, int(kind) | (0 if kind == Kind.DEPTH_ASK else int(MORE)))
+            for price, lots, kind in named
+        ]
+    legs = [mml.Instrument(f"{name}/USDT:USDT", 0.1, 0.01, "linear") for name in "AB"]
+    result = mml.backtest(
+        [as_tape(one, leg) for one, leg in zip(rows, legs, strict=True)], mml.Symmetric(half_spread=40.0),
+        fees=mml.Fees(0, 0), order_qty=0.01, cash=1000.0, initial_inventory=[10.0, 10.0], target_inventory=0.0,
+        risk=replace(OFF, hard_drawdown_pct=0.075), **when,
+    )  # fmt: skip
+    events = [event for part in result.parts.values() for event in part.risk_events]
+    assert [event["ts_ns"] for event in events] == ([] if halted is None else [START_NS + (1100 + halted) * MS])
+
+
 # -- one halts all, whoever wakes whom
 
 A = mml.Instrument("A/USDT:USDT", 0.5, 0.25, "linear")
