@@ -137,6 +137,7 @@ types: $$(DEV_READY) ## mypy, strict
 
 test: $$(DEV_READY) ## everything the tests need, then the tests
 ##  ARGS=pytest arguments, such as ARGS="-k ledger"; ARGS="-m long" for the slow ones
+	@$(DEV) mml warm
 	@$(DEV) pytest -n auto -m 'not long' $(ARGS)
 
 ##@ Speed
@@ -169,4 +170,5 @@ PACKAGE_HINT = on Debian: apt-get install python3-venv
 	@$(PYTHON) -m venv $(if $(MOVED),--clear) .venv
 	@PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install -qq -e '.[dev]' \
 	  || { echo 'the packages could not be installed: see above' >&2; exit 1; }
+	@.venv/bin/mml warm || echo 'the kernels are not compiled yet; the first command will do it' >&2
 	@pwd > $@

@@ -898,9 +898,9 @@ FRESH = """
 import sys
 sys.path[:0] = {path!r}
 from pathlib import Path
-from marketmakerl.core.jit import CACHE_DIR
+from marketmakerl.core.kernel_cache import user_folder
 def kernels():
-    return {{str(p) for p in Path(CACHE_DIR).rglob("*.nb*") if p.name.startswith(("step.", "matching."))}}
+    return {{str(p) for p in user_folder().rglob("*.nb*") if p.name.startswith(("step.", "matching."))}}
 from backtesting.test_tick_truths import *
 from marketmakerl.backtesting.step import advance
 before = kernels()

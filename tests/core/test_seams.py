@@ -1,14 +1,8 @@
 """Time, randomness, settings, compiler options."""
 
-import os
-import shutil
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
-from marketmakerl.core import jit
 from marketmakerl.core.clock import ManualClock, SystemClock, iso_utc
 from marketmakerl.core.errors import ConfigError, UnknownNameError
 from marketmakerl.core.rng import check_seed, generator
@@ -53,34 +47,3 @@ def test_settings_come_from_the_environment_and_dotenv(tmp_path, monkeypatch):
 def test_did_you_mean():
     assert "did you mean binance" in str(UnknownNameError("exchange", "binanec", ["binance", "kraken"]))
     assert "known: a, b" in str(UnknownNameError("x", "zzz", ["b", "a"]))
-
-
-def test_compiled_code_is_cached_under_the_hash_of_all_its_sources(tmp_path):
-    assert jit.CACHE_DIR.endswith(jit._source_hash())
-    code = "from marketmakerl.core import jit, ledger; import numba; print(jit.CACHE_DIR, numba.config.CACHE_DIR)"
-    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "c"), "NUMBA_DISABLE_JIT": "0"}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=60)
-    ours, numba_s = done.stdout.split()
-    assert ours.startswith(str(tmp_path / "c"))
-    assert numba_s == str(tmp_path / "c")  # a caller's own cache stays where it was
-
-
-def test_a_constant_that_compiled_code_froze_changes_the_cache(tmp_path, monkeypatch):
-    before = jit._source_hash()
-    for room, name in (("risk", "reasons.py"), ("data", "tape.py"), ("cli", "main.py")):
-        copy = tmp_path / room
-        shutil.copytree(jit._PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        with (copy / room / name).open("a", encoding="utf-8") as file:
-            file.write("# changed")
-        monkeypatch.setattr(jit, "_PACKAGE", copy)
-        assert (jit._source_hash() != before) == (room != "cli")
-        monkeypatch.undo()
-
-
-def test_a_cache_that_cannot_be_written_is_replaced(tmp_path):
-    (tmp_path / "file").write_text("")
-    blocked = str(tmp_path / "file" / "x")
-    env = os.environ | {"NUMBA_CACHE_DIR": blocked, "XDG_CACHE_HOME": blocked}
-    code = "from marketmakerl.core import jit; import os; print(os.access(jit.CACHE_DIR, os.W_OK))"
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "True"

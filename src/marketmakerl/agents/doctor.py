@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from marketmakerl.core import jit
+from marketmakerl.core import kernel_cache
 from marketmakerl.core.artifacts import write_atomic
 from marketmakerl.core.errors import ArtifactError, MarketMakerLError
 from marketmakerl.core.pool import default_processes
@@ -63,7 +63,7 @@ def examine(artifacts: Path, data: Path, paper_only: str) -> list[Check]:
         Check("processors", True, False, str(default_processes())),
         _packages(),
         _writable("artifacts", artifacts),
-        _writable("numba cache", Path(jit.CACHE_DIR)),
+        _writable("kernels", kernel_cache.user_folder() or Path("no home folder")),
         _disk(artifacts),
         *outside,
         _catalog(data),

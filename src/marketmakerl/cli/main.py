@@ -35,7 +35,9 @@ from marketmakerl.cli import (
     simulate,
     stress,
     walk_forward,
+    warm,
 )
+from marketmakerl.core import first_use
 from marketmakerl.core.errors import MarketMakerLError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -72,6 +74,7 @@ app.command("fetch-data")(fetch.fetch_data)
 app.command("exchange-sim")(exchange_sim.exchange_sim)
 app.command("live")(live.live)
 app.command("doctor")(doctor.doctor)
+app.command("warm")(warm.warm)
 
 
 def _version(wanted: bool) -> None:
@@ -93,6 +96,7 @@ def _options(
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command and exit with its code."""
+    first_use.say = lambda message: typer.echo(f"mml: {message}", err=True)
     signal.signal(signal.SIGTERM, _on_terminate)
     sys.exit(run(argv))
 
