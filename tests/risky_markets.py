@@ -19,6 +19,7 @@ from marketmakerl.backtesting.layout import REQUEST, Status
 from marketmakerl.data.tape import MORE, Kind
 from marketmakerl.models.custom import CustomModel
 from marketmakerl.risk.reasons import Reason
+from searches import many
 
 MS, S = 10**6, 10**9
 MIDNIGHT = 19_676 * 86_400 * S  # 2023-11-15 00:00 UTC, a Wednesday
@@ -41,7 +42,11 @@ FEW = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
 def examples(n: int) -> Any:
     # A seed does not shrink into anything simpler.
-    return settings(max_examples=max(n // 8, 10) if FEW else n, deadline=None, phases=(Phase.explicit, Phase.generate))
+    return settings(
+        max_examples=max(n // 8, 10) if FEW else many(max(n // 4, 15), n),
+        deadline=None,
+        phases=(Phase.explicit, Phase.generate),
+    )
 
 
 @dataclass(frozen=True)

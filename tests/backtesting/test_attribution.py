@@ -22,6 +22,7 @@ from backtesting.test_ticks_against_oracle import QUEUES, draw_with_rules, laten
 from marketmakerl.backtesting.results.attribution import HORIZONS, attribute, break_even_maker_bps
 from marketmakerl.backtesting.results.of_engine import result_of
 from oracles.tick_venue import VenueParams
+from searches import many
 from tick_tapes import INSTRUMENT, START_NS, make_frames
 
 S = 10**9
@@ -138,7 +139,7 @@ def test_part_by_part_as_a_plain_loop_says(kind, post_only):
     assert found.turnover == pytest.approx(turnover)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(40, 150), deadline=None)
 @given(seed=seeds, shape=shapes, kind=venue_kinds, queue=st.sampled_from(QUEUES), latency=latencies)
 def test_it_adds_up_whatever_happens(seed, shape, kind, queue, latency):
     rows, script, params = draw_with_rules(seed, shape, kind, queue, latency)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from marketmakerl import AvellanedaStoikov, EventTape, Fees, Instrument, RiskLimits, Symmetric, backtest
 from oracles.bar_engine import Bar, run
+from searches import many
 
 TICK, LOT, INTERVAL_S = 0.5, 0.25, 60
 
@@ -45,7 +46,7 @@ def a_s_offsets(gamma: float, k: float, sigma: float):
     return quote
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(40, 150), deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     spot=st.booleans(),

@@ -15,6 +15,7 @@ from backtesting.test_ticks_against_oracle import FEEDS, T0, WINDOW, Market, Sha
 from marketmakerl.backtesting.engine import Engine
 from marketmakerl.data.tape import MORE, EventTape, Kind
 from oracles.feed_view import FeedView
+from searches import many
 
 TICK, LOT = 0.5, 0.25
 INSTRUMENT = mml.Instrument("BTC/USDT:USDT", tick_size=TICK, lot_size=LOT, kind="linear")
@@ -68,7 +69,7 @@ def draw(seed: int, shape: Shape) -> tuple[list[tuple], random.Random]:
     return Market(rng, shape).draw()[0], rng
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=many(80, 400), deadline=None)
 @given(seed=seeds, shape=shapes, depth=st.sampled_from([0, 1, 2, 5, 40]), trades=st.sampled_from([0, 1, 3, 8]))
 def test_a_model_sees_what_has_reached_it_and_nothing_else(seed, shape, depth, trades):
     rows, rng = draw(seed, shape)
@@ -125,7 +126,7 @@ def ends_alike(one: Engine, other: Engine) -> None:
     assert one.model_memory.tobytes() == other.model_memory.tobytes()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(40, 150), deadline=None)
 @given(seed=seeds, shape=shapes, by_row=st.booleans(), python=st.booleans())
 def test_pieces_of_a_tape_give_the_bytes_of_the_whole(seed, shape, by_row, python):
     rows, rng = draw(seed, shape)
@@ -142,7 +143,7 @@ def test_pieces_of_a_tape_give_the_bytes_of_the_whole(seed, shape, by_row, pytho
     ends_alike(pieces, whole)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(40, 150), deadline=None)
 @given(seed=seeds, shape=shapes)
 def test_a_restored_engine_remembers_and_goes_on(seed, shape):
     rows, rng = draw(seed, shape)

@@ -17,6 +17,7 @@ from marketmakerl.backtesting.order_script import OrderScript
 from marketmakerl.core.errors import ConfigError, DataFormatError
 from marketmakerl.data.l3_import import import_l3
 from oracles.fifo_book import FifoBook, Row, Trade
+from searches import many
 
 MODELS = ("front", "fifo", "risk_averse")
 
@@ -133,7 +134,7 @@ def tape_of(orders, trades):
     return import_l3(orders_frame(orders), trades_frame(trades) if trades else None, INSTRUMENT)
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=many(150, 1_000), deadline=None)
 @given(plays())
 def test_it_fills_at_the_event_at_which_the_linked_lists_do(drawn):
     orders, trades, ghost, wanted, _ = play(drawn)
@@ -148,7 +149,7 @@ def test_it_fills_at_the_event_at_which_the_linked_lists_do(drawn):
         raise AssertionError(imported.report.as_dict())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=many(80, 400), deadline=None)
 @given(plays())
 def test_front_is_never_later_and_risk_averse_never_sooner(drawn):
     orders, trades, ghost, *_ = play(drawn)
@@ -168,7 +169,7 @@ def test_front_is_never_later_and_risk_averse_never_sooner(drawn):
             assert times[0] <= times[1]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(80, 300), deadline=None)
 @given(plays())
 def test_levels_are_the_sums_of_the_orders(drawn):
     orders, trades, *_, levels = play(drawn)

@@ -18,6 +18,7 @@ from backtesting.test_tick_oracle_by_hand import by_engine, by_oracle, open_engi
 from marketmakerl.data.tape import MORE, Kind
 from oracles.tick_engine import Params
 from oracles.tick_venue import VenueParams
+from searches import many
 
 T0 = 1_700_000_000_000_000_000
 TICK, LOT = Fraction(1, 2), Fraction(1, 4)
@@ -217,7 +218,7 @@ def same(got, wanted) -> None:
     assert got.drawdown == pytest.approx(wanted.drawdown, rel=1e-9, abs=1e-9 + 1e-14 * abs(wanted.cash))
 
 
-@settings(max_examples=2_500, deadline=None)
+@settings(max_examples=many(300, 2_500), deadline=None)
 @given(seed=seeds, shape=shapes, kind=kinds, queue=st.sampled_from(QUEUES), latency=latencies)
 def test_they_agree(seed, shape, kind, queue, latency):
     rows, script, params = draw(seed, shape, kind, queue, latency)
@@ -277,7 +278,7 @@ def draw_with_rules(seed: int, shape: Shape, kind: str, queue: str, latency: str
     return rows, script, params
 
 
-@settings(max_examples=1_200, deadline=None)
+@settings(max_examples=many(150, 1_200), deadline=None)
 @given(seed=seeds, shape=shapes, kind=venue_kinds, queue=st.sampled_from(QUEUES), latency=latencies)
 def test_they_agree_under_the_rules_of_a_venue(seed, shape, kind, queue, latency):
     rows, script, params = draw_with_rules(seed, shape, kind, queue, latency)
@@ -309,7 +310,7 @@ changes = st.one_of(
 )
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=many(120, 800), deadline=None)
 @given(
     tape=st.lists(st.tuples(steps, messages), min_size=1, max_size=12),
     acts=st.lists(st.tuples(steps, st.one_of(submits, submits, changes)), max_size=8),
@@ -342,7 +343,7 @@ def test_they_agree_on_little(tape, acts, queue, kind, entry, response):
     same(by_engine(rows, script, params, book_window_ticks=WINDOW), by_oracle(rows, script, params))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=many(60, 250), deadline=None)
 @given(seed=seeds, shape=shapes, kind=venue_kinds, latency=latencies, interval_ns=st.integers(1, 40))
 def test_drawdown_does_not_depend_on_when_equity_is_sampled(seed, shape, kind, latency, interval_ns):
     rows, script, params = (draw_with_rules if seed % 2 else draw)(seed, shape, kind, "risk_averse", latency)
@@ -361,7 +362,7 @@ def test_drawdown_does_not_depend_on_when_equity_is_sampled(seed, shape, kind, l
         event(f"between samples: {np.max(np.maximum.accumulate(sampled) - sampled) < deepest}")
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=many(60, 250), deadline=None)
 @given(seed=seeds, shape=shapes, kind=venue_kinds, queue=st.sampled_from(QUEUES), latency=latencies)
 def test_pieces_of_a_tape_give_the_bytes_of_the_whole(seed, shape, kind, queue, latency):
     rows, script, params = (draw_with_rules if seed % 2 else draw)(seed, shape, kind, queue, latency)
@@ -377,7 +378,7 @@ def test_pieces_of_a_tape_give_the_bytes_of_the_whole(seed, shape, kind, queue, 
     assert pieces.orders().tobytes() == whole.orders().tobytes()
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=many(60, 250), deadline=None)
 @given(seed=seeds, shape=shapes, kind=venue_kinds, queue=st.sampled_from(QUEUES), latency=latencies)
 def test_a_restored_engine_goes_on_as_if_nothing_had_happened(seed, shape, kind, queue, latency):
     rows, script, params = (draw_with_rules if seed % 2 else draw)(seed, shape, kind, queue, latency)

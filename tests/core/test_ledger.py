@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from marketmakerl.core import ledger as book
 from marketmakerl.core.instrument import Instrument
 from oracles.ledger import OracleLedger
+from searches import many
 
 KINDS = ("spot", "linear", "inverse")
 
@@ -30,7 +31,7 @@ marks = st.tuples(st.just("mark"), st.integers(100, 10_000_000))
 fundings = st.tuples(st.just("fund"), st.integers(-300, 300))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(80, 300), deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     contract=st.sampled_from([1, 100]),

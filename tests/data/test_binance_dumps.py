@@ -19,6 +19,7 @@ from marketmakerl.data.binance_dumps import (
 )
 from marketmakerl.data.importers import detect
 from marketmakerl.data.tape import Kind
+from searches import many
 
 SPOT = Instrument("BTC/USDT", 0.01, 0.00001)
 MS0 = 1_735_689_600_000  # 2025-01-01
@@ -226,7 +227,7 @@ TEXT = ("\n".join([KLINE_HEADER, *map(bar, range(20))]) + "\n").encode()
 TRADE_TEXT = ("\n".join(trade(i, ms=i) for i in range(1, 20)) + "\n").encode()
 
 
-@settings(max_examples=120)
+@settings(max_examples=many(40, 120))
 @given(data=st.data(), klines=st.booleans(), zipped=st.booleans())
 def test_a_mutilated_file_gives_an_error_or_a_tape_with_every_line_accounted(tmp_path_factory, data, klines, zipped):
     folder = tmp_path_factory.mktemp("t")

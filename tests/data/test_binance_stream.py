@@ -25,6 +25,7 @@ from marketmakerl.data.import_report import ImportReport
 from marketmakerl.data.tape import COLUMNS, MORE, Kind
 from oracles import capture as oracle
 from oracles.book import Book
+from searches import many
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 RAW = SHARED / "fixtures" / "raw_streams"
@@ -566,7 +567,7 @@ def mutated(draw):
     return [part for line in lines for part in line.split(b"\n")]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=many(60, 200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mutated(), st.booleans())
 def test_any_capture_is_a_right_tape_or_a_typed_error(tmp_path, lines, pack):
     lines = lines if lines and lines[-1] else [*lines, b" "]  # an empty last line is no line
@@ -578,7 +579,7 @@ def test_any_capture_is_a_right_tape_or_a_typed_error(tmp_path, lines, pack):
     check_against_oracle(lines, tape, report)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(40, 150), deadline=None)
 @given(mutated())
 def test_whatever_the_compiled_reader_takes_the_slow_one_takes_alike(lines):
     assert_both_alike(lines, INSTRUMENT, least_fast=0)

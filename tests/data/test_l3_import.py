@@ -14,6 +14,7 @@ from marketmakerl.core.errors import ConfigError, DataError, DataFormatError, Da
 from marketmakerl.core.instruments import lookup
 from marketmakerl.data.l3_import import import_l3
 from marketmakerl.data.synthetic_l3 import L3Market, simulate_l3
+from searches import many
 
 BID, ASK = 1, -1
 MORE = 64
@@ -172,7 +173,7 @@ def test_order_and_repetition_of_rows_do_not_matter():
     assert again.report.counts["refused", "duplicate"] == len(ORDERS.iloc[::3])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(40, 150), deadline=None)
 @given(st.data())
 def test_a_broken_log_is_an_error_or_a_book_of_what_is_left(data):
     """Cut rows out, change numbers, swap message numbers: never anything but a typed error or levels that add up."""

@@ -19,6 +19,7 @@ from marketmakerl.data.capture_file import pieces
 from marketmakerl.data.hyperliquid_stream import import_hyperliquid_stream
 from marketmakerl.data.import_report import ImportReport
 from marketmakerl.data.tape import COLUMNS, MORE, Kind
+from searches import many
 
 RAW = Path(__file__).parents[3] / "shared" / "data" / "fixtures" / "raw_streams"
 needs_recordings = pytest.mark.skipif(not RAW.exists(), reason="no ../shared/data/fixtures/raw_streams here")
@@ -268,7 +269,7 @@ def test_the_recorded_bybit_archive():
 # --- anything at all --------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=many(40, 150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.sampled_from(["hyperliquid", "bybit"]))
 def test_any_lines_are_a_tape_with_every_line_accounted_or_a_typed_error(tmp_path, data, venue):
     lines = list(HYPER if venue == "hyperliquid" else BYBIT)

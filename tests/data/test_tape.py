@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from marketmakerl import EventTape, Instrument
 from marketmakerl.core.errors import ArtifactError, DataFormatError, DataNotFoundError
 from marketmakerl.data.tape import COLUMNS, MORE, VERSION, Kind
+from searches import many
 
 INSTRUMENT = Instrument("BTC/USDT", 0.1, 0.001, "linear", 1.0, 5.0)
 
@@ -56,7 +57,7 @@ def test_a_truncated_file_is_refused(tmp_path_factory, cut):
         EventTape.load(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(60, 200), deadline=None)
 @given(position=st.floats(0, 1), flip=st.integers(1, 255))
 def test_one_flipped_byte_is_noticed_or_harmless(tmp_path_factory, position, flip):
     path = tmp_path_factory.mktemp("t") / "x.tape"

@@ -17,6 +17,7 @@ from marketmakerl.data.book_import import import_book
 from marketmakerl.data.importers import detect
 from marketmakerl.data.tape import COLUMNS, MORE, Kind
 from marketmakerl.data.tardis_csv import read_tardis
+from searches import many
 
 INSTRUMENT = Instrument("BTC/USDT:USDT", 0.1, 0.001, "linear")
 US0 = 1_700_000_000_000_000
@@ -281,7 +282,7 @@ def expected_tape(path):
     return out
 
 
-@settings(max_examples=150)
+@settings(max_examples=many(40, 150))
 @given(data=st.data())
 def test_a_mutilated_file_gives_an_error_or_a_tape_with_every_line_accounted(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("t") / "b.csv"

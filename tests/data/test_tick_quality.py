@@ -12,6 +12,7 @@ from marketmakerl.data.crossed_kernel import crossed_rows
 from marketmakerl.data.tape import MORE
 from marketmakerl.data.tick_quality import check_frame, check_tape, decimal_step
 from oracles.book import replay_tape
+from searches import many
 from tick_tapes import INSTRUMENT, make_frames, make_tape
 
 MS = 1_000_000
@@ -117,7 +118,7 @@ def test_tapes_with_gaps_crossings_and_wrong_rows():
 ROW = st.tuples(st.sampled_from([5, 6, 8, 8, 9, 9, 10, 11, 12]), st.integers(1, 6), st.integers(0, 2), st.booleans())
 
 
-@settings(max_examples=200)
+@settings(max_examples=many(60, 200))
 @given(st.lists(ROW, min_size=1, max_size=40))
 def test_crossed_messages_are_those_that_a_slow_book_finds(rows):
     kind = np.array([k | (MORE if more else 0) for k, _, _, more in rows], np.int8)
