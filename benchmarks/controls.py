@@ -64,7 +64,7 @@ def run(tape: Any, work_name: str, *, controlled: bool) -> tuple[float, int]:
     started = time.perf_counter()
     made.feed(tape)
     made.finish()
-    return time.perf_counter() - started, int(made.state.orders)
+    return time.perf_counter() - started, int(made.state.counts.orders)
 
 
 def measure(bench: Bench) -> dict[str, Any] | None:

@@ -82,8 +82,8 @@ def outcome(engine: Engine) -> dict[str, Any]:
     risk = [float(state.risk[name]) for name in ("held_lots", "held_value", "breaker", "exits", "n_events")]
     tables = {name: getattr(engine, name)().tobytes() for name in ("fills", "orders", "samples", "markouts")}
     return tables | {
-        "log": engine.run_log(), "suppressed": state.suppressed.tolist(), "events": engine.risk_events(),
-        "state": [float(state.ledger.cash), float(state.local_cash), float(state.local_lots), *risk],
+        "log": engine.run_log(), "suppressed": state.counts.suppressed.tolist(), "events": engine.risk_events(),
+        "state": [float(state.ledger.cash), float(state.local.cash), float(state.local.lots), *risk],
     }  # fmt: skip
 
 
@@ -164,7 +164,7 @@ def test_who_reads_the_clock_is_asked_each_time(risk):
     for seed in range(5):
         tape = lively(seed, 400)
         engine, asked = counted(tape, PLAIN | {"risk": risk, "latency": mml.Latency(0, MS, MS)})
-        silent = int(engine.state.suppressed.sum()) if risk is OPEN else 0
+        silent = int(engine.state.counts.suppressed.sum()) if risk is OPEN else 0
         decisions = engine.run_log()["decisions"]
         assert decisions - silent <= asked <= 2 * decisions  # asked in the short way, and again in the long one
         assert asked > 300
@@ -190,7 +190,7 @@ def test_a_halt_by_hand_is_not_passed_by():
     for cut in range(20, len(tape), 37):
         engine = Engine(LINEAR, NEAR, **PLAIN, risk=OPEN)
         engine.feed(tape.slice_rows(0, cut))
-        orders = int(engine.state.orders)
+        orders = int(engine.state.counts.orders)
         engine.halt("tester", "to see")
         engine.feed(tape.slice_rows(cut, len(tape)))
         engine.finish()

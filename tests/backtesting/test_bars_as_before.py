@@ -166,7 +166,7 @@ def compare(seed, limited):
         for part, name in (("venue", "liquidated"), ("risk", "exits"), ("risk", "breaker")):
             assert int(before[3].state[part][name]) == int(now[3].state[part][name]), name
         for name in ("starved", "gaps", "bars"):
-            assert int(before[3].state[name]) == int(now[3].state[name]), name
+            assert int(before[3].state[name]) == int(now[3].state.counts[name]), name
     state = now[3].state
     return (
         len(fills),

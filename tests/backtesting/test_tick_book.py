@@ -37,13 +37,13 @@ def test_levels_that_leave_the_window_come_back_with_it(levels):
     back = [(40_000, 90_000, 0, Kind.DEPTH_BID), (40_001, 50_001, 9, Kind.DEPTH_ASK)]
     made = engine(8192)
     made.feed(tape_of(rows + up))
-    assert (int(made.state.best[0]), int(-made.state.best[1])) == (90_000, 90_001)
+    assert (int(made.state.book.best[0]), int(-made.state.book.best[1])) == (90_000, 90_001)
     made.feed(tape_of(back))
     made.finish()
-    assert (int(made.state.best[0]), int(-made.state.best[1])) == (50_000, 50_001)
-    held = [level_lots(made.state, made._memory, 0, 50_000 - n) for n in range(levels)]
+    assert (int(made.state.book.best[0]), int(-made.state.book.best[1])) == (50_000, 50_001)
+    held = [level_lots(made.state.book, made._memory, 0, 50_000 - n) for n in range(levels)]
     assert held == [1 + n for n in range(levels)]
-    assert level_lots(made.state, made._memory, 1, 90_001) == 8
+    assert level_lots(made.state.book, made._memory, 1, 90_001) == 8
     assert made.run_log()["recentres"] >= 3
 
 

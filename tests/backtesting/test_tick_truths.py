@@ -160,7 +160,14 @@ def test_trap_a_fill_of_exactly_the_rest_leaves_no_zombie_and_the_run_goes_on():
     assert engine.samples()["ts_ns"].tolist() == [T0, T0 + S, T0 + 2 * S, T0 + 2500 * MS]
     # Nothing is left behind: all slots are free again, no list holds anything.
     state = engine.state
-    assert (state.n_live, state.n_free, *state.n_work, *state.live_side) == (0, state.own_cap, 0, 0, 0, 0)
+    assert (state.own.n_live, state.own.n_free, *state.own.n_work, *state.own.live_side) == (
+        0,
+        state.own.cap,
+        0,
+        0,
+        0,
+        0,
+    )
 
 
 def test_trap_best_bid_qty_is_a_quantity_and_not_a_price():
@@ -516,7 +523,7 @@ def test_the_window_moves_away_from_more_levels_than_the_store_has_room_for():
     tape = tape_of([(0, (0, 0, Kind.SNAPSHOT), *bids, (5_000, 4, ASK)), (1, (4_899, 7, BID))])
     engine = run(tape, OrderScript(), book_window_ticks=512)
     state, memory = engine.state, engine._memory
-    assert [level_lots(state, memory, 0, price) for price in (1, 150, 151, 4_000, 4_899)] == [3, 3, 0, 3, 7]
+    assert [level_lots(state.book, memory, 0, price) for price in (1, 150, 151, 4_000, 4_899)] == [3, 3, 0, 3, 7]
     assert kernel_top(engine) == [4_899, 7, 5_000, 4]
 
 
@@ -526,7 +533,7 @@ def test_a_snapshot_costs_no_more_than_what_it_names():
     tape = tape_of([(ms, (0, 0, Kind.SNAPSHOT), *levels) for ms in range(5)])
     engine = run(tape, OrderScript())
     assert engine.run_log()["recentres"] == 1
-    assert engine.state.worst.tolist() == [300_000, -300_020]
+    assert engine.state.book.worst.tolist() == [300_000, -300_020]
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -655,12 +662,12 @@ def test_no_recorded_book_ever_crosses(name):
 
 def kernel_top(engine):
     """Return best bid, its lots, best ask, its lots of the exchange's book."""
-    bid, ask = int(engine.state.best[0]), -int(engine.state.best[1])
+    bid, ask = int(engine.state.book.best[0]), -int(engine.state.book.best[1])
     return [
         bid,
-        level_lots(engine.state, engine._memory, 0, bid),
+        level_lots(engine.state.book, engine._memory, 0, bid),
         ask,
-        level_lots(engine.state, engine._memory, 1, ask),
+        level_lots(engine.state.book, engine._memory, 1, ask),
     ]
 
 

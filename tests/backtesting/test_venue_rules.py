@@ -554,7 +554,7 @@ def test_funding_of_a_time_comes_after_its_rows_and_before_its_requests(play):
 def test_funding_is_part_of_local_equity_at_once():
     rows = [*OPEN, sold(1002, 101, 2), bid(1003, 100, 4)]
     engine = after(rows, [buy(1001, 101, 2)], funding=[(1003, F(1, 100))], cash=F(1_000))
-    assert engine.state.local_cash == pytest.approx(1_000 - 202 - 2.02)
+    assert engine.state.local.cash == pytest.approx(1_000 - 202 - 2.02)
 
 
 # -- margin and liquidation
@@ -638,8 +638,8 @@ def test_binances_liquidation_price_beside_other_contracts(others, upnl, less, q
     state.ledger.position_lots, state.ledger.open_value = int(qty * 1_000), float(qty * entry)
     state.venue.other_equity, state.venue.other_maintenance = float(upnl), float(tmm)
     find_triggers(state, engine._params)
-    assert state.liquidate_low == math.floor(exact * 200)  # half ticks of a cent
-    assert state.liquidate_high > 1 << 60
+    assert state.bounds.liquidate_low == math.floor(exact * 200)  # half ticks of a cent
+    assert state.bounds.liquidate_high > 1 << 60
     assert must_liquidate(state, engine._params, float(exact) - 0.01)
     assert not must_liquidate(state, engine._params, float(exact) + 0.01)
 
@@ -854,11 +854,11 @@ def test_the_rest_of_the_account_bears_on_liquidation(field, value):
     engine.feed(tape.slice_rows(0, 3))
     state, params = engine.state, engine._params
     find_triggers(state, params)
-    assert state.liquidate_low < 0  # 1000 outlast a price of nothing
+    assert state.bounds.liquidate_low < 0  # 1000 outlast a price of nothing
     setattr(state.venue, field, value)  # 25 are left, and 25.25 are needed at 101
     assert must_liquidate(state, params, 101.0)
     find_triggers(state, params)
-    assert state.liquidate_low >= 2 * 101
+    assert state.bounds.liquidate_low >= 2 * 101
 
 
 # -- spot
@@ -906,7 +906,7 @@ def test_the_parts_of_the_profit_make_up_the_whole(kind):
             identity_holds(engine.state)
         seen |= {"funding"} if engine.state.ledger.funding_pnl else set()
         seen |= {"liquidation"} if engine.state.risk.liquidations else set()
-        seen |= {"self-trade"} if engine.state.self_trades else set()
+        seen |= {"self-trade"} if engine.state.counts.self_trades else set()
     assert seen == ({"self-trade"} if kind == "spot" else {"funding", "liquidation", "self-trade"})
 
 

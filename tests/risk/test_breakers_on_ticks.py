@@ -224,7 +224,7 @@ def test_rejects_in_a_row_are_followed_by_silence():
         if number >= 3:
             assert not [ts for ts in sent if at < ts < at + 3 * S]
     assert [ts for ts in sent if ts >= told[3] + 3 * S]
-    assert it.state.suppressed[Reason.REJECTS] > 0
+    assert it.state.counts.suppressed[Reason.REJECTS] > 0
     assert len(play(rows, leaning(), **run).rejected) > 3 * len(told)
 
 

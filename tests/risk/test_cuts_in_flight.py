@@ -145,7 +145,7 @@ def test_the_limit_holds_whatever_the_exchange_still_fills(seed, kind):
     positions = [int(lots) - target for lots in engine.fills()["position_lots"]]
     assert max(map(abs, positions), default=0) <= limit
     event(f"reached: {10 * max(map(abs, positions), default=0) // limit}0 %")
-    event(f"replaces refused: {bool(engine.state.replace_rejected)}")
+    event(f"replaces refused: {bool(engine.state.counts.replace_rejected)}")
 
 
 class Desk:

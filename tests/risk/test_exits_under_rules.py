@@ -173,7 +173,7 @@ def test_a_halt_ends_flat_or_with_what_the_venue_does_not_take(seed, kind):
     state = run.engine.state
     left = int(state.ledger.position_lots)
     event(f"left: {abs(left) > 0}")
-    assert int(state.n_live) == 0
+    assert int(state.own.n_live) == 0
     if kind == "spot" and options["venue"].min_notional:
         assert run.worth(left, kind) < MINIMUM
     else:

@@ -99,7 +99,7 @@ def test_an_order_that_stays_is_not_cancelled_for_want_of_messages():
     engine = opened(tape, replace(OFF, max_orders=2, rate_window_s=60.0))
     engine.feed(tape)
     assert [order.order_id for side in range(2) for order in engine.working(side)] == [1, 2]
-    assert engine.state.orders == 2
+    assert engine.state.counts.orders == 2
 
 
 def test_a_note_is_not_read_into_what_happens_after_a_restore():

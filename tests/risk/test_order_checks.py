@@ -152,7 +152,7 @@ def test_a_duplicate_goes_out_once():
         per_time.setdefault((sent.ts_ns, sent.side, sent.price_ticks), []).append(sent.qty_lots)
     assert all(len(set(lots)) == len(lots) for lots in per_time.values())
     assert len({(s.ts_ns, s.side, s.price_ticks) for s in free}) < len(free)
-    assert it.state.orders > 20
+    assert it.state.counts.orders > 20
 
 
 def test_an_order_that_would_meet_an_own_one_stays_home():
@@ -163,7 +163,7 @@ def test_an_order_that_would_meet_an_own_one_stays_home():
     assert free[1].side == -1
     assert free[0].ts_ns == free[1].ts_ns
     assert not any(a.ts_ns == b.ts_ns and a.side != b.side for a, b in pairwise(stays))
-    assert it.state.self_trades == 0
+    assert it.state.counts.self_trades == 0
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_collar_and_sizes(limits, model, passes):
     sent, it = sends(model, replace(OFF, **limits))
     assert bool(sent) == passes
     assert sends(model, OFF)[0]
-    assert (int(it.state.suppressed.sum()) == 0) == passes
+    assert (int(it.state.counts.suppressed.sum()) == 0) == passes
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -134,7 +134,7 @@ def test_no_quote_stands_through_a_silence(clock, stale_s):
     assert stands_at_the_exchange(it, heard + S)
     assert stands_at_the_exchange(it, heard + round((stale_s - 1.1) * 1e9))
     assert not [o for o in it.orders.values() if o["live_ns"] and o["closed_ns"] > end and o["submitted_ns"] < end]
-    assert it.state.suppressed[Reason.STALE] > 0
+    assert it.state.counts.suppressed[Reason.STALE] > 0
     returned = [o["submitted_ns"] for o in it.orders.values() if o["submitted_ns"] >= after[0][1]]
     assert returned
     if clock != {"quote_on": "trade"}:
@@ -161,7 +161,7 @@ def test_data_that_come_late_are_no_data():
 def test_a_market_that_is_heard_is_not_stale(lag_s):
     rows = [(ts, ts + round(lag_s * 1e9), *rest) for ts, _, *rest in still(200)]
     it = play(rows, leaning(1.2), risk=replace(OFF, stale_data_s=lag_s + 2.1), latency=LATE, quote_on="all")
-    assert it.state.suppressed[Reason.STALE] == 0
+    assert it.state.counts.suppressed[Reason.STALE] == 0
     assert len(it.orders) == 2
 
 
@@ -186,7 +186,7 @@ def test_a_book_that_tells_nothing_pulls_the_quotes(bad, reason, clock):
     assert stands_at_the_exchange(it, turn - MS)
     assert not stands_at_the_exchange(it, turn + 150 * MS)
     assert not [s for s in it.sent if s.action == SUBMIT and turn + MS <= s.ts_ns < turn + 3 * S]
-    assert it.state.suppressed[reason] > 0
+    assert it.state.counts.suppressed[reason] > 0
     assert stands_at_the_exchange(it, turn + 4 * S)
 
 

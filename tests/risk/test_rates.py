@@ -70,7 +70,7 @@ def test_what_may_be_sent_is_sent():
     times = [request.ts_ns for request in held.sent if request.action == SUBMIT]
     assert worst_window(times, 5 * S) in (19, 20)
     assert len(times) >= 0.7 * 20 * (rows[-1][0] - rows[0][0]) / (5 * S)
-    assert held.state.suppressed[28] > 0
+    assert held.state.counts.suppressed[28] > 0
 
 
 @pytest.mark.parametrize("limit", [8, 20])

@@ -158,12 +158,12 @@ def test_a_crash_on_bars_and_a_reset_and_a_second_halt():
                     first_price=100.0,
                     risk=replace(OFF, soft_drawdown_pct=0.02, hard_drawdown_pct=0.05))  # fmt: skip
     while engine.state.risk.breaker != 2:
-        engine.feed(tape.slice_rows(int(engine.state.bars) * 5, int(engine.state.bars) * 5 + 5))
+        engine.feed(tape.slice_rows(int(engine.state.counts.bars) * 5, int(engine.state.counts.bars) * 5 + 5))
     assert engine.state.ledger.position_lots == 0
     with pytest.raises(ConfigError):
         engine.reset(" ", "no name")
     engine.reset("a person", "go on")
-    done = int(engine.state.bars) * 5
+    done = int(engine.state.counts.bars) * 5
     engine.feed(tape.slice_rows(done, len(tape)))
     assert [event["after"] for event in engine.risk_events()] == ["reducing", "halted", "active", "reducing", "halted"]
     assert engine.state.ledger.position_lots == 0

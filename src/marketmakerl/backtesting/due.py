@@ -15,7 +15,7 @@ At one time rows of market data come first. Then, one thing after another, each 
 So a decision knows every answer of its time, an answer every request, and what is only measured sees the end of all.
 On bars the open of the next bar, which has the time of the close, comes after all of it (`closed_ns`).
 
-The state holds `stop_ns`, before which only rows happen, and `rest_ns`, the earliest of what neither the feed nor a
+`state.due` holds `stop_ns`, before which only rows happen, and `rest_ns`, the earliest of what neither the feed nor a
 request brings. Whoever makes something due sooner says so with `due_at`.
 """
 
@@ -47,21 +47,22 @@ _VENUE, _REQUEST, _ANSWER, _SCRIPT, _LIMITS, _DECISION, _MARKOUT, _SAMPLE, _PUT_
 @njit()
 def first_due(state: Any, now_ns: int) -> int:
     """Return what goes first of all that is due at `now_ns`, a `Due`."""
-    if min(state.funding_ns, state.margin_ns) == now_ns:
+    due = state.due
+    if min(due.funding_ns, due.margin_ns) == now_ns:
         return _VENUE
     if state.wire.next_request_ns == now_ns:
         return _REQUEST
     if state.wire.next_answer_ns == now_ns:
         return _ANSWER
-    if state.script_ns == now_ns:
+    if due.script_ns == now_ns:
         return _SCRIPT
-    if min(min(state.watch_ns, state.look_ns), state.retry_ns) == now_ns:
+    if min(min(due.watch_ns, due.look_ns), due.retry_ns) == now_ns:
         return _LIMITS
-    if state.wake_ns == now_ns or state.clock_ns == now_ns:
+    if due.wake_ns == now_ns or due.clock_ns == now_ns:
         return _DECISION
-    if state.markout_ns == now_ns:
+    if due.markout_ns == now_ns:
         return _MARKOUT
-    if state.sample_ns == now_ns:
+    if due.sample_ns == now_ns:
         return _SAMPLE
     return _PUT_OFF
 
@@ -69,5 +70,6 @@ def first_due(state: Any, now_ns: int) -> int:
 @njit()
 def due_at(state: Any, ts_ns: int) -> None:
     """Let the engine stop at `ts_ns` at the latest: something that is no row is due then."""
-    state.rest_ns = min(state.rest_ns, ts_ns)
-    state.stop_ns = min(state.stop_ns, ts_ns)
+    due = state.due
+    due.rest_ns = min(due.rest_ns, ts_ns)
+    due.stop_ns = min(due.stop_ns, ts_ns)

@@ -189,8 +189,8 @@ class Engine:
         self._open_arrays(book_window_ticks)
         self.rules.write(params, self.state, fees)
         open_ledger(self.state.ledger, instrument, cash, position_lots)
-        self.state.local_lots = position_lots
-        self.state.local_cash = cash
+        self.state.local.lots = position_lots
+        self.state.local.cash = cash
 
     def _open_arrays(self, book_window_ticks: int) -> None:
         bits = _whole("book_window_ticks", book_window_ticks, 64).bit_length() - 1
@@ -205,10 +205,10 @@ class Engine:
         self.state = state = self._state[0]
         levels = int(self._params.levels)
         own_cap = max(64, 8 * levels)
-        state.window_bits = bits
-        state.mode = int(Mode.OPENING)
-        state.far_cap = _FAR_LEVELS
-        state.own_cap = state.n_free = own_cap
+        state.book.window_bits = bits
+        state.book.mode = int(Mode.OPENING)
+        state.book.far_cap = _FAR_LEVELS
+        state.own.cap = state.own.n_free = own_cap
         state.one_price = self._params.bars
         self._context.time_left_s = np.inf
         _open_state(state)
@@ -240,7 +240,7 @@ class Engine:
         self._shown_from: dict[str, Any] = {}
         self._params.latencies = 0 if series is None else len(series)
         if len(self._funding):
-            state.funding_ns = int(self._funding["ts_ns"][0])
+            state.due.funding_ns = int(self._funding["ts_ns"][0])
         self._params.funding_rows = len(self._funding)
         self._funding = self._funding if len(self._funding) else np.zeros(1, FUNDING)
         self._params.funding_at = address_of(self._funding)
@@ -313,9 +313,9 @@ class Engine:
             raise DataFormatError(f"events at {int(events.ts_ns[0])} come after those of {int(self.state.last_ns)}")
         self._hand_in(events)
         if self.state.rows == 0 and self._params.interval_ns > 0:
-            self.state.clock_ns = int(events.ts_ns[0]) + int(self._params.interval_ns)
+            self.state.due.clock_ns = int(events.ts_ns[0]) + int(self._params.interval_ns)
         if self.state.rows == 0 and len(self._script):
-            self.state.script_ns = int(self._script["ts_ns"][0])
+            self.state.due.script_ns = int(self._script["ts_ns"][0])
 
     def end(self) -> None:
         """Take back the events handed in: all of them have been gone through."""
@@ -344,7 +344,7 @@ class Engine:
     @property
     def uptime_pct(self) -> float:
         """Return the share of the session through which both sides rested."""
-        return float(self.state.two_sided_ns) / max(1, int(self.state.last_ns - self.state.first_ns))
+        return float(self.state.counts.two_sided_ns) / max(1, int(self.state.last_ns - self.state.first_ns))
 
     @property
     def is_bars(self) -> bool:
@@ -409,8 +409,8 @@ class Engine:
     def carry_on(self, stop: int) -> None:
         """Do what the kernel came out for, so that it can be called again."""
         if stop == Stop.ASK:
-            self.state.quote_offset[0], self.state.quote_offset[1] = self._ask()
-            self.state.answered = 1
+            self.state.local.quote_offset[0], self.state.local.quote_offset[1] = self._ask()
+            self.state.local.answered = 1
         else:
             self._make_room()
 
@@ -433,14 +433,15 @@ class Engine:
 
     def _empty(self) -> None:
         """Put what has been written aside; a buffer that is nearly full goes whole, and a new one takes its place."""
+        written = self.state.out
         for name, buffer in self._outputs.items():
-            used = int(self._state[f"n_{name}"][0])
+            used = int(written[f"n_{name}"])
             if used > len(buffer) // 2:
                 self._kept[name].append(buffer[:used])
                 self._outputs[name] = np.empty(len(buffer), buffer.dtype)
             elif used:
                 self._kept[name].append(np.array(buffer[:used]))
-            self._state[f"n_{name}"] = 0
+            written[f"n_{name}"] = 0
         self._place()
 
     def _make_room(self) -> None:
@@ -450,20 +451,20 @@ class Engine:
             AssertionError: there is room already, so that calling again would go on for ever: a bug.
         """
         state = self.state
-        full = any(int(getattr(state, f"n_{name}")) for name in self._outputs)
+        full = any(int(getattr(state.out, f"n_{name}")) for name in self._outputs)
         before = self._sizes()
         self._empty()
-        need = int(state.need) + int(state.n_live) + 8
+        need = int(state.out.need) + int(state.own.n_live) + 8
         for name, buffer in self._outputs.items():
             if len(buffer) < 2 * need:
                 self._outputs[name] = np.empty(4 * need, buffer.dtype)
         self._enlarge_rings(need)
-        if int(state.n_free) < 2 * int(self._params.levels) + 2:
+        if int(state.own.n_free) < 2 * int(self._params.levels) + 2:
             self._enlarge_own()
         self._enlarge_far(need)
         if not full and self._sizes() == before:
             raise AssertionError("the tick engine asks for room that it has")
-        state.need = 0
+        state.out.need = 0
         self._place()
 
     def _enlarge_rings(self, need: int) -> None:
@@ -490,7 +491,7 @@ class Engine:
 
     def _enlarge_far(self, need: int) -> None:
         """Enlarge the store of a book's far levels: the exchange's, and ours where we keep one."""
-        books = [(self.state, "")]
+        books = [(self.state.book, "")]
         if self._params.depth:
             books.append((self._arrays["seen_book"].view(np.recarray)[0], "seen_"))
         for book, prefix in books:
@@ -504,20 +505,20 @@ class Engine:
 
     def _enlarge_own(self) -> None:
         state = self.state
-        old, new = int(state.own_cap), 2 * int(state.own_cap)
+        old, new = int(state.own.cap), 2 * int(state.own.cap)
         if new > MAX_OWN:
             raise ConfigError(f"more than {old} own orders at once; what does the model do?")
         arrays = self._arrays
         own = np.zeros(new, OWN)
         own[:old] = arrays["own"]
         free = np.zeros(new, np.int64)
-        free[: state.n_free] = arrays["free"][: state.n_free]
-        free[state.n_free : state.n_free + old] = np.arange(new - 1, old - 1, -1)
+        free[: state.own.n_free] = arrays["free"][: state.own.n_free]
+        free[state.own.n_free : state.own.n_free + old] = np.arange(new - 1, old - 1, -1)
         live = np.zeros(new, np.int64)
         live[:old] = arrays["live"]
         arrays |= {"own": own, "free": free, "live": live, "work": _two_sided(arrays["work"], new)}
-        state.n_free += old
-        state.own_cap = new
+        state.own.n_free += old
+        state.own.cap = new
 
     def snapshot(self) -> bytes:
         """Return the whole state; fills, orders, samples and markouts written so far are not part of it."""
@@ -556,11 +557,11 @@ class Engine:
         if int(self.state.risk.n_logged) > number:
             self._overrides[number] = note
         state = self.state
-        state.settled = 0
-        state.wake_ns = min(int(state.wake_ns), int(state.last_ns))
+        state.local.settled = 0
+        state.due.wake_ns = min(int(state.due.wake_ns), int(state.last_ns))
         if self.is_bars and float(state.ledger.start_mark) > 0.0:
             # Now, at the last close, and not at the next; what it costs is sampled, for no close may follow.
-            state.sample_ns = int(state.last_ns)
+            state.due.sample_ns = int(state.last_ns)
             self._run(int(state.last_ns))
             self._empty()
 
@@ -594,8 +595,8 @@ class Engine:
 
     def working(self, side: int) -> list[WorkingOrder]:
         """Return our open orders of a side (0 bid, 1 ask), as we know them, the best price first."""
-        first = side * int(self.state.own_cap)
-        slots = self._arrays["work"][first : first + int(self.state.n_work[side])]
+        first = side * int(self.state.own.cap)
+        slots = self._arrays["work"][first : first + int(self.state.own.n_work[side])]
         return [
             WorkingOrder(
                 int(order["order_id"]),
@@ -614,26 +615,26 @@ class Engine:
 
     def run_log(self) -> dict[str, int]:
         """Return what the run met, by name."""
-        state = self.state
+        state, counts = self.state, self.state.counts
         return {
             "rows": int(state.rows),
-            "trades": int(state.trades),
-            "gaps": int(state.gaps),
-            "snapshots": int(state.snapshots),
-            "crossed_messages": int(state.crossed),
-            "recentres": int(state.recentres),
-            "far_levels": int(state.n_far[0] + state.n_far[1]),
-            "receipt_clamped": int(state.receipt_clamped),
-            "decisions": int(state.decisions),
-            "orders": int(state.orders),
-            "cancels": int(state.cancels),
-            "replaces": int(state.replaces),
-            "rejected": int(state.rejected),
-            "late_cancels": int(state.too_late),
-            "replace_rejected": int(state.replace_rejected),
-            "script_ignored": int(state.script_ignored),
-            "self_trades": int(state.self_trades),
-            "self_trades_prevented": int(state.prevented),
+            "trades": int(counts.trades),
+            "gaps": int(counts.gaps),
+            "snapshots": int(counts.snapshots),
+            "crossed_messages": int(counts.crossed),
+            "recentres": int(state.book.recentres),
+            "far_levels": int(state.book.n_far[0] + state.book.n_far[1]),
+            "receipt_clamped": int(counts.receipt_clamped),
+            "decisions": int(counts.decisions),
+            "orders": int(counts.orders),
+            "cancels": int(counts.cancels),
+            "replaces": int(counts.replaces),
+            "rejected": int(counts.rejected),
+            "late_cancels": int(counts.too_late),
+            "replace_rejected": int(counts.replace_rejected),
+            "script_ignored": int(counts.script_ignored),
+            "self_trades": int(counts.self_trades),
+            "self_trades_prevented": int(counts.prevented),
             "requests_in_flight_at_end": int(state.wire.request_end - state.wire.request_first),
             "answers_in_flight_at_end": int(state.wire.answer_end - state.wire.answer_first),
         }
@@ -648,22 +649,23 @@ class Engine:
 
 def _open_state(state: Any) -> None:
     """Set what is not zero before the first event: nothing known, nothing due, nothing near a limit."""
-    state.next_order_id = 1
+    book, bounds = state.book, state.bounds
+    state.own.next_order_id = 1
     state.closed_ns = -1
     state.wire.top_seen = state.wire.sent_lost = -1
-    state.two_sided_since = -1
-    state.seen.changed = state.fill_reported = 1
+    state.counts.two_sided_since = -1
+    state.seen.changed = state.local.fill_reported = 1
     for side in range(2):
-        state.best[side] = state.own_best[side] = -NEVER
-        state.worst[side] = state.known[side] = state.meets[side] = NEVER
-        state.named_low[side] = -NEVER
+        book.best[side] = state.own.best[side] = -NEVER
+        book.worst[side] = book.known[side] = state.own.meets[side] = NEVER
+        book.named_low[side] = -NEVER
     for name in _TIMES:
-        setattr(state, name, NEVER)
+        setattr(state.due, name, NEVER)
     state.wire.next_request_ns = state.wire.next_answer_ns = state.seen.unheard_ns = NEVER
-    state.liquidate_low, state.liquidate_high = -NEVER, NEVER
-    state.look_low, state.look_high = -NEVER, NEVER
-    state.equity_low, state.equity_high = NEVER, -NEVER
-    state.equity_below = state.equity_above = np.nan
+    bounds.liquidate_low, bounds.liquidate_high = -NEVER, NEVER
+    bounds.look_low, bounds.look_high = -NEVER, NEVER
+    bounds.equity_low, bounds.equity_high = NEVER, -NEVER
+    state.local.equity_below = state.local.equity_above = np.nan
     state.seen.low, state.seen.high = NEVER, -NEVER
 
 

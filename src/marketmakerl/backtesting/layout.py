@@ -31,7 +31,8 @@ LOTS_MASK: Final = (1 << 46) - 1
 # and that nothing is left of it, which is worth knowing beyond the last snapshot.
 STALE: Final = 1 << 62
 EMPTY: Final = 1 << 61
-# What `STATE.dirty` says of the message or request under way: own orders have filled, and equity is still to be noted.
+# What `dirty` of the exchange's book says of the message or request under way, besides what BOOK says of it: own orders
+# have filled, and equity is still to be noted.
 FILLED: Final = 1 << 6
 MAX_OWN: Final = SLOT_MASK - 1
 HORIZONS_NS: Final = tuple(round(s * 1e9) for s in (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0))
@@ -319,23 +320,23 @@ FEED_ROW = np.dtype(
     ],
     align=True,
 )
-# What such a model is shown of: the book and the trades that have reached us.
+# A book of levels: the exchange's, and what has reached us of it where a model asks for depth.
 BOOK = np.dtype(
     [
-        ("low_ticks", "i8"),  # these as in STATE
+        ("low_ticks", "i8"),  # the window is [low, low + size)
         ("window_bits", "i8"),
-        ("best", "i8", (2,)),
-        ("worst", "i8", (2,)),
-        ("known", "i8", (2,)),
-        ("named_low", "i8", (2,)),
-        ("named_worst", "i8", (2,)),
+        ("best", "i8", (2,)),  # signed; -NEVER: none
+        ("worst", "i8", (2,)),  # signed, of the levels inside the window; NEVER: none
+        ("known", "i8", (2,)),  # signed: levels at or better than this are known, and further down those NAMED are
+        ("named_low", "i8", (2,)),  # signed: no word of the window below this is NAMED
+        ("named_worst", "i8", (2,)),  # the same of the snapshot under way
         ("n_far", "i8", (2,)),
         ("far_cap", "i8"),
         ("mode", "i8"),
         ("depth_seen", "i8"),
-        ("dirty", "i8"),
+        ("dirty", "i8"),  # 1 the top changed within an unfinished message, 2 it shall wake the model; FILLED
         ("recentres", "i8"),
-        ("need", "i8"),
+        ("need", "i8"),  # room that the store lacks; the engine is told of it in OUT
     ],
     align=True,
 )
@@ -398,71 +399,19 @@ SEEN = np.dtype(
         ("changed", "i8"),  # since the model's context was last written
         ("sized", "i8"),  # likewise, but only in quantities
         ("reason", "i8"),  # 0, or why there is nothing to quote against
+        # only where a model asks for depth or trades
+        ("trades", "i8"),  # how many have reached us
+        ("trades_shown", "i8"),  # of these, when the model was last asked
     ],
     align=True,
 )
-STATE = np.dtype(
+# What is due when (see `due.py`), and how far it may go on.
+DUE = np.dtype(
     [
-        ("ledger", LEDGER),  # the account at the exchange
-        ("venue", VENUE),  # what the venue goes by
-        ("wire", WIRE),  # what is on its way, and what has been
-        ("seen", SEEN),  # what the maker sees of the market
-        ("risk", RISK_STATE),  # what its limits remember
-        # where we are
-        ("row", "i8"),  # next row of the columns handed in
-        ("now_ns", "i8"),
-        ("decided_ns", "i8"),  # when the model was last asked
-        ("decided_lots", "i8"),  # what we held then, and how many orders were open (bars)
-        ("decided_work", "i8"),
-        ("begun", "i8"),  # the maker has noted what it starts from
-        ("first_ns", "i8"),  # start of the session: the first two-sided book
-        ("last_ns", "i8"),  # time of the last row
-        ("mode", "i8"),
-        ("dirty", "i8"),  # 1 the top changed within an unfinished message, 2 it shall wake the model; FILLED
-        ("rows", "i8"),
-        # the exchange's book
-        ("low_ticks", "i8"),  # the window is [low, low + size)
-        ("window_bits", "i8"),
-        ("best", "i8", (2,)),  # signed; -NEVER: none
-        ("worst", "i8", (2,)),  # signed, of the levels inside the window; NEVER: none
-        ("known", "i8", (2,)),  # signed: levels at or better than this are known, and further down those NAMED are
-        ("named_low", "i8", (2,)),  # signed: no word of the window below this is NAMED
-        ("named_worst", "i8", (2,)),  # the same of the snapshot under way
-        ("own_best", "i8", (2,)),  # signed; -NEVER: none
-        ("meets", "i8", (2,)),  # signed: a quote at or above this meets an own order of the other side
-        ("n_far", "i8", (2,)),
-        ("far_cap", "i8"),
-        ("depth_seen", "i8"),
-        ("one_price", "i8"),  # 1 on bars: a close stands for both best prices
-        ("closed_ns", "i8"),  # when the last bar closed
-        ("bars", "i8"),
-        ("starved", "i8"),  # bars that traded through a quote while their volume share came to less than a lot
-        ("last_mid", "f8"),  # the last mid that a whole message left behind; 0: none did
-        # equity at the exchange, after every event; settlement currency
-        ("highest_equity", "f8"),
-        ("max_drawdown", "f8"),
-        # own orders
-        ("own_cap", "i8"),
-        ("n_free", "i8"),
-        ("n_live", "i8"),
-        ("live_side", "i8", (2,)),
-        ("next_order_id", "i8"),
-        ("next_seq", "i8"),
-        ("n_work", "i8", (2,)),
-        ("takers", "i8"),  # taker orders whose end we do not know yet
-        # queues: counters never wrap, places are counter & mask
-        ("pending_end", "i8"),
-        ("pending_first", "i8", (len(HORIZONS_NS),)),
-        ("pending_mask", "i8"),
-        ("script_next", "i8"),
-        # times
         ("stop_ns", "i8"),
         ("limit_ns", "i8"),  # rows up to it, and what is due before it; NEVER: nobody shares the account
         ("may_act", "i8"),  # 1: also what is due at it, and what concerns the whole account
         ("meets_ns", "i8"),  # it stands here before something that does; NEVER: it goes on
-        ("looked", "i8"),  # it has looked at the account's limits: those of all are to be armed anew
-        ("equity_above", "f8"),  # its own equity at which that is to be done again; NaN: there is none
-        ("equity_below", "f8"),
         ("passing", "i8"),  # decisions that can change nothing are only counted: `wake_ns` is when the model is asked
         ("quiet", "i8"),  # likewise, and nothing under way to us has anything new for it
         ("wake_ns", "i8"),  # the feed or an answer wakes the model
@@ -475,32 +424,69 @@ STATE = np.dtype(
         ("margin_ns", "i8"),  # the venue looks at the margin
         ("watch_ns", "i8"),  # we watch the market
         ("look_ns", "i8"),  # what we see then may be beyond a limit of ours
-        ("liquidate_low", "i8"),  # mids in half ticks: there and beyond the margin is looked at
+        ("retry_ns", "i8"),  # time alone changes what may be quoted
+    ],
+    align=True,
+)
+# Mids in half ticks: a row only compares its own with them.
+BOUNDS = np.dtype(
+    [
+        ("liquidate_low", "i8"),  # there and beyond the margin is looked at
         ("liquidate_high", "i8"),
-        ("equity_low", "i8"),  # likewise: there and beyond equity is at a new high, or in a deeper drawdown
+        ("equity_low", "i8"),  # there and beyond equity is at a new high, or in a deeper drawdown
         ("equity_high", "i8"),
-        ("look_low", "i8"),  # likewise: there and beyond we look at our own limits
+        ("look_low", "i8"),  # there and beyond we look at our own limits
         ("look_high", "i8"),
         ("armed", "i8"),  # they have moved
-        ("retry_ns", "i8"),  # time alone changes what may be quoted
-        # local view
-        ("fill_reported", "i8"),  # likewise
+    ],
+    align=True,
+)
+# Own orders: their slots, and where they stand in the book.
+OWN_ORDERS = np.dtype(
+    [
+        ("cap", "i8"),
+        ("n_free", "i8"),
+        ("n_live", "i8"),
+        ("live_side", "i8", (2,)),
+        ("best", "i8", (2,)),  # signed; -NEVER: none
+        ("meets", "i8", (2,)),  # signed: a quote at or above this meets an own order of the other side
+        ("next_order_id", "i8"),
+        ("next_seq", "i8"),
+        ("n_work", "i8", (2,)),  # those that we take to be open
+        ("takers", "i8"),  # taker orders whose end we do not know yet
+    ],
+    align=True,
+)
+# What the maker knows of its account, and what it wants.
+LOCAL = np.dtype(
+    [
+        ("lots", "i8"),
+        ("cash", "f8"),  # so that local equity is this + position at the local mid
+        ("open_value", "f8"),  # at which the position we know of was entered: shared perpetuals
+        # the rest of the account, as far as we know: what the other instruments of a portfolio hold, else 0
+        ("other_equity", "f8"),
+        ("other_cash", "f8"),
+        ("other_budget", "f8"),
+        ("looked", "i8"),  # it has looked at the account's limits: those of all are to be armed anew
+        ("equity_above", "f8"),  # its own equity at which that is to be done again; NaN: there is none
+        ("equity_below", "f8"),
+        ("decided_ns", "i8"),  # when the model was last asked
+        ("decided_lots", "i8"),  # what we held then, and how many orders were open (bars)
+        ("decided_work", "i8"),
+        ("fill_reported", "i8"),  # since the model's context was last written
         ("settled", "i8"),  # to decide again at this view would leave everything as it is
         ("served", "i8"),  # what is out there is what was wanted last, whatever the venue still has to confirm
         ("wish", "i8", (2,)),  # what was: the price of the first level, or less than 1 why there is none
         ("wish_lots", "i8", (2,)),
-        ("local_lots", "i8"),
-        ("local_cash", "f8"),  # so that local equity is local_cash + position at the local mid
-        ("local_open_value", "f8"),  # at which the position we know of was entered: shared perpetuals
-        # the rest of the account, as far as we know: what the other instruments of a portfolio hold, else 0
-        ("other_local_equity", "f8"),
-        ("other_local_cash", "f8"),
-        ("other_budget", "f8"),
         ("quote_offset", "f8", (2,)),
         ("answered", "i8"),
         ("quote_reason", "i8", (2,)),
-        ("suppressed", "i8", (len(Reason),)),
-        # counters
+    ],
+    align=True,
+)
+# What the run met, counted.
+COUNTS = np.dtype(
+    [
         ("decisions", "i8"),
         ("orders", "i8"),
         ("cancels", "i8"),
@@ -517,20 +503,49 @@ STATE = np.dtype(
         ("gaps", "i8"),
         ("snapshots", "i8"),
         ("crossed", "i8"),
-        ("recentres", "i8"),
-        ("far_rows", "i8"),
         ("receipt_clamped", "i8"),
+        ("bars", "i8"),
+        ("starved", "i8"),  # bars that traded through a quote while their volume share came to less than a lot
         ("two_sided_ns", "i8"),  # time through which both sides rested
         ("two_sided_since", "i8"),  # -1: they do not
-        # used rows of the output buffers, and what is needed when one is too small
-        ("n_fills", "i8"),
-        ("n_orders", "i8"),
-        ("n_samples", "i8"),
-        ("n_markouts", "i8"),
-        ("need", "i8"),
-        # rows on their way to us; only where a model asks for depth or trades
-        ("trades_seen", "i8"),  # how many have reached us
-        ("trades_shown", "i8"),  # of these, when the model was last asked
+        ("suppressed", "i8", (len(Reason),)),  # quotes that were not sent, by reason
+    ],
+    align=True,
+)
+# Used rows of the output buffers, and what is needed when some array is too small.
+OUT = np.dtype([(name, "i8") for name in ("n_fills", "n_orders", "n_samples", "n_markouts", "need")], align=True)
+STATE = np.dtype(
+    [
+        ("ledger", LEDGER),  # the account at the exchange
+        ("venue", VENUE),  # what the venue goes by
+        ("book", BOOK),  # its book
+        ("own", OWN_ORDERS),  # our orders in it
+        ("wire", WIRE),  # what is on its way, and what has been
+        ("seen", SEEN),  # what the maker sees of the market
+        ("local", LOCAL),  # what it knows of its account, and what it wants
+        ("risk", RISK_STATE),  # what its limits remember
+        ("due", DUE),  # what happens next
+        ("bounds", BOUNDS),  # mids at which more than the book changes
+        ("counts", COUNTS),
+        ("out", OUT),
+        # where we are
+        ("row", "i8"),  # next row of the columns handed in
+        ("now_ns", "i8"),
+        ("begun", "i8"),  # the maker has noted what it starts from
+        ("first_ns", "i8"),  # start of the session: the first two-sided book
+        ("last_ns", "i8"),  # time of the last row
+        ("rows", "i8"),
+        ("script_next", "i8"),
+        # prices and equity at the exchange
+        ("one_price", "i8"),  # 1 on bars: a close stands for both best prices
+        ("closed_ns", "i8"),  # when the last bar closed
+        ("last_mid", "f8"),  # the last mid that a whole message left behind; 0: none did
+        ("highest_equity", "f8"),  # after every event; settlement currency
+        ("max_drawdown", "f8"),
+        # fills whose markouts are still to come, a queue as those of WIRE
+        ("pending_end", "i8"),
+        ("pending_first", "i8", (len(HORIZONS_NS),)),
+        ("pending_mask", "i8"),
     ],
     align=True,
 )

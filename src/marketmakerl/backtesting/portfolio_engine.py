@@ -84,8 +84,8 @@ class PortfolioEngine:
                 break
             self.engines[int(self.account.at)].carry_on(stop)
         for engine in self.engines:
-            engine.state.limit_ns = NEVER
-            engine.state.may_act = 1
+            engine.state.due.limit_ns = NEVER
+            engine.state.due.may_act = 1
             engine.end()
             engine.finish()
 

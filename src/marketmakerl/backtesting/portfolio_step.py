@@ -55,7 +55,7 @@ MEMBER = np.dtype(
         ("quiet_until", "i8"),  # nor do its rows before this one, as long as what follows is as it was
         ("quiet_best", "i8", (2,)),  # signed: the best prices before that row
         ("quiet_requests", "i8"),  # requests that have reached the exchange
-        ("quiet_low", "i8"),  # mids in half ticks, as `look_low` and `look_high` of STATE
+        ("quiet_low", "i8"),  # mids in half ticks, as `look_low` and `look_high` of BOUNDS
         ("quiet_high", "i8"),
         ("opening_equity", "f8"),  # until its first two-sided book
         ("params_first", "i8"),  # its model's parameters among those of all
@@ -108,9 +108,9 @@ def _next_sight(state: Any, memory: Any) -> int:
 def _begin_anew(state: Any, member: Any) -> None:
     """Let the search for rows that concern the others begin where an instrument stands."""
     member.quiet_until = state.row
-    member.quiet_best[0], member.quiet_best[1] = state.best[0], state.best[1]
+    member.quiet_best[0], member.quiet_best[1] = state.book.best[0], state.book.best[1]
     member.quiet_requests = state.wire.request_first
-    member.quiet_low, member.quiet_high = state.look_low, state.look_high
+    member.quiet_low, member.quiet_high = state.bounds.look_low, state.bounds.look_high
 
 
 @njit()
@@ -121,10 +121,10 @@ def _look_for_rows(state: Any, memory: Any, params: Any, member: Any, until_ns: 
     rows wake nothing new. It is looked at once, unless our orders or the limits have changed since.
     """
     moved = member.quiet_requests != state.wire.request_first
-    moved = moved or member.quiet_low != state.look_low or member.quiet_high != state.look_high
+    moved = moved or member.quiet_low != state.bounds.look_low or member.quiet_high != state.bounds.look_high
     if moved or member.quiet_until < state.row:
         _begin_anew(state, member)
-    if state.mode != _NORMAL or state.dirty != 0 or state.ledger.start_mark == 0.0:
+    if state.book.mode != _NORMAL or state.book.dirty != 0 or state.ledger.start_mark == 0.0:
         member.quiet_until = state.row
         return
     ts_ns, ticks = at_int(memory.ts_ns), at_int(memory.price_ticks)
@@ -145,10 +145,10 @@ def _look_for_rows(state: Any, memory: Any, params: Any, member: Any, until_ns: 
                 if lots[row] == 0 or (sizes_wake if signed == best else rows_wake):
                     break
                 mids = signed - bests[1] if side == 0 else bests[0] - signed
-                if signed >= state.meets[side] or mids <= low or mids >= high:
+                if signed >= state.own.meets[side] or mids <= low or mids >= high:
                     break
                 bests[side] = signed
-        elif kind >> 1 != _TRADE_PAIR or state.own_best[side] >= signed:
+        elif kind >> 1 != _TRADE_PAIR or state.own.best[side] >= signed:
             break
         i += 1
     member.quiet_until = i
@@ -157,8 +157,9 @@ def _look_for_rows(state: Any, memory: Any, params: Any, member: Any, until_ns: 
 @njit()
 def _may_meet_from(state: Any, memory: Any, params: Any, member: Any) -> int:
     """Return a time before which nothing of an instrument can concern the others, whatever comes of what is due."""
-    if state.meets_ns < NEVER:
-        return int(state.meets_ns)
+    due = state.due
+    if due.meets_ns < NEVER:
+        return int(due.meets_ns)
     if params.risk_on == 0 and params.decisions_meet == 0 and params.requests_meet == 0:
         return NEVER
     # Recorded latencies may be anything.
@@ -166,13 +167,13 @@ def _may_meet_from(state: Any, memory: Any, params: Any, member: Any) -> int:
     back_ns = params.response_ns if params.latencies == 0 else 0
     # What is sent may be filled when it arrives; we hear of it later.
     sent = 0 if params.decisions_meet != 0 else entry_ns + (0 if params.requests_meet != 0 else back_ns)
-    when = min(state.wake_ns, state.clock_ns, state.script_ns) + sent
+    when = min(due.wake_ns, due.clock_ns, due.script_ns) + sent
     when = min(when, state.wire.next_request_ns + (0 if params.requests_meet != 0 else back_ns))
-    when = min(when, state.wire.next_answer_ns, state.watch_ns, state.look_ns, state.retry_ns)
-    when = min(when, state.funding_ns, state.margin_ns)
+    when = min(when, state.wire.next_answer_ns, due.watch_ns, due.look_ns, due.retry_ns)
+    when = min(when, due.funding_ns, due.margin_ns)
     if state.row < memory.rows:
         ts_ns = at_int(memory.ts_ns)
-        if params.wake_kinds != 0 and state.passing == 0:
+        if params.wake_kinds != 0 and due.passing == 0:
             when = min(when, ts_ns[np.uint64(state.row)] + sent)
         _look_for_rows(state, memory, params, member, when)
         if member.quiet_until < memory.rows:
@@ -196,7 +197,7 @@ def _limit_alone(members: Any, n: int, k: int) -> int:
 @njit()
 def _has_to_do(state: Any, memory: Any, member: Any, limit_ns: int) -> bool:
     """Return whether an instrument can go on alone: it has rows up to the limit, or something is due before it."""
-    if state.meets_ns < NEVER:
+    if state.due.meets_ns < NEVER:
         return False
     if state.row < memory.rows and _next_row_ns(state, memory) <= limit_ns:
         return True
@@ -237,12 +238,12 @@ def _free_local_cash(state: Any, memory: Any, params: Any) -> float:
     A perpetual brings its wallet: what its position was entered at was never paid, and what it has gained since, or
     lost, is not cash before it is closed.
     """
-    free = state.local_cash
+    free = state.local.cash
     if params.spot == 0:
-        free += state.local_open_value
+        free += state.local.open_value
     else:
         own, work = at_own(memory.own), at_int(memory.work)
-        for i in range(state.n_work[0]):
+        for i in range(state.own.n_work[0]):
             order = own[np.uint64(work[i])]
             held = (order.most_lots - order.local_filled_lots) * unit_cost(params, order.local_price_ticks)
             free -= held * (1.0 + max(state.venue.maker_rate, 0.0))
@@ -267,9 +268,9 @@ def _tell(account: Any, states: Any, memories: Any, params: Any, contexts: Any, 
         context.bids[j] = other.seen.bid * params[j].tick_size if known and other.seen.bid > -NEVER else np.nan
         context.asks[j] = -other.seen.ask * params[j].tick_size if known and other.seen.ask > -NEVER else np.nan
     state = states[k]
-    state.other_local_equity = held
-    state.other_local_cash = cash
-    state.other_budget = budget
+    state.local.other_equity = held
+    state.local.other_cash = cash
+    state.local.other_budget = budget
     own_start = state.ledger.start_equity if state.ledger.start_mark > 0.0 else members[k].opening_equity
     account.peak_equity = max(account.peak_equity, own_start + budget)
     state.risk.peak_equity = account.peak_equity
@@ -293,8 +294,8 @@ def _hear(account: Any, states: Any, params: Any, k: int) -> None:
         # Nothing has happened to anybody else since (`_limit_of`): it is the same moment for all.
         if states[j].risk.breaker < account.breaker and params[j].risk_on != 0:
             states[j].risk.breaker = account.breaker
-            states[j].settled = 0
-            states[j].wake_ns = min(states[j].wake_ns, state.now_ns)
+            states[j].local.settled = 0
+            states[j].due.wake_ns = min(states[j].due.wake_ns, state.now_ns)
 
 
 @njit()
@@ -317,24 +318,24 @@ def _share_out(account: Any, states: Any, memories: Any, params: Any, risks: Any
         begun = state.ledger.start_mark > 0.0
         total += local_equity(state, mid) if mid > 0.0 else members[j].opening_equity
         budget += state.ledger.start_equity if begun else members[j].opening_equity
-        holders += int(state.local_lots != 0)
+        holders += int(state.local.lots != 0)
     for j in range(account.n):
         state, risk = states[j], risks[j]
-        state.looked = 0
+        state.local.looked = 0
         if params[j].risk_on == 0 or params[j].bars != 0:
             continue
-        state.equity_above, state.equity_below = np.nan, np.nan
+        state.local.equity_above, state.local.equity_below = np.nan, np.nan
         mid = _local_mid(state, params[j])
-        if state.local_lots != 0 and mid > 0.0:
+        if state.local.lots != 0 and mid > 0.0:
             own = local_equity(state, mid)
             limit, floor = drawdown_limit(state, risk), -np.inf
             if not np.isnan(limit):
-                state.equity_above = own + (account.peak_equity - total) / holders
+                state.local.equity_above = own + (account.peak_equity - total) / holders
                 floor = account.peak_equity - limit * budget
             if not np.isnan(risk.daily_loss_pct):
                 floor = max(floor, account.day_equity - risk.daily_loss_pct * budget)
             if floor > -np.inf:
-                state.equity_below = own - (total - floor) / holders
+                state.local.equity_below = own - (total - floor) / holders
         arm(state, memories[j], params[j], risk)
 
 
@@ -359,11 +360,11 @@ def _meet(account: Any, states: Any, memories: Any, params: Any, members: Any) -
 def _part(account: Any, states: Any, memories: Any, params: Any, risks: Any, members: Any) -> None:
     """End a meeting."""
     for j in range(account.n):
-        if states[j].looked != 0:
+        if states[j].local.looked != 0:
             _share_out(account, states, memories, params, risks, members)
             break
     for j in range(account.n):
-        states[j].meets_ns = NEVER
+        states[j].due.meets_ns = NEVER
     _look_ahead(account, states, memories, params, members)
     account.phase = _ALONE
 
@@ -376,12 +377,12 @@ def _takes_part(account: Any, states: Any, memories: Any, params: Any, contexts:
         if member.may_meet_ns != account.now_ns:
             return False
         _tell(account, states, memories, params, contexts, members, k)
-        state.limit_ns = _limit_of(account, states, memories, members, k)
-        state.may_act = 1
+        state.due.limit_ns = _limit_of(account, states, memories, members, k)
+        state.due.may_act = 1
         return True
-    state.limit_ns = _limit_alone(members, account.n, k)
-    state.may_act = 0
-    return _has_to_do(state, memories[k], member, state.limit_ns)
+    state.due.limit_ns = _limit_alone(members, account.n, k)
+    state.due.may_act = 0
+    return _has_to_do(state, memories[k], member, state.due.limit_ns)
 
 
 _RECORDS = [types.Array(record_type(dtype), 1, "C") for dtype in (STATE, MEMORY, PARAMS, RISK)]

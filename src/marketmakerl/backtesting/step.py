@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from marketmakerl.backtesting.book.levels import find_best, keep_mid, level_lots, off_centre, wanted_low
+from marketmakerl.backtesting.book.levels import find_best, level_lots, off_centre, wanted_low
 from marketmakerl.backtesting.book.levels import mark_stale as begin_snapshot
 from marketmakerl.backtesting.due import Due, due_at, first_due
 from marketmakerl.backtesting.exchange.account import look_at_margin, note_equity
 from marketmakerl.backtesting.exchange.bars import bar_row
-from marketmakerl.backtesting.exchange.fills import mark, open_session
+from marketmakerl.backtesting.exchange.fills import keep_mid, mark, open_session
 from marketmakerl.backtesting.exchange.liquidation import funding_is_due, margin_is_due, rows_to_liquidate
 from marketmakerl.backtesting.exchange.matching import (
     best_becomes,
@@ -132,15 +132,15 @@ _N_HORIZONS = len(HORIZONS_NS)
 def _has_room(state: Any, memory: Any, rows: int) -> bool:
     """Return whether every array that a fill writes to has room for `rows` more."""
     if (
-        state.n_fills + rows > memory.fills_cap
-        or state.n_orders + rows > memory.orders_cap
+        state.out.n_fills + rows > memory.fills_cap
+        or state.out.n_orders + rows > memory.orders_cap
         or state.wire.answer_end - state.wire.answer_first + rows > state.wire.answer_mask
     ):
-        state.need = rows
+        state.out.need = rows
         return False
     oldest = state.pending_first[_N_HORIZONS - 1]
     if state.pending_end - oldest + rows > state.pending_mask:
-        state.need = rows
+        state.out.need = rows
         return False
     return True
 
@@ -148,13 +148,14 @@ def _has_room(state: Any, memory: Any, rows: int) -> bool:
 @njit()
 def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int, dirty: int) -> None:
     """Send the top of the book, as it stands after a message that changed it, on its way to us."""
+    book, due = state.book, state.due
     local_ns = local_ts_ns + params.feed_offset_ns
     if local_ns < ts_ns:
         local_ns = ts_ns
-        state.receipt_clamped += 1
+        state.counts.receipt_clamped += 1
     tops = at_tops(memory.tops)
-    bid, ask = state.best[0], state.best[1]
-    lost = LOST if state.mode == _IN_GAP else 0
+    bid, ask = book.best[0], book.best[1]
+    lost = LOST if book.mode == _IN_GAP else 0
     # With fee tiers whatever makes us look again may show another fee.
     wire = state.wire
     same = bid == wire.sent_bid and ask == wire.sent_ask and lost == wire.sent_lost and params.n_tiers == 0
@@ -174,12 +175,12 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
         state.wire.last_top_ns = local_ns
         top.local_ns = local_ns
     if is_news(flags, params.ignores_sizes):
-        state.quiet = 0
-    if flags & _WAKE and local_ns < state.wake_ns and state.quiet == 0:
-        state.wake_ns = local_ns
-        state.stop_ns = min(state.stop_ns, local_ns)
-    if flags & _LOOK and local_ns < state.look_ns:
-        state.look_ns = local_ns
+        due.quiet = 0
+    if flags & _WAKE and local_ns < due.wake_ns and due.quiet == 0:
+        due.wake_ns = local_ns
+        due.stop_ns = min(due.stop_ns, local_ns)
+    if flags & _LOOK and local_ns < due.look_ns:
+        due.look_ns = local_ns
         due_at(state, local_ns)
     top.marks = flags
     top.bid_ticks = bid
@@ -187,14 +188,14 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
     top.bid_lots = 0
     top.ask_lots = 0
     if bid > -NEVER:
-        top.bid_lots = level_lots(state, memory, 0, bid)
+        top.bid_lots = level_lots(book, memory, 0, bid)
     if ask > -NEVER:
-        top.ask_lots = level_lots(state, memory, 1, -ask)
+        top.ask_lots = level_lots(book, memory, 1, -ask)
         if bid > -NEVER:
             # Only here: no fill is measured against a message of which some rows are still to come.
             keep_mid(state, params.tick_size)
             if bid >= -ask and params.bars == 0:
-                state.crossed += 1
+                state.counts.crossed += 1
             if state.begun == 0:
                 if state.ledger.start_mark == 0.0:
                     open_session(state, params, state.last_mid, ts_ns)
@@ -202,16 +203,15 @@ def _push_top(state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int
                 if params.risk_on != 0:
                     # What the run opens with may be beyond a limit already.
                     top.marks |= _LOOK
-                    state.look_ns = min(state.look_ns, local_ns)
+                    due.look_ns = min(due.look_ns, local_ns)
                     due_at(state, local_ns)
 
 
 @njit()
 def _is_sent(state: Any) -> bool:
     """Return whether the best prices are what was sent last."""
-    return bool(
-        state.best[0] == state.wire.sent_bid and state.best[1] == state.wire.sent_ask and state.wire.sent_lost == 0
-    )
+    best, wire = state.book.best, state.wire
+    return bool(best[0] == wire.sent_bid and best[1] == wire.sent_ask and wire.sent_lost == 0)
 
 
 @njit()
@@ -219,10 +219,11 @@ def _push_size(
     state: Any, memory: Any, params: Any, ts_ns: int, local_ts_ns: int, dirty: int, side: int, lots: int
 ) -> None:
     """Send a best price's new quantity on its way to us; all the rest is as it was sent before."""
+    due = state.due
     local_ns = local_ts_ns + params.feed_offset_ns
     if local_ns < ts_ns:
         local_ns = ts_ns
-        state.receipt_clamped += 1
+        state.counts.receipt_clamped += 1
     tops = at_tops(memory.tops)
     marks = (BID_SIZE << side) | (dirty & _WAKE)
     if local_ns == state.wire.last_top_ns and state.wire.top_end - 1 > state.wire.top_seen:
@@ -241,10 +242,10 @@ def _push_size(
     else:
         top.ask_lots = lots
     if is_news(marks, params.ignores_sizes):
-        state.quiet = 0
-    if marks & _WAKE and local_ns < state.wake_ns and state.quiet == 0:
-        state.wake_ns = local_ns
-        state.stop_ns = min(state.stop_ns, local_ns)
+        due.quiet = 0
+    if marks & _WAKE and local_ns < due.wake_ns and due.quiet == 0:
+        due.wake_ns = local_ns
+        due.stop_ns = min(due.stop_ns, local_ns)
 
 
 @njit()
@@ -252,84 +253,86 @@ def _slow_row(
     state: Any, memory: Any, params: Any, kind: int, more: bool, tick: int, lots: int, ts_ns: int, row: int
 ) -> bool:
     """Apply a row that the fast path leaves alone; return False, with nothing changed, if an array is too small."""
-    if not _has_room(state, memory, state.n_live + 2):
+    book = state.book
+    if not _has_room(state, memory, state.own.n_live + 2):
         return False
-    if max(state.n_far[0], state.n_far[1]) + 1 >= state.far_cap:
-        state.need = 1
+    if max(book.n_far[0], book.n_far[1]) + 1 >= book.far_cap:
+        state.out.need = 1
         return False
     if kind <= _BAR_CLOSE:
-        if state.n_free < 1:  # for the order of a liquidation
-            state.need = 1
+        if state.own.n_free < 1:  # for the order of a liquidation
+            state.out.need = 1
             return False
         bar_row(state, memory, params, kind, tick, lots, ts_ns)
         if state.begun == 0:
             begin_session(state, params)
         if kind == _BAR_CLOSE:
-            state.dirty |= _TOP_CHANGED | (_LOOK if params.risk_on != 0 else 0)
+            book.dirty |= _TOP_CHANGED | (_LOOK if params.risk_on != 0 else 0)
         return True
     side = kind & 1
     signed = tick if side == 0 else -tick
     if kind >> 1 == _DEPTH_PAIR:
-        state.depth_seen = 1
-        if state.mode == _OPENING:
-            state.mode = _NORMAL
-            state.known[0] = -NEVER
-            state.known[1] = -NEVER
-        if state.mode != _IN_GAP:
-            if state.mode == _IN_SNAPSHOT and lots > 0:
-                state.named_worst[side] = min(state.named_worst[side], signed)
+        book.depth_seen = 1
+        if book.mode == _OPENING:
+            book.mode = _NORMAL
+            book.known[0] = -NEVER
+            book.known[1] = -NEVER
+        if book.mode != _IN_GAP:
+            if book.mode == _IN_SNAPSHOT and lots > 0:
+                book.named_worst[side] = min(book.named_worst[side], signed)
             change_level(state, memory, params, side, tick, lots, ts_ns, row)
     elif kind >> 1 == _BBO_PAIR:
-        if state.mode == _IN_GAP and state.depth_seen == 0:
-            state.mode = _OPENING
-        if state.mode != _IN_GAP:
-            if state.depth_seen == 0:
-                state.known[side] = signed
+        if book.mode == _IN_GAP and book.depth_seen == 0:
+            book.mode = _OPENING
+        if book.mode != _IN_GAP:
+            if book.depth_seen == 0:
+                book.known[side] = signed
             best_becomes(state, memory, params, side, tick, lots, ts_ns)
     elif kind == _SNAPSHOT:
-        state.mode = _IN_SNAPSHOT
-        state.depth_seen = 1
-        state.named_worst[0] = NEVER
-        state.named_worst[1] = NEVER
-        begin_snapshot(state, memory)
+        book.mode = _IN_SNAPSHOT
+        book.depth_seen = 1
+        book.named_worst[0] = NEVER
+        book.named_worst[1] = NEVER
+        begin_snapshot(book, memory)
     elif kind == _GAP:
-        state.mode = _IN_GAP
-        state.gaps += 1
-        state.known[0] = NEVER
-        state.known[1] = NEVER
-        state.dirty |= _TOP_CHANGED | _WAKE
+        book.mode = _IN_GAP
+        state.counts.gaps += 1
+        book.known[0] = NEVER
+        book.known[1] = NEVER
+        book.dirty |= _TOP_CHANGED | _WAKE
     else:
-        state.trades += 1
+        state.counts.trades += 1
         if kind == _TRADE:
             side = -1
-            if state.best[1] > -NEVER and tick >= -state.best[1]:
+            if book.best[1] > -NEVER and tick >= -book.best[1]:
                 side = 1
-            elif state.best[0] > -NEVER and tick <= state.best[0]:
+            elif book.best[0] > -NEVER and tick <= book.best[0]:
                 side = 0
         if side >= 0:
             trade(state, memory, params, side, tick, lots, ts_ns)
-    if state.mode == _IN_SNAPSHOT and not more:
+    if book.mode == _IN_SNAPSHOT and not more:
         end_snapshot(state, memory, params, ts_ns)
-        state.mode = _NORMAL
-        state.dirty |= _TOP_CHANGED
+        book.mode = _NORMAL
+        book.dirty |= _TOP_CHANGED
     return True
 
 
 @njit()
 def _set_rest(state: Any, memory: Any, params: Any) -> None:
     """Work out when the next thing is due that has nothing to do with the feed or with requests under way."""
-    state.script_ns = NEVER
+    due = state.due
+    due.script_ns = NEVER
     if state.script_next < params.script_rows:
-        state.script_ns = at_script(memory.script)[state.script_next].ts_ns
-    ours = min(min(state.script_ns, state.clock_ns), min(state.markout_ns, state.sample_ns))
-    ours = min(ours, min(min(state.watch_ns, state.look_ns), state.retry_ns))
-    state.rest_ns = min(ours, min(state.funding_ns, state.margin_ns))
+        due.script_ns = at_script(memory.script)[state.script_next].ts_ns
+    ours = min(min(due.script_ns, due.clock_ns), min(due.markout_ns, due.sample_ns))
+    ours = min(ours, min(min(due.watch_ns, due.look_ns), due.retry_ns))
+    due.rest_ns = min(ours, min(due.funding_ns, due.margin_ns))
 
 
 @njit()
 def _venue_is_due(state: Any, memory: Any, params: Any, risk: Any) -> int:
     """Let the venue act of its own accord: funding first, then a look at the margin."""
-    if state.funding_ns == state.now_ns:
+    if state.due.funding_ns == state.now_ns:
         watched = params.risk_on != 0 and params.bars == 0  # bars: limits are looked at when a bar has closed
         if watched:
             catch_up(state, memory, params)
@@ -341,8 +344,8 @@ def _venue_is_due(state: Any, memory: Any, params: Any, risk: Any) -> int:
         if state.ledger.position_lots != 0:
             if not _has_room(state, memory, rows_to_liquidate(state, memory)):
                 return _ROOM
-            if state.n_free < 1:
-                state.need = 1
+            if state.own.n_free < 1:
+                state.out.need = 1
                 return _ROOM
         margin_is_due(state, memory, params)
         _note_fills(state, params)
@@ -353,16 +356,17 @@ def _venue_is_due(state: Any, memory: Any, params: Any, risk: Any) -> int:
 @njit()
 def _note_fills(state: Any, params: Any) -> None:
     """Note equity if own orders have filled since it was last noted."""
-    if state.dirty & _FILLED:
-        state.dirty &= ~_FILLED
+    if state.book.dirty & _FILLED:
+        state.book.dirty &= ~_FILLED
         note_equity(state, params)
-        state.armed = 1
+        state.bounds.armed = 1
 
 
 @njit()
 def next_due(state: Any) -> int:
     """Return when the next thing is due that is no row."""
-    return int(min(min(state.wire.next_request_ns, state.wire.next_answer_ns), min(state.rest_ns, state.wake_ns)))
+    wire, due = state.wire, state.due
+    return int(min(min(wire.next_request_ns, wire.next_answer_ns), min(due.rest_ns, due.wake_ns)))
 
 
 @njit()
@@ -382,8 +386,8 @@ def _exchange_is_due(state: Any, memory: Any, params: Any) -> int:
 
 @njit()
 def _script_is_due(state: Any, memory: Any, params: Any) -> int:
-    if state.n_free < 1 or state.wire.request_end - state.wire.request_first + 1 > state.wire.request_mask:
-        state.need = 1
+    if state.own.n_free < 1 or state.wire.request_end - state.wire.request_first + 1 > state.wire.request_mask:
+        state.out.need = 1
         return _ROOM
     row = at_script(memory.script)[state.script_next]
     state.script_next += 1
@@ -393,7 +397,7 @@ def _script_is_due(state: Any, memory: Any, params: Any) -> int:
         return _DONE
     slot = slot_by_id(state, memory, row.order_id)
     if slot < 0:
-        state.script_ignored += 1
+        state.counts.script_ignored += 1
     elif row.action == _CANCEL:
         cancel(state, memory, params, slot, _REQUOTE)
     else:
@@ -406,35 +410,35 @@ def _markouts_are_due(state: Any, memory: Any, params: Any) -> int:
     """Note the mid at each horizon after a fill, and when the next is due."""
     mid = state.last_mid
     pending, out = at_pending(memory.pending), at_markouts(memory.markouts)
-    due = NEVER
+    next_ns = NEVER
     for h in range(_N_HORIZONS):
         while state.pending_first[h] < state.pending_end:
             later = pending[state.pending_first[h] & state.pending_mask]
             when = later.ts_ns + HORIZONS_NS[h]
             if when > state.now_ns:
-                due = min(due, when)
+                next_ns = min(next_ns, when)
                 break
-            if state.n_markouts >= memory.markouts_cap:
-                state.need = 1
+            if state.out.n_markouts >= memory.markouts_cap:
+                state.out.need = 1
                 return _ROOM
-            row = out[state.n_markouts]
+            row = out[state.out.n_markouts]
             row.number = later.number
             row.horizon = h
             row.mid = mid
-            state.n_markouts += 1
+            state.out.n_markouts += 1
             state.pending_first[h] += 1
-    state.markout_ns = due
+    state.due.markout_ns = next_ns
     _set_rest(state, memory, params)
     return _DONE
 
 
 @njit()
 def _sample_is_due(state: Any, memory: Any, params: Any) -> int:
-    if state.n_samples >= memory.samples_cap:
-        state.need = 1
+    if state.out.n_samples >= memory.samples_cap:
+        state.out.need = 1
         return _ROOM
     _write_sample(state, memory, params, state.now_ns)
-    state.sample_ns = state.sample_ns + params.equity_interval_ns if params.equity_interval_ns > 0 else NEVER
+    state.due.sample_ns = state.due.sample_ns + params.equity_interval_ns if params.equity_interval_ns > 0 else NEVER
     _set_rest(state, memory, params)
     return _DONE
 
@@ -443,22 +447,22 @@ def _sample_is_due(state: Any, memory: Any, params: Any) -> int:
 def _write_sample(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
     mark(state, state.last_mid)
     note_equity(state, params)
-    state.armed = 1
-    row = at_samples(memory.samples)[state.n_samples]
+    state.bounds.armed = 1
+    row = at_samples(memory.samples)[state.out.n_samples]
     row.ts_ns = ts_ns
     row.equity = equity(state.ledger)
     row.cash = state.ledger.cash
     row.position_lots = state.ledger.position_lots
     row.mid = state.ledger.mark
-    state.n_samples += 1
+    state.out.n_samples += 1
 
 
 @njit()
 def _room_to_decide(state: Any, params: Any) -> bool:
-    sends = state.n_work[0] + state.n_work[1] + 2 * params.levels + 2
+    sends = state.own.n_work[0] + state.own.n_work[1] + 2 * params.levels + 2
     wire = state.wire
-    if state.n_free < 2 * params.levels + 2 or wire.request_end - wire.request_first + sends > wire.request_mask:
-        state.need = sends
+    if state.own.n_free < 2 * params.levels + 2 or wire.request_end - wire.request_first + sends > wire.request_mask:
+        state.out.need = sends
         return False
     return True
 
@@ -477,7 +481,7 @@ def _hear(state: Any, memory: Any, params: Any, end_row: int, until_ns: int) -> 
         if all_sent:
             return True
         if state.wire.feed_first == before:
-            state.need = state.wire.feed_mask + 1
+            state.out.need = state.wire.feed_mask + 1
             return False
 
 
@@ -486,7 +490,7 @@ def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: 
     """Write down what we see, and return whether the model is to be asked."""
     reason = look(state, params, context)
     if reason != 0:
-        state.decisions += 1
+        state.counts.decisions += 1
         pull_quotes(state, memory, params, reason)
         return False
     if params.risk_on == 0 and state.risk.breaker != HALTED:
@@ -497,16 +501,17 @@ def _before_the_model(state: Any, memory: Any, params: Any, risk: Any, context: 
 @njit()
 def _risk_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_ns: int) -> None:
     """Watch the market, or look at our limits because of what has reached us."""
-    if state.retry_ns == state.now_ns:
-        state.retry_ns = NEVER
-        state.settled = 0
-    elif state.watch_ns == state.now_ns:
+    due = state.due
+    if due.retry_ns == state.now_ns:
+        due.retry_ns = NEVER
+        state.local.settled = 0
+    elif due.watch_ns == state.now_ns:
         watch_is_due(state, memory, params, risk, newest_local_ns)
     else:
         if params.bars != 0:
             watch_bar(state, memory, params, risk)
         look_at_limits(state, memory, params, risk)
-    state.look_ns = next_marked(state, memory, _LOOK)
+    due.look_ns = next_marked(state, memory, _LOOK)
     _set_rest(state, memory, params)
 
 
@@ -523,12 +528,12 @@ def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
     what = at_answers(memory.answers)[np.uint64(state.wire.answer_first & state.wire.answer_mask)].what
     if params.bars == 0 and (what == _FILL or what == _LAST_FILL):
         catch_up(state, memory, params)
-    breaker, lots = state.risk.breaker, state.local_lots
+    breaker, lots = state.risk.breaker, state.local.lots
     take_answer(state, memory, params, risk)
     if params.bars != 0:
         if state.risk.breaker != breaker:
             act_now(state, params)
-    elif state.local_lots != lots or state.risk.breaker != breaker:
+    elif state.local.lots != lots or state.risk.breaker != breaker:
         look_at_limits(state, memory, params, risk)
         if state.risk.breaker != breaker:
             act_now(state, params)
@@ -541,24 +546,24 @@ def _answer_is_due(state: Any, memory: Any, params: Any, risk: Any) -> None:
 def _is_calm(state: Any, params: Any) -> bool:
     """Return whether to decide now could only change anything if the model says something else because of the time."""
     same_view = state.seen.changed == 0 and (state.seen.sized == 0 or params.ignores_sizes != 0)
-    return bool(same_view and state.settled != 0)
+    return bool(same_view and state.local.settled != 0)
 
 
 @njit()
 def _begin_to_pass(state: Any, memory: Any, params: Any) -> None:
     """Let the next wake be the one at which the model has to be asked, unless somebody else wants a decision."""
     first_ns, news_ns, news = look_ahead(state, memory, params.ignores_sizes)
-    if state.wake_ns == first_ns:
-        state.passing = 1
-        state.quiet = int(not news)
-        state.wake_ns = news_ns
+    if state.due.wake_ns == first_ns:
+        state.due.passing = 1
+        state.due.quiet = int(not news)
+        state.due.wake_ns = news_ns
 
 
 @njit()
 def _pass_until(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
     """Count the decisions before a time that could change nothing; the next wake is the next entry's again."""
-    state.passing = 0
-    state.quiet = 0
+    state.due.passing = 0
+    state.due.quiet = 0
     passed = pass_by(state, memory, params.ignores_sizes, ts_ns)
     if passed > 0:
         stay_for(state, passed)
@@ -567,7 +572,7 @@ def _pass_until(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
 @njit()
 def stop_passing(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
     """Bring an instrument's view up to `ts_ns`, which is now, so that others can read it."""
-    if state.passing != 0:
+    if state.due.passing != 0:
         _pass_until(state, memory, params, ts_ns)
 
 
@@ -593,7 +598,7 @@ def _concerns_all(state: Any, memory: Any, params: Any, what: int) -> bool:
 @njit()
 def _is_all(state: Any, memory: Any, ts_ns: int) -> bool:
     """Return whether nothing else is due at a time."""
-    if min(min(state.wire.next_request_ns, state.wire.next_answer_ns), min(state.rest_ns, state.wake_ns)) <= ts_ns:
+    if next_due(state) <= ts_ns:
         return False
     at = state.wire.top_seen + 1
     return bool(at >= state.wire.top_end or at_tops(memory.tops)[np.uint64(at & state.wire.top_mask)].local_ns > ts_ns)
@@ -602,11 +607,12 @@ def _is_all(state: Any, memory: Any, ts_ns: int) -> bool:
 @njit()
 def _still_mids(state: Any) -> tuple[int, int]:
     """Return twice the mids between which the window may stay where it is, account, drawdown and our limits too."""
-    quarter = 1 << (state.window_bits - 2)
-    low, high = 2 * (state.low_ticks + quarter), 2 * (state.low_ticks + 3 * quarter)
-    low, high = max(low, state.liquidate_low + 1), min(high, state.liquidate_high - 1)
-    low, high = max(low, state.equity_low + 1), min(high, state.equity_high - 1)
-    return max(low, state.look_low + 1), min(high, state.look_high - 1)
+    book, bounds = state.book, state.bounds
+    quarter = 1 << (book.window_bits - 2)
+    low, high = 2 * (book.low_ticks + quarter), 2 * (book.low_ticks + 3 * quarter)
+    low, high = max(low, bounds.liquidate_low + 1), min(high, bounds.liquidate_high - 1)
+    low, high = max(low, bounds.equity_low + 1), min(high, bounds.equity_high - 1)
+    return max(low, bounds.look_low + 1), min(high, bounds.look_high - 1)
 
 
 ADVANCE_SIGNATURE = types.int64(
@@ -654,13 +660,13 @@ def advance(
     n = memory.rows
     ts_ns, local_ts_ns = at_int(memory.ts_ns), at_int(memory.local_ts_ns)
     price_ticks, qty_lots, kind = at_int(memory.price_ticks), at_int(memory.qty_lots), at_kind(memory.kind)
-    i, wire = state.row, state.wire
-    state.meets_ns = NEVER
+    i, book, wire, due, bounds = state.row, state.book, state.wire, state.due, state.bounds
+    due.meets_ns = NEVER
     _set_rest(state, memory, params)
-    book = at_int(memory.book)
+    levels = at_int(memory.book)
     tops = at_tops(memory.tops)
-    best, worst, own_best, meets = state.best, state.worst, state.own_best, state.meets
-    size = 1 << state.window_bits
+    best, worst, own_best, meets = book.best, book.worst, state.own.best, state.own.meets
+    size = 1 << book.window_bits
     mask = size - 1
     wake_kinds = params.wake_kinds
     fifo = params.queue == 3
@@ -672,33 +678,33 @@ def advance(
     sized = _SIZED if params.n_tiers == 0 else _TOP_CHANGED
     # What the model is called with (see `maker/asking.py`).
     shown = at_context(memory.shown)[np.uint64(0)]
-    if state.answered != 0:
-        state.answered = 0
+    if state.local.answered != 0:
+        state.local.answered = 0
         place(state, memory, params, risk, context)
-    if state.dirty & _UNSENT:
-        if not recentre(state, memory, wanted_low(state)):
+    if book.dirty & _UNSENT:
+        if not recentre(state, memory, wanted_low(book)):
             return _ROOM
-        _push_top(state, memory, params, ts_ns[i - 1], local_ts_ns[i - 1], state.dirty)
-        state.dirty = 0
-    state.armed = 1
+        _push_top(state, memory, params, ts_ns[i - 1], local_ts_ns[i - 1], book.dirty)
+        book.dirty = 0
+    bounds.armed = 1
     low_mid, high_mid = 0, 0
     while True:
-        if state.armed != 0:
-            state.armed = 0
+        if bounds.armed != 0:
+            bounds.armed = 0
             low_mid, high_mid = _still_mids(state)
-        limit_ns = state.limit_ns  # what an account has to know at once draws it in
-        others = min(min(min(state.wire.next_request_ns, state.wire.next_answer_ns), state.rest_ns), limit_ns)
+        limit_ns = due.limit_ns  # what an account has to know at once draws it in
+        others = min(min(min(state.wire.next_request_ns, state.wire.next_answer_ns), due.rest_ns), limit_ns)
         calm = may_stay and _is_calm(state, params)
-        if may_pass and calm and state.passing == 0:
+        if may_pass and calm and due.passing == 0:
             _begin_to_pass(state, memory, params)
-        calm = calm and state.passing == 0
-        stop = min(others, state.wake_ns)
-        state.stop_ns = stop
+        calm = calm and due.passing == 0
+        stop = min(others, due.wake_ns)
+        due.stop_ns = stop
         # A bar that opens when the one before it closes comes after what is due at that time.
         rows_end = n if next_due(state) > state.closed_ns else i
         # Outside the normal state of affairs no tick is in the window: every row takes the slow path.
-        low = state.low_ticks if state.mode == _NORMAL else NEVER
-        dirty = state.dirty
+        low = book.low_ticks if book.mode == _NORMAL else NEVER
+        dirty = book.dirty
         room = True
         while i < rows_end:
             # Unsigned, or every access would be checked for an index counted from the end.
@@ -729,9 +735,9 @@ def advance(
                     break
                 stay(state)
                 state.wire.top_seen = at
-                state.wake_ns = wake
+                due.wake_ns = wake
                 stop = min(wake, others)
-                state.stop_ns = stop
+                due.stop_ns = stop
                 continue
             code: Any = np.int64(kind[row])
             k = code & (_MORE - 1)
@@ -744,18 +750,18 @@ def advance(
                 # The tests are in this order, and nested, so that what is rare comes first: a branch that goes either
                 # way at random costs more than all the rest of the row.
                 at = np.uint64(side * size + (tick & mask))
-                old = book[at]
+                old = levels[at]
                 if signed >= meets[side] and lots > (old >> SLOT_BITS):
-                    if not _has_room(state, memory, state.n_live + 2):
+                    if not _has_room(state, memory, state.own.n_live + 2):
                         room = False
                         break
-                    state.dirty = dirty
+                    book.dirty = dirty
                     change_level(state, memory, params, side, tick, lots, now, -1)
-                    dirty = state.dirty
-                    stop = state.stop_ns
-                    others = min(min(min(wire.next_request_ns, wire.next_answer_ns), state.rest_ns), limit_ns)
+                    dirty = book.dirty
+                    stop = due.stop_ns
+                    others = min(min(min(wire.next_request_ns, wire.next_answer_ns), due.rest_ns), limit_ns)
                 else:
-                    book[at] = (lots << SLOT_BITS) | NAMED | (old & SLOT_MASK)
+                    levels[at] = (lots << SLOT_BITS) | NAMED | (old & SLOT_MASK)
                     if signed >= best[side]:
                         if lots > 0:
                             if dirty == 0 and signed == best[side] and signed + best[1 - side] < 0 and code < _MORE:
@@ -765,10 +771,10 @@ def advance(
                                 worst[side] = min(worst[side], signed)
                                 dirty |= _TOP_CHANGED
                         elif signed == best[side]:
-                            find_best(state, memory, side, signed)
+                            find_best(book, memory, side, signed)
                             dirty |= _TOP_CHANGED
                     elif signed < worst[side]:
-                        state.named_low[side] = min(state.named_low[side], signed)
+                        book.named_low[side] = min(book.named_low[side], signed)
                         if lots > 0:
                             worst[side] = signed
                     if old & SLOT_MASK != 0:
@@ -777,18 +783,18 @@ def advance(
                         else:
                             move_linked(memory, params, old & SLOT_MASK, old >> SLOT_BITS, lots)
             elif pair == _TRADE_PAIR and k != _TRADE and own_best[side] < signed:
-                state.trades += 1
+                state.counts.trades += 1
             else:
-                state.dirty = dirty
+                book.dirty = dirty
                 if not _slow_row(state, memory, params, k, code >= _MORE, tick, lots, now, i):
                     room = False
                     break
                 if k == _BAR_CLOSE:
                     rows_end = i + 1
-                dirty = state.dirty
-                stop = state.stop_ns
-                others = min(min(min(state.wire.next_request_ns, state.wire.next_answer_ns), state.rest_ns), limit_ns)
-                low = state.low_ticks if state.mode == _NORMAL else NEVER
+                dirty = book.dirty
+                stop = due.stop_ns
+                others = min(min(min(state.wire.next_request_ns, state.wire.next_answer_ns), due.rest_ns), limit_ns)
+                low = book.low_ticks if book.mode == _NORMAL else NEVER
             dirty |= ((wake_kinds >> k) & 1) << 1
             i += 1
             if dirty != 0 and code < _MORE:
@@ -797,7 +803,7 @@ def advance(
                     local_ns = local_ts_ns[row] + params.feed_offset_ns
                     if local_ns < now:
                         local_ns = now
-                        state.receipt_clamped += 1
+                        state.counts.receipt_clamped += 1
                     # Without a branch: whether it comes at the time of the entry before is as good as random.
                     end = state.wire.top_end
                     joins = int((local_ns == state.wire.last_top_ns) & (end - 1 > state.wire.top_seen))
@@ -806,10 +812,10 @@ def advance(
                     top.local_ns = local_ns
                     state.wire.top_end = end + 1 - joins
                     state.wire.last_top_ns = local_ns
-                    if state.quiet == 0:
-                        state.wake_ns = min(state.wake_ns, local_ns)
+                    if due.quiet == 0:
+                        due.wake_ns = min(due.wake_ns, local_ns)
                         stop = min(stop, local_ns)
-                        state.stop_ns = stop
+                        due.stop_ns = stop
                 else:
                     if dirty >= _FILLED:
                         dirty &= ~_FILLED
@@ -819,48 +825,48 @@ def advance(
                     mids = best[0] - best[1]
                     if dirty & ~_WAKE == _SIZED and low_mid <= mids <= high_mid and _is_sent(state):
                         _push_size(state, memory, params, now, local_ts_ns[row], dirty, side, lots)
-                        stop = state.stop_ns
+                        stop = due.stop_ns
                     elif dirty != 0:
                         if mids < low_mid or mids > high_mid:
-                            if mids <= state.liquidate_low or mids >= state.liquidate_high:
+                            if mids <= bounds.liquidate_low or mids >= bounds.liquidate_high:
                                 look_at_margin(state, params, now)
-                            if mids <= state.look_low or mids >= state.look_high:
+                            if mids <= bounds.look_low or mids >= bounds.look_high:
                                 dirty |= _LOOK
-                            if mids <= state.equity_low or mids >= state.equity_high:
+                            if mids <= bounds.equity_low or mids >= bounds.equity_high:
                                 keep_mid(state, params.tick_size)
                                 note_equity(state, params)
                                 low_mid, high_mid = _still_mids(state)
                             # The window must move before the top is read.
-                            if params.bars == 0 and off_centre(state):
-                                if not recentre(state, memory, wanted_low(state)):
+                            if params.bars == 0 and off_centre(book):
+                                if not recentre(state, memory, wanted_low(book)):
                                     dirty |= _UNSENT
                                     room = False
                                     break
-                                low = state.low_ticks if state.mode == _NORMAL else NEVER
+                                low = book.low_ticks if book.mode == _NORMAL else NEVER
                                 low_mid, high_mid = _still_mids(state)
                         _push_top(state, memory, params, now, local_ts_ns[row], dirty)
-                        stop = state.stop_ns
-                        others = min(others, state.rest_ns)
+                        stop = due.stop_ns
+                        others = min(others, due.rest_ns)
                 dirty = 0
                 if state.wire.top_end - state.wire.top_seen >= state.wire.top_mask:
-                    if state.passing != 0:
+                    if due.passing != 0:
                         _pass_until(state, memory, params, now)
-                        stop = min(stop, state.wake_ns)
-                        state.stop_ns = stop
+                        stop = min(stop, due.wake_ns)
+                        due.stop_ns = stop
                     see(state, memory, now)
                     calm = False
                     if state.wire.top_end - state.wire.top_seen >= state.wire.top_mask >> 1:
-                        state.need = state.wire.top_mask >> 1
+                        state.out.need = state.wire.top_mask >> 1
                         room = False
                         break
-        state.dirty = dirty
+        book.dirty = dirty
         state.row = i
         if not room:
-            if state.passing != 0:
+            if due.passing != 0:
                 _pass_until(state, memory, params, 0)
             return _ROOM
         if i == n and stop > until_ns:
-            if state.passing != 0:
+            if due.passing != 0:
                 _pass_until(state, memory, params, until_ns + 1)
             if n > 0:
                 if params.reads_feed != 0 and not _hear(state, memory, params, n, until_ns):
@@ -868,31 +874,31 @@ def advance(
                 last = np.uint64(n - 1)
                 state.seen.newest_local_ns = max(local_ts_ns[last] + params.feed_offset_ns, ts_ns[last])
             return _DONE
-        if stop >= limit_ns and (state.may_act == 0 or next_due(state) > limit_ns):
+        if stop >= limit_ns and (due.may_act == 0 or next_due(state) > limit_ns):
             return _LIMIT
-        alone = params.shared != 0 and state.may_act == 0
+        alone = params.shared != 0 and due.may_act == 0
         if alone and _concerns_all(state, memory, params, first_due(state, stop)):
-            state.meets_ns = stop
+            due.meets_ns = stop
             return _LIMIT
-        if state.passing != 0:
+        if due.passing != 0:
             _pass_until(state, memory, params, stop)
         state.now_ns = stop
         result = _DONE
         what = first_due(state, stop)
         if what == _VENUE:
             result = _venue_is_due(state, memory, params, risk)
-            state.armed = 1
+            bounds.armed = 1
         elif what == _REQUEST:
             result = _exchange_is_due(state, memory, params)
         elif what == _ANSWER:
             _answer_is_due(state, memory, params, risk)
             # Once a time is enough: a model that an order of no duration answered at once would never get any further.
-            if params.wake_on_answers != 0 and state.decided_ns != stop:
+            if params.wake_on_answers != 0 and state.local.decided_ns != stop:
                 if may_pass and _is_calm(state, params) and _is_all(state, memory, stop):
-                    state.decided_ns = stop
+                    state.local.decided_ns = stop
                     stay(state)
                 else:
-                    state.wake_ns = stop
+                    due.wake_ns = stop
         elif what == _SCRIPT:
             result = _script_is_due(state, memory, params)
         elif what == _LIMITS:
@@ -908,15 +914,15 @@ def advance(
                 return _ROOM
             # However many reasons there are to wake at one time, it is one decision.
             see(state, memory, stop)
-            if state.clock_ns == stop:
-                state.clock_ns += params.interval_ns
+            if due.clock_ns == stop:
+                due.clock_ns += params.interval_ns
                 _set_rest(state, memory, params)
             if params.quoting == 0:
                 continue
-            state.decided_ns = stop
+            state.local.decided_ns = stop
             if params.bars != 0:
-                state.decided_lots = state.local_lots
-                state.decided_work = state.n_work[0] + state.n_work[1]
+                state.local.decided_lots = state.local.lots
+                state.local.decided_work = state.own.n_work[0] + state.own.n_work[1]
             if may_pass and _is_calm(state, params):
                 stay(state)
                 continue
@@ -931,8 +937,8 @@ def advance(
             if unchanged(state, params, context, bid_offset, ask_offset):
                 stay(state)
             else:
-                state.quote_offset[0] = bid_offset
-                state.quote_offset[1] = ask_offset
+                state.local.quote_offset[0] = bid_offset
+                state.local.quote_offset[1] = ask_offset
                 place(state, memory, params, risk, context)
         elif what == _MARKOUT:
             result = _markouts_are_due(state, memory, params)
@@ -951,19 +957,19 @@ FINISH_SIGNATURE = types.int64(record_type(STATE), record_type(MEMORY), record_t
 def finish(state: Any, memory: Any, params: Any) -> int:
     """End the session at the last row: what is still on its way never arrived, what rests expires."""
     own, live = at_own(memory.own), at_int(memory.live)
-    if not _has_room(state, memory, state.own_cap - state.n_free + 1) or state.n_samples >= memory.samples_cap:
+    if not _has_room(state, memory, state.own.cap - state.own.n_free + 1) or state.out.n_samples >= memory.samples_cap:
         return _ROOM
     ts_ns = state.last_ns
-    between = params.equity_interval_ns > 0 and state.sample_ns - params.equity_interval_ns < ts_ns
+    between = params.equity_interval_ns > 0 and state.due.sample_ns - params.equity_interval_ns < ts_ns
     if state.ledger.start_mark > 0.0 and between:
         _write_sample(state, memory, params, ts_ns)
-    if state.two_sided_since >= 0:
-        state.two_sided_ns += ts_ns - state.two_sided_since
-        state.two_sided_since = -1
+    if state.counts.two_sided_since >= 0:
+        state.counts.two_sided_ns += ts_ns - state.counts.two_sided_since
+        state.counts.two_sided_since = -1
     for i in range(state.wire.request_first, state.wire.request_end):
         slot = at_requests(memory.requests)[i & state.wire.request_mask].slot
         if own[slot].local != _FREE and own[slot].status == _NEW:
             end_order(state, memory, params, slot, ts_ns, _EXPIRED, _IN_FLIGHT)
-    for i in range(state.n_live):
+    for i in range(state.own.n_live):
         end_order(state, memory, params, live[i], ts_ns, _EXPIRED, _END)
     return _DONE

@@ -375,7 +375,7 @@ class PaperSession:
         """Return why a side is not quoted, "" if it is."""
         if self._engine.working(side):
             return ""
-        return Reason(int(self._engine.state.quote_reason[side])).name.lower()
+        return Reason(int(self._engine.state.local.quote_reason[side])).name.lower()
 
     def _view(self, iteration: int, book: OrderBook) -> View:
         sample, state = self._engine.samples()[-1], self._engine.state

@@ -302,7 +302,7 @@ def best_prices(
         until = row_at(tape, int(time_ns))
         engine.feed(tape.slice_rows(row, until))
         row = until
-        bid, ask = (int(ticks) for ticks in engine.state.best)
+        bid, ask = (int(ticks) for ticks in engine.state.book.best)
         if bid > 0 > ask:
             best[:, i] = bid, -ask
         elif i:

@@ -1,6 +1,6 @@
 """What an account holds and owes: fee tiers, margin, and where the venue would liquidate it. Compiled, both engines.
 
-`state` begins with the ledger's fields and carries `VENUE_STATE_FIELDS`, `params` carries `VENUE_PARAM_FIELDS`.
+`state` carries the records `ledger` and `venue`, `params` carries `VENUE_PARAM_FIELDS`.
 Where several instruments share one account, whoever drives them writes the sum of the other instruments' `account`
 into `state.venue.other_equity`, `other_margin`, `other_maintenance` and `other_reserved`. They enter in `free_cash`,
 `available_margin` and `margin_excess` and nowhere else; `find_triggers` must follow (ticks).
@@ -149,7 +149,7 @@ def initial_margin(state: Any, memory: Any, params: Any, mid: float, side: int, 
     extra = lots * order_value(state, side, price, mid)
     bids = extra if side > 0 else 0.0
     asks = extra if side < 0 else 0.0
-    for i in range(state.n_live):
+    for i in range(state.own.n_live):
         order = own[live[i]]
         value = (order.qty_lots - order.filled_lots) * order_value(
             state, order.side, order.price_ticks * params.tick_size, mid
@@ -186,7 +186,7 @@ def reserved_cash(state: Any, memory: Any, params: Any) -> float:
     """Return the cash that own live bids on spot hold."""
     own, live = at_own(memory.own), at_int(memory.live)
     total = 0.0
-    for i in range(state.n_live):
+    for i in range(state.own.n_live):
         order = own[live[i]]
         if order.side > 0:
             total += (order.qty_lots - order.filled_lots) * unit_cost(params, order.price_ticks)
@@ -238,12 +238,13 @@ def find_triggers(state: Any, params: Any) -> None:
     To be called when anything but the mid has changed: a fill, a funding payment, the rest of the account (and then
     `look_at_margin`, which does not wait for the mid to move).
     """
-    state.liquidate_low = -NEVER
-    state.liquidate_high = NEVER
+    bounds = state.bounds
+    bounds.liquidate_low = -NEVER
+    bounds.liquidate_high = NEVER
     if params.leverage == 0.0 or state.ledger.position_lots == 0:
         return
     if state.last_mid <= 0.0 or must_liquidate(state, params, state.last_mid):
-        state.liquidate_low = NEVER  # there has been no mid yet, or it is there already: the next will do
+        bounds.liquidate_low = NEVER  # there has been no mid yet, or it is there already: the next will do
         return
     mids = max(1, int(round(2.0 * state.last_mid * params.ticks_per_price)))
     if state.ledger.position_lots > 0:
@@ -255,7 +256,7 @@ def find_triggers(state: Any, params: Any) -> None:
             else:
                 high = middle
         if low > 0:
-            state.liquidate_low = low
+            bounds.liquidate_low = low
         return
     low, high = mids, 2 * mids
     while high < _MAX_MIDS and not _falls_at(state, params, high):
@@ -268,14 +269,14 @@ def find_triggers(state: Any, params: Any) -> None:
             high = middle
         else:
             low = middle
-    state.liquidate_high = high
+    bounds.liquidate_high = high
 
 
 @njit()
 def look_at_margin(state: Any, params: Any, ts_ns: int) -> None:
     """Let the venue look at the margin once everything of `ts_ns` has happened."""
-    if params.leverage > 0.0 and ts_ns < state.margin_ns:
-        state.margin_ns = ts_ns
+    if params.leverage > 0.0 and ts_ns < state.due.margin_ns:
+        state.due.margin_ns = ts_ns
         due_at(state, ts_ns)
 
 
@@ -291,22 +292,23 @@ def note_equity(state: Any, params: Any) -> None:
     two others there is neither a new high nor a deeper drawdown. A row only compares with those, and the drawdown is
     exact nevertheless.
     """
+    bounds = state.bounds
     if state.ledger.start_mark == 0.0 or params.bars != 0:  # on bars equity is known at closes, which are sampled
         return
     worth = equity_at(state.ledger, state.last_mid) if state.last_mid > 0.0 else equity(state.ledger)
     state.highest_equity = max(state.highest_equity, worth)
     state.max_drawdown = max(state.max_drawdown, state.highest_equity - worth)
-    state.equity_low = -NEVER
-    state.equity_high = NEVER
+    bounds.equity_low = -NEVER
+    bounds.equity_high = NEVER
     if state.ledger.position_lots == 0:
         return
     high, deep = state.highest_equity, state.highest_equity - state.max_drawdown
     if state.ledger.position_lots > 0:
-        state.equity_high = _first_beyond(state, params, high, 1, 1)
-        state.equity_low = _first_beyond(state, params, deep, -1, -1)
+        bounds.equity_high = _first_beyond(state, params, high, 1, 1)
+        bounds.equity_low = _first_beyond(state, params, deep, -1, -1)
     else:
-        state.equity_low = _first_beyond(state, params, high, 1, -1)
-        state.equity_high = _first_beyond(state, params, deep, -1, 1)
+        bounds.equity_low = _first_beyond(state, params, high, 1, -1)
+        bounds.equity_high = _first_beyond(state, params, deep, -1, 1)
 
 
 @njit()

@@ -27,7 +27,7 @@ _EPS = 1e-6  # of a tick or a lot: float noise
 def bar_row(state: Any, memory: Any, params: Any, kind: int, tick: int, lots: int, ts_ns: int) -> None:
     """Take one price of a bar; fills are measured against the close before it."""
     price = tick * params.tick_size
-    state.mode = _NORMAL
+    state.book.mode = _NORMAL
     if state.ledger.start_mark == 0.0:
         _set_close(state, tick, price)
         open_session(state, params, price, ts_ns)
@@ -35,18 +35,18 @@ def bar_row(state: Any, memory: Any, params: Any, kind: int, tick: int, lots: in
         # The margin is looked at there too, like all that is due at this time (`look_at_margin`).
         _set_close(state, tick, price)
         state.closed_ns = ts_ns
-        state.sample_ns = ts_ns
+        state.due.sample_ns = ts_ns
         due_at(state, ts_ns)
         return
     if kind == _OPEN:
-        state.bars += 1
+        state.counts.bars += 1
     else:
         side = kind - _LOW
         signed = tick if side == 0 else -tick
-        if state.own_best[side] > signed:
+        if state.own.best[side] > signed:
             can = int(np.floor(lots * params.bar_volume_share + _EPS))
             if can < 1:
-                state.starved += 1
+                state.counts.starved += 1
             fill_through(state, memory, params, side, signed + 1, can, ts_ns)
     if params.leverage > 0.0 and state.ledger.position_lots != 0 and must_liquidate(state, params, price):
         state.last_mid = price
@@ -55,6 +55,6 @@ def bar_row(state: Any, memory: Any, params: Any, kind: int, tick: int, lots: in
 
 @njit()
 def _set_close(state: Any, tick: int, price: float) -> None:
-    state.best[0] = tick
-    state.best[1] = -tick
+    state.book.best[0] = tick
+    state.book.best[1] = -tick
     state.last_mid = price

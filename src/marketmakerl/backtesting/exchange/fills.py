@@ -30,11 +30,19 @@ def open_session(state: Any, params: Any, mid: float, ts_ns: int) -> None:
     start(state.ledger, mid)
     state.highest_equity = state.ledger.start_equity
     state.first_ns = ts_ns
-    state.sample_ns = ts_ns
+    state.due.sample_ns = ts_ns
     due_at(state, ts_ns)
     if params.n_tiers > 0:
         move_tier(state, params, ts_ns)
     look_at_margin(state, params, ts_ns)
+
+
+@njit()
+def keep_mid(state: Any, tick_size: float) -> None:
+    """Take note of the mid that a whole message leaves behind, if there is one."""
+    best = state.book.best
+    if best[0] > -NEVER and best[1] > -NEVER:
+        state.last_mid = (best[0] - best[1]) * 0.5 * tick_size
 
 
 @njit()
@@ -46,8 +54,8 @@ def mark(state: Any, mid: float) -> None:
 
 @njit()
 def _set_own_best(state: Any, side: int, signed: int) -> None:
-    state.own_best[side] = signed
-    state.meets[1 - side] = -signed
+    state.own.best[side] = signed
+    state.own.meets[1 - side] = -signed
 
 
 @njit()
@@ -55,16 +63,16 @@ def go_live(state: Any, memory: Any, slot: int, ts_ns: int) -> None:
     """Enter a resting order into the list of live ones and into its level."""
     order = at_own(memory.own)[np.uint64(slot)]
     side = 0 if order.side > 0 else 1
-    order.live_at = state.n_live
-    at_int(memory.live)[state.n_live] = slot
-    state.n_live += 1
-    state.live_side[side] += 1
-    order.rest_seq = state.next_seq
-    state.next_seq += 1
+    order.live_at = state.own.n_live
+    at_int(memory.live)[state.own.n_live] = slot
+    state.own.n_live += 1
+    state.own.live_side[side] += 1
+    order.rest_seq = state.own.next_seq
+    state.own.next_seq += 1
     link(state, memory, slot)
-    _set_own_best(state, side, max(state.own_best[side], order.side * order.price_ticks))
-    if state.live_side[0] > 0 and state.live_side[1] > 0 and state.two_sided_since < 0:
-        state.two_sided_since = ts_ns
+    _set_own_best(state, side, max(state.own.best[side], order.side * order.price_ticks))
+    if state.own.live_side[0] > 0 and state.own.live_side[1] > 0 and state.counts.two_sided_since < 0:
+        state.counts.two_sided_since = ts_ns
 
 
 @njit()
@@ -74,21 +82,21 @@ def leave(state: Any, memory: Any, slot: int, ts_ns: int) -> None:
     order = own[slot]
     side = 0 if order.side > 0 else 1
     unlink(state, memory, slot)
-    state.n_live -= 1
-    last = live[state.n_live]
+    state.own.n_live -= 1
+    last = live[state.own.n_live]
     live[order.live_at] = last
     own[last].live_at = order.live_at
-    state.live_side[side] -= 1
-    if order.side * order.price_ticks == state.own_best[side]:
+    state.own.live_side[side] -= 1
+    if order.side * order.price_ticks == state.own.best[side]:
         best = -NEVER
-        for i in range(state.n_live):
+        for i in range(state.own.n_live):
             other = own[live[i]]
             if other.side == order.side:
                 best = max(best, other.side * other.price_ticks)
         _set_own_best(state, side, best)
-    if state.two_sided_since >= 0 and (state.live_side[0] == 0 or state.live_side[1] == 0):
-        state.two_sided_ns += ts_ns - state.two_sided_since
-        state.two_sided_since = -1
+    if state.counts.two_sided_since >= 0 and (state.own.live_side[0] == 0 or state.own.live_side[1] == 0):
+        state.counts.two_sided_ns += ts_ns - state.counts.two_sided_since
+        state.counts.two_sided_since = -1
 
 
 @njit()
@@ -97,7 +105,7 @@ def fill(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, lots: int,
     order = at_own(memory.own)[np.uint64(slot)]
     price = price_ticks * params.tick_size
     mid = state.last_mid if state.last_mid > 0.0 else price
-    state.dirty |= FILLED
+    state.book.dirty |= FILLED
     if state.ledger.start_mark == 0.0:
         open_session(state, params, mid, ts_ns)
     mark(state, mid)
@@ -112,9 +120,9 @@ def fill(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, lots: int,
         move_tier(state, params, ts_ns)
     look_at_margin(state, params, ts_ns)
     order.filled_lots += lots
-    state.filled_lots += lots
+    state.counts.filled_lots += lots
     number = state.ledger.fills - 1
-    row = at_fills(memory.fills)[state.n_fills]
+    row = at_fills(memory.fills)[state.out.n_fills]
     row.ts_ns = ts_ns
     row.order_id = order.order_id
     row.side = order.side
@@ -127,15 +135,15 @@ def fill(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, lots: int,
     row.rested_ns = ts_ns - order.live_ns if order.live_ns > 0 else 0
     row.joined_behind_lots = order.joined_behind_lots
     row.purpose = order.purpose
-    state.n_fills += 1
+    state.out.n_fills += 1
     if params.bars == 0:  # on bars the closes say what the mid was later
         later = at_pending(memory.pending)[state.pending_end & state.pending_mask]
         later.ts_ns = ts_ns
         later.number = number
         state.pending_end += 1
         due_ns = ts_ns + HORIZONS_NS[0]
-        if due_ns < state.markout_ns:
-            state.markout_ns = due_ns
+        if due_ns < state.due.markout_ns:
+            state.due.markout_ns = due_ns
             due_at(state, due_ns)
     whole = order.filled_lots == order.qty_lots
     if whole:
@@ -153,7 +161,7 @@ def best_own(state: Any, memory: Any, side: int, limit: int) -> int:
     own, live = at_own(memory.own), at_int(memory.live)
     found, best, seq = -1, limit, np.int64(NEVER)
     sign = 1 - 2 * side
-    for i in range(state.n_live):
+    for i in range(state.own.n_live):
         order = own[live[i]]
         if order.side == sign:
             signed = sign * order.price_ticks

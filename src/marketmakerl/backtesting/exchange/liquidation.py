@@ -32,13 +32,13 @@ def funding_is_due(state: Any, params: Any) -> None:
     rows = at_funding(params.funding_at)
     rate = rows[state.venue.funding_next].rate
     state.venue.funding_next += 1
-    state.funding_ns = NEVER
+    state.due.funding_ns = NEVER
     if state.venue.funding_next < params.funding_rows:
-        state.funding_ns = rows[state.venue.funding_next].ts_ns
+        state.due.funding_ns = rows[state.venue.funding_next].ts_ns
     mid = state.last_mid
     if state.ledger.position_lots != 0 and state.ledger.start_mark > 0.0 and mid > 0.0:
         mark(state, mid)
-        state.local_cash -= pay_funding(state.ledger, rate)
+        state.local.cash -= pay_funding(state.ledger, rate)
         look_at_margin(state, params, state.now_ns)
 
 
@@ -46,10 +46,10 @@ def funding_is_due(state: Any, params: Any) -> None:
 def rows_to_liquidate(state: Any, memory: Any) -> int:
     """Return how many rows a liquidation may need in the outputs."""
     side = 0 if state.ledger.position_lots > 0 else 1
-    lots, n = abs(state.ledger.position_lots), state.n_live + 2
-    signed = next_level(state, memory, side, state.best[side])
+    lots, n = abs(state.ledger.position_lots), state.own.n_live + 2
+    signed = next_level(state, memory, side, state.book.best[side])
     while lots > 0 and signed > -NEVER:
-        lots -= level_lots(state, memory, side, abs(signed))
+        lots -= level_lots(state.book, memory, side, abs(signed))
         n += 1
         signed = next_level(state, memory, side, signed - 1)
     return n
@@ -61,7 +61,7 @@ def margin_is_due(state: Any, memory: Any, params: Any) -> None:
     mid = state.last_mid
     if state.ledger.position_lots != 0 and mid > 0.0 and must_liquidate(state, params, mid):
         liquidate(state, memory, params, state.now_ns)
-    state.margin_ns = NEVER
+    state.due.margin_ns = NEVER
     find_triggers(state, params)
 
 
@@ -77,10 +77,10 @@ def liquidate(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
     slot = _venue_order(state, memory, side, lots, ts_ns)
     exact = state.last_mid * (1.0 + side * params.taker_slippage) * params.ticks_per_price
     price_ticks = max(1, int(np.floor(exact + _EPS) if side < 0 else np.ceil(exact - _EPS)))
-    signed = next_level(state, memory, other, state.best[other])
+    signed = next_level(state, memory, other, state.book.best[other])
     while lots > 0 and signed > -NEVER:
         price_ticks = abs(signed)
-        taken = min(lots, level_lots(state, memory, other, price_ticks))
+        taken = min(lots, level_lots(state.book, memory, other, price_ticks))
         fill(state, memory, params, slot, ts_ns, taken, price_ticks, False)
         lots -= taken
         signed = next_level(state, memory, other, signed - 1)
@@ -92,9 +92,9 @@ def liquidate(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
 def _cancel_live(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
     """Cancel what rests, the oldest first."""
     own, live = at_own(memory.own), at_int(memory.live)
-    while state.n_live > 0:
+    while state.own.n_live > 0:
         slot = live[0]
-        for i in range(1, state.n_live):
+        for i in range(1, state.own.n_live):
             if own[live[i]].rest_seq < own[slot].rest_seq:
                 slot = live[i]
         leave(state, memory, slot, ts_ns)
@@ -105,8 +105,8 @@ def _cancel_live(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
 @njit()
 def _venue_order(state: Any, memory: Any, side: int, lots: int, ts_ns: int) -> int:
     """Make the market order that closes the position, as if it had arrived now; return its slot."""
-    state.n_free -= 1
-    slot = at_int(memory.free)[state.n_free]
+    state.own.n_free -= 1
+    slot = at_int(memory.free)[state.own.n_free]
     order = at_own(memory.own)[np.uint64(slot)]
     order.order_id = LIQUIDATION_ID
     order.side = side
@@ -133,7 +133,7 @@ def _venue_order(state: Any, memory: Any, side: int, lots: int, ts_ns: int) -> i
     order.reduce_only = 0  # nobody checks the venue's own order
     order.purpose = _VENUE
     order.asked_ns = ts_ns
-    state.takers += 1
-    state.orders += 1
-    state.submitted_lots += lots
+    state.own.takers += 1
+    state.counts.orders += 1
+    state.counts.submitted_lots += lots
     return slot

@@ -55,7 +55,7 @@ _TICK_EPS = 1e-6  # of a tick: float noise
 @njit()
 def fill_through(state: Any, memory: Any, params: Any, side: int, limit: int, lots: int, ts_ns: int) -> int:
     """Fill own orders at `limit` (signed) or better at their own prices; return what is left of `lots`."""
-    while lots > 0 and state.own_best[side] >= limit:
+    while lots > 0 and state.own.best[side] >= limit:
         slot = best_own(state, memory, side, limit)
         order = at_own(memory.own)[np.uint64(slot)]
         take = min(order.qty_lots - order.filled_lots, lots)
@@ -69,7 +69,7 @@ def trade(state: Any, memory: Any, params: Any, side: int, tick: int, lots: int,
     """Let a trade that hit `side` meet own orders: those it went through, then those in the queue at its price."""
     signed = tick if side == 0 else -tick
     left = fill_through(state, memory, params, side, signed + 1, lots, ts_ns)
-    if left == 0 or state.own_best[side] < signed:
+    if left == 0 or state.own.best[side] < signed:
         return
     own, live = at_own(memory.own), at_int(memory.live)
     sign = 1 - 2 * side
@@ -77,7 +77,7 @@ def trade(state: Any, memory: Any, params: Any, side: int, tick: int, lots: int,
     while True:
         # The next oldest at this price. A fill moves the list, so it is searched anew: there are few.
         slot, seq = -1, np.int64(NEVER)
-        for i in range(state.n_live):
+        for i in range(state.own.n_live):
             order = own[live[i]]
             if order.side == sign and order.price_ticks == tick and after < order.rest_seq < seq:
                 slot, seq = live[i], order.rest_seq
@@ -114,7 +114,7 @@ def _move_fifo(state: Any, memory: Any, side: int, tick: int, old: int, new: int
     since_ns: Any = np.int64(-1)
     if memory.since != 0 and row >= 0:
         since_ns = at_int(memory.since)[row]
-    for i in range(state.n_live):
+    for i in range(state.own.n_live):
         order = own[live[i]]
         if order.price_ticks == tick and order.side == 1 - 2 * side:
             order.ahead_lots = ahead_after_leaving(
@@ -126,18 +126,18 @@ def _move_fifo(state: Any, memory: Any, side: int, tick: int, old: int, new: int
 @njit()
 def move_queue(state: Any, memory: Any, params: Any, side: int, tick: int, old: int, new: int, row: int) -> None:
     """Move own orders at a level up the queue after row `row` (-1: none) took the level from `old` to `new` lots."""
-    if state.live_side[side] == 0:
+    if state.own.live_side[side] == 0:
         return
     if params.queue == 3:
         _move_fifo(state, memory, side, tick, old, new, row)
         return
-    if 0 <= tick - state.low_ticks < (1 << state.window_bits):
-        size = 1 << state.window_bits
+    if 0 <= tick - state.book.low_ticks < (1 << state.book.window_bits):
+        size = 1 << state.book.window_bits
         first = at_int(memory.book)[side * size + (tick & (size - 1))] & SLOT_MASK
         move_linked(memory, params, first, old, new)
         return
     own, live = at_own(memory.own), at_int(memory.live)
-    for i in range(state.n_live):
+    for i in range(state.own.n_live):
         order = own[live[i]]
         if order.price_ticks == tick and order.side == 1 - 2 * side:
             order.ahead_lots = ahead_after(params, order.ahead_lots, old, new, order.traded_lots)
@@ -147,12 +147,12 @@ def move_queue(state: Any, memory: Any, params: Any, side: int, tick: int, old: 
 @njit()
 def change_level(state: Any, memory: Any, params: Any, side: int, tick: int, new: int, ts_ns: int, row: int) -> None:
     """Set a recorded level, with all that follows for own orders on both sides: the slow path."""
-    old = level_lots(state, memory, side, tick)
+    old = level_lots(state.book, memory, side, tick)
     if new > old:
         limit = -tick if side == 0 else tick
-        if state.own_best[1 - side] >= limit:
+        if state.own.best[1 - side] >= limit:
             fill_through(state, memory, params, 1 - side, limit, new - old, ts_ns)
-    write_level(state, memory, side, tick, new)
+    write_level(state.book, memory, side, tick, new)
     move_queue(state, memory, params, side, tick, old, new, row)
 
 
@@ -160,83 +160,85 @@ def change_level(state: Any, memory: Any, params: Any, side: int, tick: int, new
 def best_becomes(state: Any, memory: Any, params: Any, side: int, tick: int, lots: int, ts_ns: int) -> None:
     """Take a quote of the best price: what was better is gone."""
     signed = tick if side == 0 else -tick
-    while state.best[side] > signed:
-        change_level(state, memory, params, side, abs(state.best[side]), 0, ts_ns, -1)
+    while state.book.best[side] > signed:
+        change_level(state, memory, params, side, abs(state.book.best[side]), 0, ts_ns, -1)
     change_level(state, memory, params, side, tick, lots, ts_ns, -1)
-    state.known[side] = min(state.known[side], signed)
+    state.book.known[side] = min(state.book.known[side], signed)
     _nobody_else(state, memory, side, signed + 1)
 
 
 @njit()
 def _nobody_else(state: Any, memory: Any, side: int, limit: int) -> None:
     """Let no own order at `limit` (signed) or better wait behind more than is displayed: the book there is known."""
-    if state.own_best[side] < limit:
+    if state.own.best[side] < limit:
         return
     own, live = at_own(memory.own), at_int(memory.live)
     sign = 1 - 2 * side
-    for i in range(state.n_live):
+    for i in range(state.own.n_live):
         order = own[live[i]]
         if order.side == sign and sign * order.price_ticks >= limit:
-            order.ahead_lots = min(order.ahead_lots, float(level_lots(state, memory, side, order.price_ticks)))
+            order.ahead_lots = min(order.ahead_lots, float(level_lots(state.book, memory, side, order.price_ticks)))
 
 
 @njit()
 def end_snapshot(state: Any, memory: Any, params: Any, ts_ns: int) -> None:
     """Remove what the snapshot did not name. Beyond its worst level nothing is known: queues there stay as they are."""
-    book, ticks, quantities = at_int(memory.book), at_int(memory.far_ticks), at_int(memory.far_lots)
-    size = 1 << state.window_bits
+    book = state.book
+    levels, ticks, quantities = at_int(memory.book), at_int(memory.far_ticks), at_int(memory.far_lots)
+    size = 1 << book.window_bits
     mask = size - 1
     for side in range(2):
-        named = state.named_worst[side]
-        state.known[side] = named if named < NEVER else -NEVER
-        begin = side * state.far_cap
+        named = book.named_worst[side]
+        book.known[side] = named if named < NEVER else -NEVER
+        begin = side * book.far_cap
         i = begin
-        while i < begin + state.n_far[side]:
+        while i < begin + book.n_far[side]:
             if quantities[i] & STALE:
                 _remove(state, memory, params, side, ticks[i], quantities[i] & LOTS_MASK)
             else:
                 i += 1
-        if state.worst[side] == NEVER:
+        if book.worst[side] == NEVER:
             continue
-        top = state.low_ticks + mask if side == 0 else -state.low_ticks
-        first, last = max(state.worst[side], top - mask), min(state.best[side], top)
+        top = book.low_ticks + mask if side == 0 else -book.low_ticks
+        first, last = max(book.worst[side], top - mask), min(book.best[side], top)
         for signed in range(first, last + 1):
             tick = signed if side == 0 else -signed
-            level = book[side * size + (tick & mask)]
+            level = levels[side * size + (tick & mask)]
             if level & NAMED == 0 and level >> SLOT_BITS != 0:
                 _remove(state, memory, params, side, tick, level >> SLOT_BITS)
         # Nothing is left beyond what was named: the next snapshot need not look there.
-        state.worst[side] = max(named, top - mask)
+        book.worst[side] = max(named, top - mask)
     for side in range(2):
         _forget_beyond(state, memory, side)
-        _nobody_else(state, memory, side, state.known[side])
-    state.snapshots += 1
+        _nobody_else(state, memory, side, book.known[side])
+    state.counts.snapshots += 1
 
 
 @njit()
 def _forget_beyond(state: Any, memory: Any, side: int) -> None:
     """Forget what rows have said of levels beyond the snapshot: it no longer holds, and none of them is left."""
-    drop_empty(state, memory, side)
-    known = state.known[side]
+    book = state.book
+    drop_empty(book, memory, side)
+    known = book.known[side]
     if known == -NEVER:
-        state.named_low[side] = -NEVER
+        book.named_low[side] = -NEVER
         return
-    book = at_int(memory.book)
-    size = 1 << state.window_bits
+    levels = at_int(memory.book)
+    size = 1 << book.window_bits
     mask = size - 1
-    top = state.low_ticks + mask if side == 0 else -state.low_ticks
-    for signed in range(max(state.named_low[side], top - mask), min(known - 1, top) + 1):
+    top = book.low_ticks + mask if side == 0 else -book.low_ticks
+    for signed in range(max(book.named_low[side], top - mask), min(known - 1, top) + 1):
         place = side * size + ((signed if side == 0 else -signed) & mask)
-        if book[place] >> SLOT_BITS == 0:
-            book[place] &= SLOT_MASK
-    state.named_low[side] = known
+        if levels[place] >> SLOT_BITS == 0:
+            levels[place] &= SLOT_MASK
+    book.named_low[side] = known
 
 
 @njit()
 def _remove(state: Any, memory: Any, params: Any, side: int, tick: int, old: int) -> None:
     signed = tick if side == 0 else -tick
-    write_level(state, memory, side, tick, 0)
-    if signed >= state.known[side]:
+    write_level(state.book, memory, side, tick, 0)
+    if signed >= state.book.known[side]:
         move_queue(state, memory, params, side, tick, old, 0, -1)
 
 
@@ -256,7 +258,7 @@ def handle_request(state: Any, memory: Any, params: Any) -> None:
         _arrive(state, memory, params, slot, ts_ns)
         return
     if order.status != _LIVE and order.status != _PARTIAL:
-        state.too_late += 1
+        state.counts.too_late += 1
         answer(state, memory, params, slot, ts_ns, _REFUSED, 0, 0, 0.0)
     elif row.action != _CANCEL and is_rejecting(params, ts_ns):
         _refuse_replace(state, memory, params, slot, ts_ns)
@@ -271,7 +273,7 @@ def handle_request(state: Any, memory: Any, params: Any) -> None:
 @njit()
 def _crosses(state: Any, side: int, price_ticks: int) -> bool:
     """Return whether a buy (+1) or sell (-1) at this price would meet the other side's recorded best."""
-    best = state.best[1 if side > 0 else 0]
+    best = state.book.best[1 if side > 0 else 0]
     return best > -NEVER and side * price_ticks >= -best
 
 
@@ -292,7 +294,7 @@ def _judged_price(state: Any, params: Any, side: int, order_type: int, price_tic
     """Return the price the venue's checks take: the limit; for a market order the best it meets, or else the mid."""
     if order_type != _MARKET:
         return float(price_ticks * params.tick_size)
-    best = state.best[1 if side > 0 else 0]
+    best = state.book.best[1 if side > 0 else 0]
     return float(abs(best) * params.tick_size if best > -NEVER else state.last_mid)
 
 
@@ -364,7 +366,7 @@ def _cut_to_position(state: Any, order: Any) -> bool:
     if held < 1:
         return False
     if order.qty_lots > held:
-        state.submitted_lots -= order.qty_lots - held
+        state.counts.submitted_lots -= order.qty_lots - held
         order.qty_lots = held
     return True
 
@@ -376,7 +378,7 @@ def _margin_now(state: Any, memory: Any, params: Any) -> float:
 
 @njit()
 def _reject(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, reason: int) -> None:
-    state.rejected += 1
+    state.counts.rejected += 1
     end_order(state, memory, params, slot, ts_ns, _REJECTED, reason)
     answer(state, memory, params, slot, ts_ns, _ENDED, 0, 0, 0.0)
 
@@ -391,7 +393,7 @@ def _arrive(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None
         reason = _LIQUIDATED
     elif is_rejecting(params, ts_ns):
         reason = _VENUE_DOWN
-    elif state.mode == _GAP_MODE:
+    elif state.book.mode == _GAP_MODE:
         reason = _GAP
     elif order.qty_lots < 1 or (kind != _MARKET and order.price_ticks < 1):
         reason = _PRICE
@@ -431,8 +433,8 @@ def _rest(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
     order.rested_ns = ts_ns
     order.ahead_lots = 0.0
     if params.queue != 2:
-        if is_known(state, memory, side, order.price_ticks):
-            order.ahead_lots = float(level_lots(state, memory, side, order.price_ticks))
+        if is_known(state.book, memory, side, order.price_ticks):
+            order.ahead_lots = float(level_lots(state.book, memory, side, order.price_ticks))
         else:
             order.ahead_lots = UNKNOWN_AHEAD
     order.joined_behind_lots = order.ahead_lots
@@ -455,20 +457,21 @@ def next_level(state: Any, memory: Any, side: int, signed: int) -> int:
     better price, so what is not known makes taking dearer, not cheaper, and never impossible. Where only best prices
     are recorded the book holds what they once were, and nothing beyond the best is known. In a gap nothing is.
     """
-    if state.known[side] == NEVER:
+    book = state.book
+    if book.known[side] == NEVER:
         return -NEVER
-    book = at_int(memory.book)
-    size = 1 << state.window_bits
+    levels = at_int(memory.book)
+    size = 1 << book.window_bits
     mask, base = size - 1, side * size
-    inside = min(signed, state.low_ticks + mask if side == 0 else -state.low_ticks)
-    last = state.worst[side]
+    inside = min(signed, book.low_ticks + mask if side == 0 else -book.low_ticks)
+    last = book.worst[side]
     if side == 0:
         last = max(last, 1)  # the window may begin below the lowest price there is
-    while inside >= last and (book[base + (abs(inside) & mask)] >> SLOT_BITS) == 0:
+    while inside >= last and (levels[base + (abs(inside) & mask)] >> SLOT_BITS) == 0:
         inside -= 1
     found = inside if inside >= last else -NEVER
-    found = max(found, far_next(state, memory, side, signed))
-    return found if found >= state.known[side] or state.depth_seen != 0 else -NEVER
+    found = max(found, far_next(book, memory, side, signed))
+    return found if found >= book.known[side] or book.depth_seen != 0 else -NEVER
 
 
 @njit()
@@ -476,12 +479,12 @@ def levels_to_take(state: Any, memory: Any, params: Any, slot: int, price_ticks:
     """Return how many rows an order may need in the outputs: one a level it takes from, two an own order it meets."""
     order = at_own(memory.own)[np.uint64(slot)]
     other = 1 if order.side > 0 else 0
-    n = 2 * state.n_live if params.stp != 0 else 0
+    n = 2 * state.own.n_live if params.stp != 0 else 0
     if order.order_type == _POST_ONLY or not (order.order_type == _MARKET or _crosses(state, order.side, price_ticks)):
         return n
-    signed = next_level(state, memory, other, state.best[other])
+    signed = next_level(state, memory, other, state.book.best[other])
     while lots > 0 and signed > -NEVER and (order.order_type == _MARKET or order.side * price_ticks >= -signed):
-        lots -= level_lots(state, memory, other, abs(signed))
+        lots -= level_lots(state.book, memory, other, abs(signed))
         n += 1
         signed = next_level(state, memory, other, signed - 1)
     return n
@@ -495,9 +498,9 @@ def _take(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
     """
     order = at_own(memory.own)[np.uint64(slot)]
     other = 1 if order.side > 0 else 0
-    signed = next_level(state, memory, other, state.best[other])
+    signed = next_level(state, memory, other, state.book.best[other])
     while order.filled_lots < order.qty_lots:
-        own = state.own_best[other] if params.stp != 0 else -NEVER
+        own = state.own.best[other] if params.stp != 0 else -NEVER
         best = max(own, signed)
         if best == -NEVER or (order.order_type != _MARKET and order.side * order.price_ticks < -best):
             return
@@ -506,7 +509,7 @@ def _take(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
                 return
             continue
         price_ticks = abs(signed)
-        wanted = min(order.qty_lots - order.filled_lots, level_lots(state, memory, other, price_ticks))
+        wanted = min(order.qty_lots - order.filled_lots, level_lots(state.book, memory, other, price_ticks))
         lots = affordable_lots(state, memory, params, order.side, price_ticks, wanted)
         if lots > 0:
             fill(state, memory, params, slot, ts_ns, lots, price_ticks, False)
@@ -546,12 +549,12 @@ def _change(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, price_t
         if _below_minimum(state, params, side, kind, price_ticks * params.tick_size, qty_lots, 0):
             _refuse_replace(state, memory, params, slot, ts_ns)
             return
-        state.submitted_lots -= order.qty_lots - qty_lots
+        state.counts.submitted_lots -= order.qty_lots - qty_lots
         order.qty_lots = qty_lots
         answer(state, memory, params, slot, ts_ns, _CHANGED, qty_lots, price_ticks, 0.0)
         return
     crosses = _crosses(state, side, price_ticks) or meets_own(state, params, side, price_ticks)
-    refused = price_ticks < 1 or state.mode == _GAP_MODE or (crosses and kind == _POST_ONLY)
+    refused = price_ticks < 1 or state.book.mode == _GAP_MODE or (crosses and kind == _POST_ONLY)
     if not refused:
         held = _margin_now(state, memory, params)
         leave(state, memory, slot, ts_ns)
@@ -566,7 +569,7 @@ def _change(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, price_t
     if refused:
         _refuse_replace(state, memory, params, slot, ts_ns)
         return
-    state.submitted_lots += qty_lots - order.qty_lots
+    state.counts.submitted_lots += qty_lots - order.qty_lots
     order.price_ticks = price_ticks
     order.qty_lots = qty_lots
     if crosses:
@@ -580,5 +583,5 @@ def _change(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, price_t
 def _refuse_replace(state: Any, memory: Any, params: Any, slot: int, ts_ns: int) -> None:
     """Leave an order as it is, and say so."""
     order = at_own(memory.own)[np.uint64(slot)]
-    state.replace_rejected += 1
+    state.counts.replace_rejected += 1
     answer(state, memory, params, slot, ts_ns, _REFUSED, order.qty_lots, order.price_ticks, 0.0)

@@ -45,7 +45,7 @@ def end_order(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, statu
     order.closed_ns = ts_ns
     if params.log_orders == 0:
         return
-    row = at_orders(memory.orders)[state.n_orders]
+    row = at_orders(memory.orders)[state.out.n_orders]
     row.order_id = order.order_id
     row.side = order.side
     row.price_ticks = order.price_ticks
@@ -59,4 +59,4 @@ def end_order(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, statu
     row.order_type = order.order_type
     row.joined_behind_lots = order.joined_behind_lots
     row.purpose = order.purpose
-    state.n_orders += 1
+    state.out.n_orders += 1

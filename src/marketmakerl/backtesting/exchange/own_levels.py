@@ -12,17 +12,18 @@ from marketmakerl.core.jit import njit
 @njit()
 def link(state: Any, memory: Any, slot: int) -> None:
     """Enter a live own order at its level, behind those that came before it. Levels outside the window have no list."""
+    book = state.book
     own = at_own(memory.own)
     order = own[slot]
     order.next = 0
-    if not in_window(state, order.price_ticks):
+    if not in_window(book, order.price_ticks):
         return
-    book = at_int(memory.book)
-    place = slot_of(state, 0 if order.side > 0 else 1, order.price_ticks)
-    first = book[place] & SLOT_MASK
+    levels = at_int(memory.book)
+    place = slot_of(book, 0 if order.side > 0 else 1, order.price_ticks)
+    first = levels[place] & SLOT_MASK
     if first == 0 or own[first - 1].rest_seq > order.rest_seq:
         order.next = first
-        book[place] = (book[place] & ~SLOT_MASK) | (slot + 1)
+        levels[place] = (levels[place] & ~SLOT_MASK) | (slot + 1)
         return
     before = own[first - 1]
     while before.next != 0 and own[before.next - 1].rest_seq < order.rest_seq:
@@ -34,16 +35,17 @@ def link(state: Any, memory: Any, slot: int) -> None:
 @njit()
 def unlink(state: Any, memory: Any, slot: int) -> None:
     """Take an own order out of its level's list."""
+    book = state.book
     own = at_own(memory.own)
     order = own[slot]
-    if not in_window(state, order.price_ticks):
+    if not in_window(book, order.price_ticks):
         return
-    book = at_int(memory.book)
-    place = slot_of(state, 0 if order.side > 0 else 1, order.price_ticks)
-    if book[place] & SLOT_MASK == slot + 1:
-        book[place] = (book[place] & ~SLOT_MASK) | order.next
+    levels = at_int(memory.book)
+    place = slot_of(book, 0 if order.side > 0 else 1, order.price_ticks)
+    if levels[place] & SLOT_MASK == slot + 1:
+        levels[place] = (levels[place] & ~SLOT_MASK) | order.next
         return
-    before = own[(book[place] & SLOT_MASK) - 1]
+    before = own[(levels[place] & SLOT_MASK) - 1]
     while before.next != slot + 1:
         before = own[before.next - 1]
     before.next = order.next
@@ -52,15 +54,17 @@ def unlink(state: Any, memory: Any, slot: int) -> None:
 @njit()
 def recentre(state: Any, memory: Any, new_low: int) -> bool:
     """Move the window; return False, with nothing changed, if the store has no room for the levels that leave it."""
-    if not has_room_to_move(state, memory, new_low):
+    book = state.book
+    if not has_room_to_move(book, memory, new_low):
+        state.out.need = book.need
         return False
     live, own = at_int(memory.live), at_own(memory.own)
-    for i in range(state.n_live):
+    for i in range(state.own.n_live):
         order = own[live[i]]
-        if in_window(state, order.price_ticks):
-            place = slot_of(state, 0 if order.side > 0 else 1, order.price_ticks)
+        if in_window(book, order.price_ticks):
+            place = slot_of(book, 0 if order.side > 0 else 1, order.price_ticks)
             at_int(memory.book)[place] &= ~SLOT_MASK
-    move_window(state, memory, new_low)
-    for i in range(state.n_live):
+    move_window(book, memory, new_low)
+    for i in range(state.own.n_live):
         link(state, memory, live[i])
     return True

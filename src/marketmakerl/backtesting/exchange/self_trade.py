@@ -25,7 +25,7 @@ _EPS = 1e-9
 @njit()
 def meets_own(state: Any, params: Any, side: int, price_ticks: int) -> bool:
     """Return whether a buy (+1) or sell (-1) at this price meets an own order of the other side."""
-    best = state.own_best[1 if side > 0 else 0]
+    best = state.own.best[1 if side > 0 else 0]
     return params.stp != 0 and best > -NEVER and side * price_ticks >= -best
 
 
@@ -34,7 +34,7 @@ def free_lots(state: Any, memory: Any) -> int:
     """Return the lots held that no own live ask offers: spot."""
     own, live = at_own(memory.own), at_int(memory.live)
     free = state.ledger.position_lots
-    for i in range(state.n_live):
+    for i in range(state.own.n_live):
         order = own[live[i]]
         if order.side < 0:
             free -= order.qty_lots - order.filled_lots
@@ -63,11 +63,11 @@ def meet_own(state: Any, memory: Any, params: Any, slot: int, other: int, ts_ns:
         price_ticks, wanted = maker.price_ticks, lots
         lots = affordable_lots(state, memory, params, taker.side, price_ticks, wanted)
         if lots > 0:
-            state.self_trades += 1
+            state.counts.self_trades += 1
             fill(state, memory, params, met, ts_ns, lots, price_ticks, True)
             fill(state, memory, params, slot, ts_ns, lots, price_ticks, False)
         return lots == wanted
-    state.prevented += 1
+    state.counts.prevented += 1
     if params.stp == _DECREMENT:
         _reduce(state, memory, params, met, ts_ns, lots, True)
         return _reduce(state, memory, params, slot, ts_ns, lots, False)
@@ -95,6 +95,6 @@ def _reduce(state: Any, memory: Any, params: Any, slot: int, ts_ns: int, lots: i
         _expire(state, memory, params, slot, ts_ns, resting)
         return False
     order.qty_lots -= lots
-    state.submitted_lots -= lots
+    state.counts.submitted_lots -= lots
     answer(state, memory, params, slot, ts_ns, _REDUCED, lots, 0, 0.0)
     return True

@@ -65,12 +65,12 @@ def take_rows(state: Any, memory: Any, params: Any, until_ns: int) -> bool:
         signed = (tick ^ -side) + side  # -tick for an ask
         if k >= _FIRST_TRADE:
             if keeps_trades:
-                trade = at_seen_trades(memory.seen_trades)[np.uint64(state.trades_seen & params.trades_mask)]
+                trade = at_seen_trades(memory.seen_trades)[np.uint64(state.seen.trades & params.trades_mask)]
                 trade.ts_ns = row.ts_ns
                 trade.side = int(k == _BUY) - int(k == _SELL)
                 trade.price_ticks = tick
                 trade.qty_lots = lots
-                state.trades_seen += 1
+                state.seen.trades += 1
             if code < _MORE and book.mode == _IN_SNAPSHOT:
                 _end_snapshot(book, places)
                 low = book.low_ticks
@@ -91,7 +91,7 @@ def take_rows(state: Any, memory: Any, params: Any, until_ns: int) -> bool:
                 worst[side] = signed
         else:
             if max(book.n_far[0], book.n_far[1]) + 1 >= book.far_cap:
-                state.need = 1
+                state.out.need = 1
                 room = False
                 break
             _apply(book, places, k, side, signed, tick, lots)
@@ -111,7 +111,7 @@ def _follow(state: Any, book: Any, places: Any) -> bool:
     if off_centre(book):
         low = wanted_low(book)
         if not has_room_to_move(book, places, low):
-            state.need = book.need
+            state.out.need = book.need
             return False
         move_window(book, places, low)
     book.dirty = 0
@@ -182,9 +182,9 @@ def show_depth(memory: Any, params: Any) -> None:
 def show_trades(state: Any, memory: Any, params: Any) -> None:
     """Write the last trades that have reached us into the model's context, and how many are new to it."""
     counts, out, n = at_int(memory.shown_counts), at_float(memory.shown_trades), params.trades
-    rows, seen = at_seen_trades(memory.seen_trades), state.trades_seen
-    new = seen - state.trades_shown
-    state.trades_shown = seen
+    rows, seen = at_seen_trades(memory.seen_trades), state.seen.trades
+    new = seen - state.seen.trades_shown
+    state.seen.trades_shown = seen
     counts[0] = new
     counts[1] = max(0, new - n)
     for i in range(n):

@@ -4,7 +4,7 @@ Equity as we know it changes when a new mid reaches us, when a fill is reported 
 every mid would cost more than the rest of the run, so each look leaves behind two mids between which nothing can have
 happened (`_arm`); the exchange's side compares each top of the book with them when it is sent on its way to us, and one
 beyond them is looked at when it arrives. Drawdown is measured from a peak that moves with the mid: the two mids leave
-it a little room, and the extremes seen in between (`state.seen.low`, `seen_high`) say where exactly it was.
+it a little room, and the extremes seen in between (`state.seen.low`, `state.seen.high`) say where exactly it was.
 
 Where several instruments share an account, its equity depends on all of them: what it may lose before a limit is
 reached, and gain before there is a new peak, is shared out among those that hold something (`equity_above`,
@@ -60,8 +60,8 @@ def begin_session(state: Any, params: Any) -> None:
     state.risk.peak_equity = state.ledger.start_equity
     # Local equity is local_cash + local position x value at the local mid, whatever the kind of instrument.
     value = state.ledger.start_lots * state.ledger.lot_size * unit_value(state.ledger, state.ledger.start_mark)
-    state.local_cash = state.ledger.start_equity - value
-    state.local_open_value = value
+    state.local.cash = state.ledger.start_equity - value
+    state.local.open_value = value
     if params.risk_on != 0:
         ts_ns = state.first_ns
         state.risk.held_lots = state.ledger.start_lots - params.target_lots
@@ -73,8 +73,8 @@ def begin_session(state: Any, params: Any) -> None:
             state.risk.day_equity = state.ledger.start_equity
         state.seen.heard_ns = ts_ns
         if params.bars == 0:  # bars are watched when they close (`watch_bar`)
-            state.watch_ns = (max(ts_ns, state.now_ns) // WATCH_NS + 1) * WATCH_NS
-            due_at(state, state.watch_ns)
+            state.due.watch_ns = (max(ts_ns, state.now_ns) // WATCH_NS + 1) * WATCH_NS
+            due_at(state, state.due.watch_ns)
 
 
 @njit()
@@ -82,7 +82,7 @@ def catch_up(state: Any, memory: Any, params: Any) -> None:
     """Note the peak that equity reached with the position as it was, before that changes."""
     see_top(state, memory, state.now_ns)
     if params.shared == 0 and state.ledger.start_mark > 0.0 and state.seen.high >= state.seen.low:
-        best = state.seen.high if state.local_lots > 0 else state.seen.low
+        best = state.seen.high if state.local.lots > 0 else state.seen.low
         equity = local_equity(state, best * 0.5 * params.tick_size)
         state.risk.peak_equity = max(state.risk.peak_equity, equity)
     state.seen.low = NEVER
@@ -101,7 +101,7 @@ def look_at_limits(state: Any, memory: Any, params: Any, risk: Any) -> None:
     if state.ledger.start_mark > 0.0 and mid > 0.0:
         budget = account_budget(state)
         worth = abs(state.risk.held_lots) * params.lot_size * abs(unit_value(state.ledger, mid))
-        equity = local_equity(state, mid) + state.other_local_equity
+        equity = local_equity(state, mid) + state.local.other_equity
         if params.bars != 0 and state.now_ns % _DAY_NS == 0:
             # A close at midnight is the last moment of a day before it is the first of the next.
             check_equity(state.risk, risk, state.now_ns - 1, equity, budget, worth)
@@ -112,8 +112,8 @@ def look_at_limits(state: Any, memory: Any, params: Any, risk: Any) -> None:
             look_at_exits(state.risk, risk, state.now_ns, held_value, budget)
     if params.shared != 0:
         # The others' shares of what is left have changed too: nobody goes on before all are armed anew.
-        state.looked = 1
-        state.limit_ns = min(state.limit_ns, state.now_ns)
+        state.local.looked = 1
+        state.due.limit_ns = min(state.due.limit_ns, state.now_ns)
     elif params.bars == 0:
         arm(state, memory, params, risk)
     if state.risk.breaker != before or state.risk.exiting != exiting:
@@ -123,29 +123,30 @@ def look_at_limits(state: Any, memory: Any, params: Any, risk: Any) -> None:
 @njit()
 def act_now(state: Any, params: Any) -> None:
     """Decide at once: something has changed that the quotes out there do not know. In an account: as all meet."""
-    state.settled = 0
-    state.wake_ns = min(state.wake_ns, state.now_ns)
-    state.stop_ns = min(state.stop_ns, state.now_ns)
+    due = state.due
+    state.local.settled = 0
+    due.wake_ns = min(due.wake_ns, state.now_ns)
+    due.stop_ns = min(due.stop_ns, state.now_ns)
     if params.shared != 0:
-        state.limit_ns = min(state.limit_ns, state.now_ns)  # the others are to know before anything else happens
+        due.limit_ns = min(due.limit_ns, state.now_ns)  # the others are to know before anything else happens
 
 
 @njit()
 def _has_to_go(state: Any) -> bool:
     """Return whether there is inventory to take off, or a quote to cancel, because of a limit."""
     if state.risk.breaker == HALTED:
-        return bool(state.local_lots != 0 or state.n_work[0] + state.n_work[1] != 0)
+        return bool(state.local.lots != 0 or state.own.n_work[0] + state.own.n_work[1] != 0)
     return bool(state.risk.exiting != 0)
 
 
 @njit()
 def act_on_answer(state: Any, params: Any) -> None:
     """Decide at once where an answer lets a liquidation, an exit or a pull of quotes go on; once a time is enough."""
-    again = state.decided_ns != state.now_ns
+    again = state.local.decided_ns != state.now_ns
     if params.bars != 0:
         # At one close the quotes go, then the inventory: each decision waits for the answers to the one before it.
-        open_orders = state.n_work[0] + state.n_work[1]
-        again = again or state.local_lots != state.decided_lots or open_orders != state.decided_work
+        open_orders = state.own.n_work[0] + state.own.n_work[1]
+        again = again or state.local.lots != state.local.decided_lots or open_orders != state.local.decided_work
     if (_has_to_go(state) or state.risk.pause != 0) and again:
         act_now(state, params)
 
@@ -161,7 +162,7 @@ def watch_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_n
         risk: RISK record.
         newest_local_ns: when the last row that has happened reaches us; 0: there was none.
     """
-    state.watch_ns += WATCH_NS
+    state.due.watch_ns += WATCH_NS
     if state.seen.unheard_ns <= state.now_ns:
         state.seen.heard_ns = max(state.seen.heard_ns, state.seen.unheard_ns)
         state.seen.unheard_ns = NEVER
@@ -172,9 +173,9 @@ def watch_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_n
     see_top(state, memory, state.now_ns)
     pause, before = state.risk.pause, state.risk.breaker
     watch(state.risk, risk, state.now_ns, seen_mid(state, params), state.seen.heard_ns)
-    if state.n_free < state.own_cap:
+    if state.own.n_free < state.own.cap:
         check_unanswered(state.risk, risk, state.now_ns, _oldest_unanswered(state, memory))
-    state.settled = 0
+    state.local.settled = 0
     look_at_limits(state, memory, params, risk)
     if state.risk.pause != pause or state.risk.breaker != before or _has_to_go(state):
         act_now(state, params)
@@ -183,11 +184,11 @@ def watch_is_due(state: Any, memory: Any, params: Any, risk: Any, newest_local_n
 @njit()
 def watch_bar(state: Any, memory: Any, params: Any, risk: Any) -> None:
     """Watch the market: when we hear that a bar has closed."""
-    state.settled = 0
-    state.served = 0
+    state.local.settled = 0
+    state.local.served = 0
     see_top(state, memory, state.now_ns)
     watch(state.risk, risk, state.now_ns, seen_mid(state, params), state.now_ns)
-    if state.n_free < state.own_cap:
+    if state.own.n_free < state.own.cap:
         check_unanswered(state.risk, risk, state.now_ns, _oldest_unanswered(state, memory))
 
 
@@ -196,7 +197,7 @@ def _oldest_unanswered(state: Any, memory: Any) -> int:
     """Return when the oldest request was sent that has no answer; now if all have one."""
     own = at_own(memory.own)
     oldest = state.now_ns
-    for slot in range(state.own_cap):
+    for slot in range(state.own.cap):
         order = own[np.uint64(slot)]
         if order.local in (_SENT, _CANCELLING):
             oldest = min(oldest, order.asked_ns)
@@ -206,17 +207,18 @@ def _oldest_unanswered(state: Any, memory: Any) -> int:
 @njit()
 def arm(state: Any, memory: Any, params: Any, risk: Any) -> None:
     """Set the mids between which no limit can be reached, and mark what is beyond them among what is on its way."""
+    bounds = state.bounds
     low, high = -NEVER, NEVER
     if state.ledger.start_mark > 0.0 and state.risk.breaker != HALTED:
-        if state.local_lots != 0:
+        if state.local.lots != 0:
             low, high = _arm_equity(state, params, risk)
         if state.risk.held_lots != 0:
             low, high = _arm_inventory(state, params, risk, low, high)
-    if low != state.look_low or high != state.look_high:
-        state.look_low, state.look_high = low, high
-        state.armed = 1
+    if low != bounds.look_low or high != bounds.look_high:
+        bounds.look_low, bounds.look_high = low, high
+        bounds.armed = 1
         _mark_under_way(state, memory)
-    state.look_ns = next_marked(state, memory, LOOK)
+    state.due.look_ns = next_marked(state, memory, LOOK)
 
 
 @njit()
@@ -231,22 +233,23 @@ def drawdown_limit(state: Any, risk: Any) -> float:
 @njit()
 def _arm_equity(state: Any, params: Any, risk: Any) -> tuple[int, int]:
     """Return the mids between which neither drawdown nor daily loss reaches its limit."""
+    local = state.local
     low, high = -NEVER, NEVER
-    budget, lots = account_budget(state), state.local_lots
+    budget, lots = account_budget(state), local.lots
     if params.shared != 0:
-        if not np.isnan(state.equity_above):
-            low, high = _beyond(state, params, lots, state.equity_above - state.local_cash, 1, low, high)
-        if not np.isnan(state.equity_below):
-            low, high = _beyond(state, params, lots, state.equity_below - state.local_cash, -1, low, high)
+        if not np.isnan(local.equity_above):
+            low, high = _beyond(state, params, lots, local.equity_above - local.cash, 1, low, high)
+        if not np.isnan(local.equity_below):
+            low, high = _beyond(state, params, lots, local.equity_below - local.cash, -1, low, high)
         return low, high
     limit = drawdown_limit(state, risk)
     if not np.isnan(limit):
         peak = state.risk.peak_equity + _SLACK * limit * budget
-        low, high = _beyond(state, params, lots, peak - state.local_cash, 1, low, high)
-        low, high = _beyond(state, params, lots, peak - limit * budget - state.local_cash, -1, low, high)
+        low, high = _beyond(state, params, lots, peak - local.cash, 1, low, high)
+        low, high = _beyond(state, params, lots, peak - limit * budget - local.cash, -1, low, high)
     if not np.isnan(risk.daily_loss_pct):
         floor = state.risk.day_equity - risk.daily_loss_pct * budget
-        low, high = _beyond(state, params, lots, floor - state.local_cash, -1, low, high)
+        low, high = _beyond(state, params, lots, floor - local.cash, -1, low, high)
     return low, high
 
 
@@ -300,7 +303,7 @@ def _mark_under_way(state: Any, memory: Any) -> None:
             bid, ask, lost = top.bid_ticks, top.ask_ticks, top.marks & LOST
         if top.marks & SAME == 0 and lost == 0 and is_two_sided(state, bid, ask):
             mids = bid - ask
-            if mids <= state.look_low or mids >= state.look_high:
+            if mids <= state.bounds.look_low or mids >= state.bounds.look_high:
                 top.marks |= LOOK
 
 

@@ -63,8 +63,8 @@ def see_top(state: Any, memory: Any, now_ns: int) -> None:
 def see(state: Any, memory: Any, now_ns: int) -> None:
     """Bring our view of the book up to `now_ns`, and find the next entry that wakes the model."""
     see_top(state, memory, now_ns)
-    if state.wake_ns <= now_ns:
-        state.wake_ns = next_marked(state, memory, WAKE)
+    if state.due.wake_ns <= now_ns:
+        state.due.wake_ns = next_marked(state, memory, WAKE)
 
 
 @njit()
@@ -110,7 +110,7 @@ def pass_by(state: Any, memory: Any, ignores_sizes: int, until_ns: int) -> int:
         woke += (top.marks & WAKE) >> 1
         at += 1
     state.wire.top_seen = at - 1
-    state.wake_ns = next_marked(state, memory, WAKE)
+    state.due.wake_ns = next_marked(state, memory, WAKE)
     return woke
 
 
@@ -144,4 +144,4 @@ def seen_mid(state: Any, params: Any) -> float:
 @njit()
 def local_equity(state: Any, mid: float) -> float:
     """Return equity as far as we know: fills that have been reported, at the mid we see."""
-    return float(state.local_cash + state.local_lots * state.ledger.lot_size * unit_value(state.ledger, mid))
+    return float(state.local.cash + state.local.lots * state.ledger.lot_size * unit_value(state.ledger, mid))

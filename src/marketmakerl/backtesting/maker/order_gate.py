@@ -24,7 +24,7 @@ _EPS = 1e-6  # of a tick or a lot: float noise
 @njit()
 def account_budget(state: Any) -> float:
     """Return the opening equity of the account."""
-    return float(state.ledger.start_equity + state.other_budget)
+    return float(state.ledger.start_equity + state.local.other_budget)
 
 
 @njit()
@@ -35,14 +35,14 @@ def open_lots(state: Any, memory: Any, sign: int) -> int:
     """
     own, work = at_own(memory.own), at_int(memory.work)
     side, lots = 0 if sign > 0 else 1, 0
-    base = side * state.own_cap
-    for i in range(base, base + state.n_work[side]):
+    base = side * state.own.cap
+    for i in range(base, base + state.own.n_work[side]):
         order = own[np.uint64(work[i])]
         if state.one_price != 0 and order.local == _CANCELLING:
             continue  # bars: nothing trades before its cancel arrives
         lots += order.most_lots - order.local_filled_lots
-    if state.takers != 0:
-        for slot in range(state.own_cap):
+    if state.own.takers != 0:
+        for slot in range(state.own.cap):
             order = own[np.uint64(slot)]
             if order.taker != 0 and order.side == sign and order.local not in (_FREE, _CLOSED):
                 lots += order.most_lots - order.local_filled_lots
@@ -80,8 +80,8 @@ def order_worth(params: Any, lots: int, price: float) -> float:
 def _is_open(state: Any, memory: Any, side: int, tick: int, lots: int) -> bool:
     """Return whether an order like this one is out there, and no cancel of it under way."""
     own, work = at_own(memory.own), at_int(memory.work)
-    base = side * state.own_cap
-    for i in range(base, base + state.n_work[side]):
+    base = side * state.own.cap
+    for i in range(base, base + state.own.n_work[side]):
         order = own[np.uint64(work[i])]
         if order.local_price_ticks == tick and order.local_qty_lots == lots and order.local != _CANCELLING:
             return True
@@ -95,8 +95,8 @@ def _why_it_clashes(state: Any, memory: Any, risk: Any, sign: int, tick: int, lo
     side = 0 if sign > 0 else 1
     if risk.check_duplicates != 0 and _is_open(state, memory, side, tick, lots):
         return _DUPLICATE
-    at = (1 - side) * state.own_cap
-    end = at + state.n_work[1 - side]
+    at = (1 - side) * state.own.cap
+    end = at + state.own.n_work[1 - side]
     if state.one_price != 0:  # bars: a cancel sent before is there before
         while at < end and own[np.uint64(work[at])].local == _CANCELLING:
             at += 1
@@ -139,11 +139,11 @@ def send_new(
     price = tick * params.tick_size if tick > 0 else context.mid
     why = why_not_sent(
         state.risk, risk, state.now_ns, sign, price, lots, context.mid, lot_value, budget, params.order_lots,
-        state.risk.held_lots, state.n_work[0] + state.n_work[1], 0 if takes else 1,
+        state.risk.held_lots, state.own.n_work[0] + state.own.n_work[1], 0 if takes else 1,
     )  # fmt: skip
     if why == _NONE:
         reduces = 0
-        if takes and params.check_notional != 0 and params.spot == 0 and lots <= -sign * state.local_lots:
+        if takes and params.check_notional != 0 and params.spot == 0 and lots <= -sign * state.local.lots:
             # Too small for the venue, unless it says that it only takes off.
             reduces = int(order_worth(params, lots, price) < params.min_notional)
         submit(state, memory, params, sign, tick, lots, kind, 0, reduces)

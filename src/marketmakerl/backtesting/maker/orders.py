@@ -49,11 +49,11 @@ def submit(
     reduce_only: int = 0,
 ) -> None:
     """Send a new order. There must be a free slot."""
-    state.n_free -= 1
-    slot = at_int(memory.free)[state.n_free]
+    state.own.n_free -= 1
+    slot = at_int(memory.free)[state.own.n_free]
     order = at_own(memory.own)[np.uint64(slot)]
-    order.order_id = state.next_order_id
-    state.next_order_id += 1
+    order.order_id = state.own.next_order_id
+    state.own.next_order_id += 1
     order.side = side
     order.price_ticks = price_ticks
     order.qty_lots = qty_lots
@@ -78,11 +78,11 @@ def submit(
     order.reduce_only = reduce_only
     order.taker = int(order_type == _IOC or order_type == _MARKET)
     if order.taker:
-        state.takers += 1
+        state.own.takers += 1
     else:
         _enter_work(state, memory, slot)
-    state.orders += 1
-    state.submitted_lots += qty_lots
+    state.counts.orders += 1
+    state.counts.submitted_lots += qty_lots
     request(state, memory, params, slot, _SUBMIT, 0, price_ticks, qty_lots)
 
 
@@ -90,7 +90,7 @@ def submit(
 def cancel(state: Any, memory: Any, params: Any, slot: int, reason: int) -> None:
     """Send a cancel."""
     at_own(memory.own)[np.uint64(slot)].local = _CANCELLING
-    state.cancels += 1
+    state.counts.cancels += 1
     request(state, memory, params, slot, _CANCEL, reason, 0, 0)
 
 
@@ -106,7 +106,7 @@ def replace(state: Any, memory: Any, params: Any, slot: int, price_ticks: int, q
     order.change_lots = qty_lots if order.changes == 0 else max(order.change_lots, qty_lots)
     order.changes += 1
     order.most_lots = max(order.known_lots, order.change_lots)
-    state.replaces += 1
+    state.counts.replaces += 1
     request(state, memory, params, slot, _REPLACE, 0, price_ticks, qty_lots)
 
 
@@ -155,32 +155,33 @@ def _enter_work(state: Any, memory: Any, slot: int) -> None:
     own, work = at_own(memory.own), at_int(memory.work)
     order = own[slot]
     side = 0 if order.side > 0 else 1
-    base = side * state.own_cap
+    base = side * state.own.cap
     signed = order.side * order.local_price_ticks
-    i = base + state.n_work[side]
+    i = base + state.own.n_work[side]
     while i > base and own[work[i - 1]].side * own[work[i - 1]].local_price_ticks < signed:
         work[i] = work[i - 1]
         i -= 1
     work[i] = slot
-    state.n_work[side] += 1
+    state.own.n_work[side] += 1
 
 
 @njit()
 def _leave_work(state: Any, memory: Any, slot: int) -> None:
     work = at_int(memory.work)
     side = 0 if at_own(memory.own)[np.uint64(slot)].side > 0 else 1
-    base = side * state.own_cap
+    base = side * state.own.cap
     i = base
     while work[i] != slot:
         i += 1
-    state.n_work[side] -= 1
-    for j in range(i, base + state.n_work[side]):
+    state.own.n_work[side] -= 1
+    for j in range(i, base + state.own.n_work[side]):
         work[j] = work[j + 1]
 
 
 @njit()
 def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
     """Take note of the next answer, and free the order's slot once nothing of it is under way any more."""
+    local = state.local
     answers = at_answers(memory.answers)
     row = answers[np.uint64(state.wire.answer_first & state.wire.answer_mask)]
     state.wire.answer_first += 1
@@ -192,9 +193,9 @@ def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
     order.in_flight -= 1
     # What we count on already changes nothing: that an order is accepted, or that one which we are cancelling is gone.
     expected = what == _ACCEPTED or (what == _ENDED and order.local == _CANCELLING and row.reason != _LIQUIDATED)
-    if state.served == 0 or not expected:
-        state.settled = 0
-        state.served = 0
+    if local.served == 0 or not expected:
+        local.settled = 0
+        local.served = 0
     if what == _ACCEPTED or what == _CHANGED:
         if what == _CHANGED:
             _take_change(state, memory, slot, row.price_ticks, row.lots)
@@ -206,11 +207,11 @@ def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
         order.local_filled_lots += row.lots
         price = row.price_ticks * params.tick_size
         state.seen.changed = 1
-        state.fill_reported = 1
+        local.fill_reported = 1
         if params.shared != 0 and params.spot == 0:
             _move_open_value(state, order.side, row.lots, row.lots * params.lot_size * unit_value(state.ledger, price))
-        state.local_lots += order.side * row.lots
-        state.local_cash -= order.side * row.lots * params.lot_size * unit_value(state.ledger, price) + row.fee
+        local.lots += order.side * row.lots
+        local.cash -= order.side * row.lots * params.lot_size * unit_value(state.ledger, price) + row.fee
         if params.risk_on != 0:
             note_fill(state.risk, risk, state.now_ns, order.side, row.lots, price)
             value = row.lots * params.lot_size * unit_value(state.ledger, price)
@@ -226,35 +227,35 @@ def take_answer(state: Any, memory: Any, params: Any, risk: Any) -> None:
         if row.reason == _LIQUIDATED and trip(state.risk, state.now_ns, _BY_VENUE, HALTED, 0.0, np.nan):
             state.risk.halted = 1
             if params.shared != 0:
-                state.limit_ns = min(state.limit_ns, state.now_ns)
+                state.due.limit_ns = min(state.due.limit_ns, state.now_ns)
         if params.risk_on != 0 and row.status == _REJECTED and order.purpose != _VENUE:
             note_answer(state.risk, risk, state.now_ns, True)
         if order.taker:
-            state.takers -= 1
+            state.own.takers -= 1
         else:
             _leave_work(state, memory, slot)
     if order.local == _CLOSED and order.in_flight == 0:
         order.local = _FREE
-        at_int(memory.free)[state.n_free] = slot
-        state.n_free += 1
+        at_int(memory.free)[state.own.n_free] = slot
+        state.own.n_free += 1
 
 
 @njit()
 def _move_open_value(state: Any, side: int, lots: int, value: float) -> None:
     """Book a fill we hear of into the value at which the position was entered, at average cost."""
-    held = state.local_lots
+    held = state.local.lots
     if held * side >= 0:
-        state.local_open_value += side * value
+        state.local.open_value += side * value
         return
     closing = min(lots, abs(held))
-    state.local_open_value += side * value * ((lots - closing) / lots) - state.local_open_value * (closing / abs(held))
+    state.local.open_value += side * value * ((lots - closing) / lots) - state.local.open_value * (closing / abs(held))
 
 
 @njit()
 def slot_by_id(state: Any, memory: Any, order_id: int) -> int:
     """Return the slot of an order that may still be changed as far as we know, or -1."""
     own = at_own(memory.own)
-    for slot in range(state.own_cap):
+    for slot in range(state.own.cap):
         if own[slot].order_id == order_id and own[slot].local != _FREE and own[slot].local != _CLOSED:
             return slot
     return -1

@@ -33,7 +33,7 @@ def look(state: Any, params: Any, context: Any) -> int:
     context.ts_ns = state.now_ns
     if state.seen.changed != 0 or state.seen.sized != 0:
         if state.seen.changed != 0:
-            state.settled = 0
+            state.local.settled = 0
         state.seen.changed = 0
         state.seen.sized = 0
         state.seen.reason = _write_view(state, params, context)
@@ -62,10 +62,10 @@ def _write_view(state: Any, params: Any, context: Any) -> int:
     context.asks[context.instrument] = context.best_ask
     context.best_bid_qty = state.seen.bid_lots * params.lot_size
     context.best_ask_qty = state.seen.ask_lots * params.lot_size
-    if state.fill_reported != 0:
-        state.fill_reported = 0
-        context.inventory = state.local_lots * params.lot_size
-        context.q = (state.local_lots - params.target_lots) / params.order_lots
+    if state.local.fill_reported != 0:
+        state.local.fill_reported = 0
+        context.inventory = state.local.lots * params.lot_size
+        context.q = (state.local.lots - params.target_lots) / params.order_lots
     context.maker_fee = state.venue.maker_rate * mid
     return _NONE
 
@@ -74,9 +74,9 @@ def _write_view(state: Any, params: Any, context: Any) -> int:
 def unchanged(state: Any, params: Any, context: Any, bid_offset: float, ask_offset: float) -> bool:
     """Return whether deciding again can change nothing: same view, same wish, same orders, and nothing else to obey."""
     return (
-        state.settled != 0
-        and bid_offset == state.quote_offset[0]
-        and ask_offset == state.quote_offset[1]
+        state.local.settled != 0
+        and bid_offset == state.local.quote_offset[0]
+        and ask_offset == state.local.quote_offset[1]
         and context.bid_qty == params.order_qty
         and context.ask_qty == params.order_qty
         and context.take_qty == 0.0
@@ -92,20 +92,20 @@ def stay(state: Any) -> None:
 @njit()
 def stay_for(state: Any, decisions: int) -> None:
     """Count so many of them."""
-    state.decisions += decisions
+    state.counts.decisions += decisions
     for side in range(2):
-        if state.quote_reason[side] != _NONE:
-            state.suppressed[state.quote_reason[side]] += decisions
+        if state.local.quote_reason[side] != _NONE:
+            state.counts.suppressed[state.local.quote_reason[side]] += decisions
 
 
 @njit()
 def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None:
     """Bring the orders out there in line with what the model wants, within the limits."""
-    state.decisions += 1
+    state.counts.decisions += 1
     standard = context.bid_qty == params.order_qty and context.ask_qty == params.order_qty and context.take_qty == 0.0
     # Where nothing but the distances and the limits says what is wanted, to want the same again is soon done.
     simple = standard and params.simple != 0 and (params.risk_on == 0 or params.levels == 1)
-    if simple and params.risk_on == 0 and state.served != 0 and _is_plain_wish(state, params, context):
+    if simple and params.risk_on == 0 and state.local.served != 0 and _is_plain_wish(state, params, context):
         _keep(state, params)
         return
     for side in range(2):
@@ -113,14 +113,16 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
         lots = params.order_lots
         if qty != params.order_qty:
             lots = int(np.floor(qty / params.lot_size + _EPS)) if qty < 9e15 * params.lot_size else 0
-        state.risk.want_offset[side] = state.quote_offset[side]
+        state.risk.want_offset[side] = state.local.quote_offset[side]
         state.risk.want_lots[side] = lots * params.levels
-        state.risk.want_reason[side] = _NONE if lots > 0 and not np.isnan(state.quote_offset[side]) else _WITHDRAWN
+        state.risk.want_reason[side] = (
+            _NONE if lots > 0 and not np.isnan(state.local.quote_offset[side]) else _WITHDRAWN
+        )
     if params.risk_on != 0:
         lot_value = params.lot_size * abs(unit_value(state.ledger, context.mid))
         budget = account_budget(state)
         apply_overlays(state.risk, risk, state.now_ns, context.mid, state.risk.held_lots, lot_value, budget)
-        if simple and state.served != 0 and _is_wish(state, params, risk, context):
+        if simple and state.local.served != 0 and _is_wish(state, params, risk, context):
             _keep(state, params)
             _set_retry(state, _NONE)
             return
@@ -132,7 +134,7 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
         refused = _send_new(state, memory, params, risk, context, 0, new_bids)
     if new_asks > 0:
         refused = max(refused, _send_new(state, memory, params, risk, context, 1, new_asks))
-    if context.take_qty != 0.0 and state.takers == 0:
+    if context.take_qty != 0.0 and state.own.takers == 0:
         lots = int(np.floor(abs(context.take_qty) / params.lot_size + _EPS))
         if lots > 0:
             sign = 1 if context.take_qty > 0.0 else -1
@@ -141,8 +143,8 @@ def place(state: Any, memory: Any, params: Any, risk: Any, context: Any) -> None
                 kind, tick = taker_limit(params, risk, context.mid, context.best_bid, context.best_ask, sign)
             refused = max(refused, send_new(state, memory, params, risk, context, sign, tick, lots, kind))
     still = standard and state.wire.request_end == sent and refused in (_NONE, _RATE)
-    state.served = int(simple and refused == _NONE and _is_served(state, memory, params, context))
-    state.settled = int((still or state.served != 0) and (params.plain != 0 or params.decisions_meet == 0))
+    state.local.served = int(simple and refused == _NONE and _is_served(state, memory, params, context))
+    state.local.settled = int((still or state.local.served != 0) and (params.plain != 0 or params.decisions_meet == 0))
     if params.risk_on != 0:
         _set_retry(state, refused)
 
@@ -154,9 +156,9 @@ def _set_retry(state: Any, refused: int) -> None:
     for side in range(2):
         if state.risk.want_reason[side] == _COOLDOWN:
             retry_ns = min(retry_ns, state.risk.cooldown_until_ns[side])
-    if retry_ns != state.retry_ns:
-        state.retry_ns = retry_ns
-        state.rest_ns = min(state.rest_ns, retry_ns)
+    if retry_ns != state.due.retry_ns:
+        state.due.retry_ns = retry_ns
+        state.due.rest_ns = min(state.due.rest_ns, retry_ns)
 
 
 @njit()
@@ -172,9 +174,9 @@ def _send_new(state: Any, memory: Any, params: Any, risk: Any, context: Any, sid
         )
         if why != _NONE:
             refused = why
-    if refused != _NONE and state.n_work[side] == 0:
-        state.quote_reason[side] = refused
-        state.suppressed[refused] += 1
+    if refused != _NONE and state.own.n_work[side] == 0:
+        state.local.quote_reason[side] = refused
+        state.counts.suppressed[refused] += 1
     return refused
 
 
@@ -182,9 +184,9 @@ def _send_new(state: Any, memory: Any, params: Any, risk: Any, context: Any, sid
 def _keep(state: Any, params: Any) -> None:
     """Leave everything as it is: what is wanted is out there."""
     for side in range(2):
-        if state.quote_reason[side] != _NONE:
-            state.suppressed[state.quote_reason[side]] += 1
-    state.settled = int(params.plain != 0 or params.decisions_meet == 0)
+        if state.local.quote_reason[side] != _NONE:
+            state.counts.suppressed[state.local.quote_reason[side]] += 1
+    state.local.settled = int(params.plain != 0 or params.decisions_meet == 0)
 
 
 @njit()
@@ -197,9 +199,9 @@ def _wish_of(params: Any, context: Any, side: int, offset: float, reason: int) -
 def _is_plain_wish(state: Any, params: Any, context: Any) -> bool:
     """Return whether the model wants what it wanted last, and no limit has a say in it."""
     for side in range(2):
-        offset = state.quote_offset[side]
+        offset = state.local.quote_offset[side]
         wish = -_WITHDRAWN if np.isnan(offset) else _first_price(params, context, side, offset)
-        if wish != state.wish[side]:
+        if wish != state.local.wish[side]:
             return False
     return True
 
@@ -209,7 +211,7 @@ def _is_wish(state: Any, params: Any, risk: Any, context: Any) -> bool:
     """Return whether what the limits leave is what was wanted last, and each quote is still worth its risk."""
     for side in range(2):
         wish = _wish_of(params, context, side, state.risk.want_offset[side], state.risk.want_reason[side])
-        if wish != state.wish[side] or state.risk.want_lots[side] != state.wish_lots[side]:
+        if wish != state.local.wish[side] or state.risk.want_lots[side] != state.local.wish_lots[side]:
             return False
         if wish >= 1 and not _pays(state, params, risk, context, 1 - 2 * side, wish):
             return False
@@ -227,17 +229,17 @@ def _is_served(state: Any, memory: Any, params: Any, context: Any) -> bool:
     for side in range(2):
         reason = state.risk.want_reason[side]
         wish = _wish_of(params, context, side, state.risk.want_offset[side], reason)
-        state.wish[side] = wish
-        state.wish_lots[side] = state.risk.want_lots[side]
-        if wish >= 1 and state.quote_reason[side] != _NONE:
+        state.local.wish[side] = wish
+        state.local.wish_lots[side] = state.risk.want_lots[side]
+        if wish >= 1 and state.local.quote_reason[side] != _NONE:
             return False
         sign = 1 - 2 * side
         missing = params.levels if wish >= 1 else 0
         lots = state.risk.want_lots[side] // params.levels
         if side == 0 and wish >= 1 and wish <= far:
             return False
-        base = side * state.own_cap
-        for i in range(base, base + state.n_work[side]):
+        base = side * state.own.cap
+        for i in range(base, base + state.own.n_work[side]):
             order = own[np.uint64(work[i])]
             behind = sign * (wish - order.local_price_ticks)
             within = -params.requote_threshold_ticks <= behind <= far + params.requote_threshold_ticks
@@ -308,9 +310,9 @@ def _may_quote(
     wanted = lots
     if params.spot != 0:
         if side == 1:
-            lots = min(lots, max(state.local_lots - int(used), 0))
+            lots = min(lots, max(state.local.lots - int(used), 0))
         else:
-            free = state.local_cash + state.other_local_cash - used
+            free = state.local.cash + state.local.other_cash - used
             lots = min(lots, int(max(np.floor(free / _unit_cost(state, params, tick) + _EPS), 0.0)))
     if params.min_notional > 0.0:
         unit = 1.0 if params.inverse else price
@@ -330,7 +332,7 @@ def _reconcile(state: Any, memory: Any, params: Any, risk: Any, context: Any, si
     Returns how many new orders are to be sent; their prices and sizes are left in `want`.
     """
     own, work, want = at_own(memory.own), at_int(memory.work), at_int(memory.want)
-    base = side * state.own_cap
+    base = side * state.own.cap
     sign = 1 - 2 * side
     reason = state.risk.want_reason[side]
     tick = 0
@@ -340,7 +342,7 @@ def _reconcile(state: Any, memory: Any, params: Any, risk: Any, context: Any, si
             reason = _PRICE
     left = state.risk.want_lots[side]
     levels = params.levels
-    n_work = state.n_work[side]
+    n_work = state.own.n_work[side]
     per_level = left if levels == 1 else (left + levels - 1) // levels
     new, i, level, used, quoted = 0, 0, 0, 0.0, 0
     while reason == _NONE and level < levels and left > 0:
@@ -349,7 +351,7 @@ def _reconcile(state: Any, memory: Any, params: Any, risk: Any, context: Any, si
             lots, why = _may_quote(state, params, risk, context, side, tick, lots, used)
         if why != _NONE:
             if quoted == 0:
-                state.quote_reason[side] = why
+                state.local.quote_reason[side] = why
             if why == _PRICE:
                 break
             level += 1
@@ -384,12 +386,12 @@ def _reconcile(state: Any, memory: Any, params: Any, risk: Any, context: Any, si
         level += 1
         tick -= sign * params.level_step_ticks
     if reason != _NONE:
-        state.quote_reason[side] = reason
+        state.local.quote_reason[side] = reason
     elif quoted > 0:
-        state.quote_reason[side] = _NONE
-    why_none = state.quote_reason[side]
+        state.local.quote_reason[side] = _NONE
+    why_none = state.local.quote_reason[side]
     if quoted == 0:
-        state.suppressed[why_none] += 1
+        state.counts.suppressed[why_none] += 1
     while i < n_work:
         slot = work[base + i]
         if own[slot].local == _WORKING:
@@ -409,7 +411,7 @@ def _trim(state: Any, memory: Any, params: Any, risk: Any, slot: int, lots: int)
     """Cut an order to what is wanted; it keeps its place. Where there is no message left for that, it goes."""
     order = at_own(memory.own)[np.uint64(slot)]
     if order.local == _WORKING and order.local_qty_lots - order.local_filled_lots > lots:
-        if may_send_change(state.risk, risk, state.now_ns, state.n_work[0] + state.n_work[1]):
+        if may_send_change(state.risk, risk, state.now_ns, state.own.n_work[0] + state.own.n_work[1]):
             replace(state, memory, params, slot, order.local_price_ticks, order.local_filled_lots + lots)
         else:
             cancel(state, memory, params, slot, _RATE)

@@ -27,14 +27,14 @@ _EPS = 1e-6  # of a tick or a lot: float noise
 @njit()
 def pull_quotes(state: Any, memory: Any, params: Any, reason: int) -> None:
     """Quote nothing: cancel what is out there."""
-    state.settled = 0
-    state.served = 0
+    state.local.settled = 0
+    state.local.served = 0
     own, work = at_own(memory.own), at_int(memory.work)
     for side in range(2):
-        state.quote_reason[side] = reason
-        state.suppressed[reason] += 1
-        base = side * state.own_cap
-        for i in range(base, base + state.n_work[side]):
+        state.local.quote_reason[side] = reason
+        state.counts.suppressed[reason] += 1
+        base = side * state.own.cap
+        for i in range(base, base + state.own.n_work[side]):
             if own[work[i]].local == _WORKING:
                 cancel(state, memory, params, work[i], reason)
 
@@ -45,16 +45,16 @@ def may_ask_model(state: Any, memory: Any, params: Any, risk: Any, context: Any)
     reason = why_silent(state.risk, risk, state.now_ns, context.mid, context.best_ask - context.best_bid)
     if reason == _NONE:
         return True
-    state.decisions += 1
+    state.counts.decisions += 1
     pull_quotes(state, memory, params, reason)
     if state.risk.breaker == HALTED:
         if state.risk.halted == 0:
             state.risk.halted = 1
-            state.risk.liquidations += int(state.local_lots != 0)
-        _flatten(state, memory, params, risk, context, state.local_lots, _LIQUIDATION)
+            state.risk.liquidations += int(state.local.lots != 0)
+        _flatten(state, memory, params, risk, context, state.local.lots, _LIQUIDATION)
     elif state.risk.exiting != 0:
         if lots_to_go(state, params, risk, context.mid, context.best_bid, context.best_ask, state.risk.held_lots) == 0:
-            if state.takers == 0 and state.n_work[0] + state.n_work[1] == 0:
+            if state.own.takers == 0 and state.own.n_work[0] + state.own.n_work[1] == 0:
                 end_exit(state.risk, risk, state.now_ns)
                 if params.bars != 0:  # the bar to come may be quoted
                     reason = why_silent(state.risk, risk, state.now_ns, context.mid, 0.0)
@@ -72,13 +72,13 @@ def lots_to_go(state: Any, params: Any, risk: Any, mid: float, best_bid: float, 
     must be worth the venue's minimum, and on spot be paid for.
     """
     left, sign = abs(lots), -1 if lots > 0 else 1
-    if params.spot == 0 and sign * state.local_lots < 0:
-        return int(min(left, abs(state.local_lots)))
+    if params.spot == 0 and sign * state.local.lots < 0:
+        return int(min(left, abs(state.local.lots)))
     if left == 0 or mid <= 0.0:
         return 0
     if params.spot != 0 and sign > 0:
         unit = best_ask * params.contract_size * params.lot_size * (1.0 + max(state.venue.taker_rate, 0.0))
-        left = min(left, max(int(np.floor((state.local_cash + state.other_local_cash) / unit + _EPS)), 0))
+        left = min(left, max(int(np.floor((state.local.cash + state.local.other_cash) / unit + _EPS)), 0))
     if params.check_notional != 0 and left < _least_lots(params, _judged(params, risk, mid, best_bid, best_ask, sign)):
         return 0
     return int(left)
@@ -102,11 +102,11 @@ def _least_lots(params: Any, price: float) -> int:
 @njit()
 def _flatten(state: Any, memory: Any, params: Any, risk: Any, context: Any, lots: int, purpose: int) -> None:
     """Send a slice of what is to be taken off, as deep as the book shows; the next one once we know what came of it."""
-    if lots == 0 or state.takers != 0:
+    if lots == 0 or state.own.takers != 0:
         return
     if state.now_ns < state.risk.rejected_until_ns:
         return  # the venue rejects what is sent: the watch looks again every second
-    if params.bars != 0 and state.n_work[0] + state.n_work[1] > 0:
+    if params.bars != 0 and state.own.n_work[0] + state.own.n_work[1] > 0:
         return  # their cancels are answered first: nothing happens within a close
     to_go = lots_to_go(state, params, risk, context.mid, context.best_bid, context.best_ask, lots)
     sign = -1 if lots > 0 else 1
@@ -114,7 +114,7 @@ def _flatten(state: Any, memory: Any, params: Any, risk: Any, context: Any, lots
     to_go -= open_lots(state, memory, sign)
     if to_go < 1:
         return
-    reduces = int(params.spot == 0 and sign * state.local_lots < 0)
+    reduces = int(params.spot == 0 and sign * state.local.lots < 0)
     shown = state.seen.bid_lots if sign < 0 else state.seen.ask_lots
     lot_value = params.lot_size * abs(unit_value(state.ledger, context.mid))
     most = largest_order(risk, lot_value, account_budget(state), params.order_lots)
@@ -135,10 +135,10 @@ def _flatten(state: Any, memory: Any, params: Any, risk: Any, context: Any, lots
             enough = params.min_notional / order_worth(params, piece, params.tick_size)
             tick = max(tick, min(int(np.ceil(enough - _EPS)), state.seen.bid))
     price = tick * params.tick_size if kind == _IOC else context.mid
-    out_there = state.n_work[0] + state.n_work[1]
-    if risk.check_self_match != 0 and state.n_work[1 if sign > 0 else 0] > 0:
+    out_there = state.own.n_work[0] + state.own.n_work[1]
+    if risk.check_self_match != 0 and state.own.n_work[1 if sign > 0 else 0] > 0:
         return  # own quotes of the other side are still out there: their cancels are on their way
-    held = state.local_lots if purpose == _LIQUIDATION else state.risk.held_lots
+    held = state.local.lots if purpose == _LIQUIDATION else state.risk.held_lots
     why = why_not_sent(
         state.risk, risk, state.now_ns, sign, price, piece, context.mid, lot_value, account_budget(state),
         max(params.order_lots, piece), held, out_there, 0,

@@ -97,6 +97,7 @@ def compute_metrics(
         max_drawdown: the deepest there was, settlement currency, from an engine that looks at every event (ticks);
             None: that of the samples, which on bars are taken at every close.
     """
+    counts = state.counts
     equity, ts = samples["equity"], samples["ts_ns"]
     if budget is None:
         budget = float(state.ledger.start_equity)
@@ -134,15 +135,15 @@ def compute_metrics(
         if state.ledger.fills
         else None,
         fills=int(state.ledger.fills),
-        orders=int(state.orders),
+        orders=int(counts.orders),
         maker_share=float(state.ledger.maker_turnover / state.ledger.turnover) if state.ledger.turnover > 0 else None,
-        fill_ratio=float(state.filled_lots / state.submitted_lots) if state.submitted_lots > 0 else None,
+        fill_ratio=float(counts.filled_lots / counts.submitted_lots) if counts.submitted_lots > 0 else None,
         turnover=float(np.sum(fills["qty_lots"])) * lot * instrument.contract_size
         if instrument.kind == "inverse"
         else turnover,
         quoted_uptime_pct=uptime_pct,
         suppressed_pct={
-            reason.name.lower(): float(state.suppressed[reason]) / max(1, 2 * int(state.decisions))
+            reason.name.lower(): float(counts.suppressed[reason]) / max(1, 2 * int(counts.decisions))
             for reason in SUPPRESSING
         },
         max_abs_inventory=float(state.ledger.max_abs_lots) * lot,
@@ -236,16 +237,16 @@ def sampled_markout_sums(
 
 def _why_no_fills(state: Any) -> str:
     """Say in one line why nothing was filled."""
-    on_ticks = not state.one_price
-    if state.decisions == 0 and state.orders == 0:
+    counts, on_ticks = state.counts, not state.one_price
+    if counts.decisions == 0 and counts.orders == 0:
         return "nothing was ever decided" if on_ticks else "no bar closed, so nothing was ever quoted"
-    if state.orders == 0:
-        counts = {reason.name.lower(): int(state.suppressed[reason]) for reason in SUPPRESSING}
-        return f"never quoted: {max(counts, key=lambda name: counts[name])} on every decision"
+    if counts.orders == 0:
+        silent = {reason.name.lower(): int(counts.suppressed[reason]) for reason in SUPPRESSING}
+        return f"never quoted: {max(silent, key=lambda name: silent[name])} on every decision"
     if on_ticks:
-        if state.rejected == state.orders:
-            return f"all {int(state.orders)} orders were rejected; the order log says why"
+        if counts.rejected == counts.orders:
+            return f"all {int(counts.orders)} orders were rejected; the order log says why"
         return "quoted, but no trade got through the queue to an order: too wide, too late in the queue, too short"
-    if state.starved:
-        return f"traded through {int(state.starved)} times, but the share of the bar's volume was less than one lot"
+    if counts.starved:
+        return f"traded through {int(counts.starved)} times, but the share of the bar's volume was less than one lot"
     return "quoted, but the market never traded through a quote: the spread is too wide for this market"

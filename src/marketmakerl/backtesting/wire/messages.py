@@ -35,7 +35,7 @@ def answer(
         state.wire.next_answer_ns = arrive_ns
     state.wire.answer_end += 1
     order.in_flight += 1
-    state.stop_ns = min(state.stop_ns, arrive_ns)
+    state.due.stop_ns = min(state.due.stop_ns, arrive_ns)
 
 
 @njit()
