@@ -124,13 +124,24 @@ def three(context, params):
         (three, (), "must return two floats"),
         (unknown_field, (), "the context has no 'weather'; it has ts_ns, mid"),
         (uncompilable, (), r"does not compile: .*'eval'.*test_custom_model\.py"),
+        (object(), (), "got an object of type object$"),
         (wide, ("a",), "must be numbers"),
+        (wide, (1.0, object), r"must be numbers, got \(1\.0, the class object\)$"),
         (wide, (math.nan,), "must be finite"),
     ],
 )
 def test_what_cannot_be_a_model(function, values, text):
     with pytest.raises(ConfigError, match=text):
         mml.CustomModel(function, values=values)
+
+
+def test_an_answer_that_is_an_object_is_named_by_its_type():
+    with pytest.raises(ConfigError, match=r"it returned an object of type Decimals$"):
+        mml.CustomModel(lambda _: Decimals()).ask(None)
+
+
+class Decimals:
+    pass
 
 
 @pytest.mark.parametrize("answer", [1.0, (1.0,), (1.0, 1.0, 1.0), ("a", 1.0), None])

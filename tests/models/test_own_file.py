@@ -113,6 +113,18 @@ class Needs:
         return self.half, self.half
 
 
+class NotAModel:
+    pass
+
+
+class Wrapped(Wide):
+    kernel = NotAModel()
+
+
+def lists(estimate):
+    return [1.0, NotAModel()]
+
+
 thing, number = Needs(0.25), 3
 print("loaded")
 """
@@ -209,6 +221,9 @@ def test_from_parameters_alone(quotes):
         ("builtin", {"gamma": -1.0}, ConfigError, "glft: gamma must be"),
         ("Needs", {}, ModelError, "could not make a model: TypeError: .*half"),
         ("nothing", {}, ConfigError, "must make a quoting model or a quote function, it made 3"),
+        ("NotAModel", {}, ConfigError, r"^quotes\.py:NotAModel must make .*, it made an object of type NotAModel$"),
+        ("lists", {}, ConfigError, r"^quotes\.py:lists must make .*, it made \[1\.0, an object of type NotAModel\]$"),
+        ("Wrapped", {}, ConfigError, r"^quotes\.py:Wrapped: kernel must be .*, got an object of type NotAModel$"),
         ("greedy", {}, ConfigError, r"reads more params than the 2 it is given: set them"),
         ("Bound", {}, ConfigError, "kernel must be a property that returns what njit made"),
     ],
@@ -218,6 +233,7 @@ def test_what_is_no_model_and_no_parameter(quotes, name, fixed, error, text):
         own_model(f"{quotes}:{name}", ESTIMATE, fixed=fixed)
     assert refused.value.exit_code == 2
     assert "\n" not in str(refused.value)
+    assert " at 0x" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,9 @@ def test_it_says_that_it_reads_the_market():
     "base", [3, CustomModel(lambda _: (1.0, 1.0)), Ladder(Symmetric(1.0), 2), Skewed(Symmetric(1.0))]
 )
 def test_bases_that_are_none(base):
-    with pytest.raises(ConfigError, match="a book skew goes on"):
+    with pytest.raises(ConfigError, match="a book skew goes on") as refused:
         Skewed(base)
+    assert " at 0x" not in str(refused.value)
 
 
 def test_parameters_out_of_range():

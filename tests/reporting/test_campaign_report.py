@@ -12,6 +12,7 @@ import pytest
 
 from marketmakerl.core.errors import DataFormatError, DataNotFoundError
 from marketmakerl.reporting.campaign_report import MOST_DRAWN, _json_for_html, write_report
+from marketmakerl.reporting.curves import read_curves
 
 HOSTILE = "</script><script>alert(1)</script><img src=http://evil.example/x.png onerror=alert(2)>\u2028&'\""
 
@@ -273,6 +274,23 @@ def test_a_deep_drawdown_shows_the_line_of_failure(campaign_of, run_of):
     assert "shapes" not in calm["drawdown"]["layout"]
     deep = figures(report(campaign_of([run_of(1, pnl=-3000.0)])))
     assert deep["drawdown"]["layout"]["shapes"][0]["y0"] == -40
+
+
+def test_what_was_lost_between_two_samples_is_said_beside_the_chart(campaign_of, run_of):
+    runs = [run_of(0, max_drawdown_pct=0.25), run_of(1, max_drawdown_pct=0.3125), run_of(2, max_drawdown_pct=0.0)]
+    folder = campaign_of(runs)
+    drawn = read_curves(folder / "runs" / "run-001" / "equity.parquet").drawdown.y.min()
+    said = f"Deepest between samples of equity: 31.25 % (run-001, whose line goes down to {-100 * drawn:.2f} %)."
+    assert said in Page(without_plotly(report(folder))).words
+
+
+@pytest.mark.parametrize("more", [0.0, 1e-12, 4e-5])
+def test_a_chart_that_shows_the_whole_drawdown_has_no_note(campaign_of, run_of, more):
+    folder = campaign_of([run_of(0)])
+    drawn = read_curves(folder / "runs" / "run-000" / "equity.parquet").drawdown.y.min()
+    run = run_of(0, max_drawdown_pct=float(-drawn) + more)
+    (folder / "runs.jsonl").write_bytes(orjson.dumps(run) + b"\n")
+    assert "between samples" not in without_plotly(report(folder))
 
 
 def test_tables_and_charts_can_be_read_aloud(campaign_of, run_of, error_of):

@@ -19,7 +19,7 @@ was wrong, where, and how to mend it. The command line prints it to stderr and e
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,11 +41,17 @@ class UnknownNameError(ConfigError):
     """A name that is not in the list it should come from; carries the closest known names."""
 
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        self.what = what
+        self.hint = hint
         self.name = name
         self.known = sorted(known)
         close = difflib.get_close_matches(name, self.known, n=3, cutoff=0.6)
         guess = f"; did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(self.known)}"
         super().__init__(f"unknown {what} {name!r}{guess}{' ' + hint if hint else ''}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Make it anew of what it was made of: pickle would give `__init__` the message alone."""
+        return type(self), (self.what, self.name, self.known, self.hint), self.__dict__
 
 
 class ModelError(ConfigError, ValueError):

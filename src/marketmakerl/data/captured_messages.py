@@ -61,6 +61,10 @@ class RefusedError(Exception):
         super().__init__(message)
         self.code = code
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Make it anew of code and text; pickle would give `__init__` the text alone."""
+        return type(self), (self.code, str(self)), self.__dict__
+
 
 class OtherKindError(Exception):
     """A message that is no market data of this instrument; the text names its kind."""

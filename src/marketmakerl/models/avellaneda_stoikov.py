@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from marketmakerl.core.checks import shown
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.jit import njit
 from marketmakerl.models.contract import QUOTE_SIGNATURE, QuoteParts, QuotingModel
@@ -86,7 +87,7 @@ class AvellanedaStoikov(QuotingModel):
         if self.horizon_s is not None:
             self._require(positive=("horizon_s",))
         if self.rolling not in (False, True):
-            raise ConfigError(f"{self.id}: rolling must be true or false (1 or 0), got {self.rolling!r}")
+            raise ConfigError(f"{self.id}: rolling must be true or false (1 or 0), got {shown(self.rolling)}")
         if self.rolling and self.horizon_s is None:
             raise ConfigError(f"{self.id}: a rolling horizon needs a horizon_s > 0, in seconds")
         object.__setattr__(self, "rolling", bool(self.rolling))

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from marketmakerl.core.checks import require_number
+from marketmakerl.core.checks import require_number, shown
 from marketmakerl.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -386,7 +386,7 @@ class QuotingModel(ABC):
         value = getattr(self, name)
         number = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
         if not number or value != int(value) or not low <= value <= high:
-            raise ConfigError(f"{self.id}: {name} must be a whole number from {low} to {high}, got {value!r}")
+            raise ConfigError(f"{self.id}: {name} must be a whole number from {low} to {high}, got {shown(value)}")
         object.__setattr__(self, name, int(value))
 
     @classmethod

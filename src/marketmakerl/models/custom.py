@@ -12,6 +12,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from marketmakerl.core.checks import shown
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.memory import seen_as
 from marketmakerl.models.contract import (
@@ -79,13 +80,15 @@ class CustomModel(QuotingModel):
 
     def __post_init__(self) -> None:
         if not callable(self.function):
-            raise ConfigError(f"a custom model needs a function (context, params) -> (bid, ask), got {self.function!r}")
+            raise ConfigError(
+                f"a custom model needs a function (context, params) -> (bid, ask), got {shown(self.function)}"
+            )
         try:
             numbers = [float(value) for value in self.values]
         except (TypeError, ValueError):
-            raise ConfigError(f"a custom model's values must be numbers, got {self.values!r}") from None
+            raise ConfigError(f"a custom model's values must be numbers, got {shown(self.values)}") from None
         if not all(math.isfinite(number) for number in numbers):
-            raise ConfigError(f"a custom model's values must be finite, got {self.values!r}")
+            raise ConfigError(f"a custom model's values must be finite, got {shown(tuple(numbers))}")
         object.__setattr__(self, "values", tuple(numbers))
         if self.horizon_s is not None:
             self._require(positive=("horizon_s",))
@@ -93,7 +96,7 @@ class CustomModel(QuotingModel):
         for name in ("level_step_ticks", "grid_ticks"):
             self._require_whole(name, 1, MOST_TICKS)
         if not isinstance(self.reads_market, bool):
-            raise ConfigError(f"a custom model's reads_market must be True or False, got {self.reads_market!r}")
+            raise ConfigError(f"a custom model's reads_market must be True or False, got {shown(self.reads_market)}")
         for name, most in (("memory", MAX_MEMORY), ("depth", MAX_DEPTH), ("trades", MAX_TRADES)):
             self._require_whole(name, 0, most)
         if not self.is_python:
@@ -161,7 +164,9 @@ class CustomModel(QuotingModel):
         try:
             bid, ask = (math.nan if distance is None else float(distance) for distance in answer)
         except (TypeError, ValueError):
-            raise ConfigError(f"the model must return (bid distance, ask distance), it returned {answer!r}") from None
+            raise ConfigError(
+                f"the model must return (bid distance, ask distance), it returned {shown(answer)}"
+            ) from None
         return bid, ask
 
     def distances(self, record: Any) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from marketmakerl.core.checks import shown
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.models.contract import Quote, QuoteContext, QuoteParts, QuotingModel
 
@@ -40,7 +41,9 @@ class Ladder(QuotingModel):
 
     def __post_init__(self) -> None:
         if not isinstance(self.base, QuotingModel) or hasattr(self.base, "levels"):
-            raise ConfigError(f"a ladder goes on a quoting model that has no levels of its own, not on {self.base!r}")
+            raise ConfigError(
+                f"a ladder goes on a quoting model that has no levels of its own, not on {shown(self.base)}"
+            )
         self._require_whole("levels", 1, MOST_LEVELS)
         self._require_whole("level_step_ticks", 1, MOST_TICKS)
         self._require_whole("grid_ticks", 1, MOST_TICKS)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numba
 from numba.core.dispatcher import Dispatcher
 
+from marketmakerl.core.checks import shown
 from marketmakerl.core.errors import ConfigError, MarketMakerLError, ModelError, UnknownNameError
 from marketmakerl.models.bar_calibration import BarEstimate
 from marketmakerl.models.contract import QuoteContext, QuotingModel
@@ -188,7 +189,9 @@ def own_model(
     else:
         model = _of_function(own, file, what, given)
     if not getattr(model, "is_python", False) and not isinstance(model.kernel, Dispatcher) and not _DISABLED:
-        raise ConfigError(f"{own.label}: kernel must be a property that returns what njit made, got {model.kernel!r}")
+        raise ConfigError(
+            f"{own.label}: kernel must be a property that returns what njit made, got {shown(model.kernel)}"
+        )
     return model
 
 
@@ -265,7 +268,7 @@ def _made(
     if isinstance(made, QuotingModel):
         return made
     if not callable(made):
-        raise ConfigError(f"{own.path}:{own.name} must make a quoting model or a quote function, it made {made!r}")
+        raise ConfigError(f"{own.path}:{own.name} must make a quoting model or a quote function, it made {shown(made)}")
     return _of_function(own, file, made, {})
 
 
@@ -319,7 +322,7 @@ def _defaults(own: OwnModel, file: _File) -> dict[str, float]:
         return {str(name): float(value) for name, value in found.items()}
     except (AttributeError, TypeError, ValueError):
         raise ConfigError(
-            f'{own.path}: {_NAMES} must be a dict of names and numbers, e.g. {{"half_spread": 2.0}}, got {found!r}'
+            f'{own.path}: {_NAMES} must be a dict of names and numbers, e.g. {{"half_spread": 2.0}}, got {shown(found)}'
         ) from None
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
+from marketmakerl.core.checks import shown
 from marketmakerl.core.errors import ConfigError, UnknownNameError
 from marketmakerl.core.jit import njit
 from marketmakerl.models.avellaneda_stoikov import (
@@ -144,7 +145,7 @@ class Skewed(QuotingModel):
         self._require(finite=("weight",))
         if not isinstance(self.base, QuotingModel) or self.base.kernel not in _SKEWED or hasattr(self.base, "levels"):
             raise ConfigError(
-                f"a book skew goes on Symmetric, AvellanedaStoikov, GLFT or CarteaJaimungal, not on {self.base!r}"
+                f"a book skew goes on Symmetric, AvellanedaStoikov, GLFT or CarteaJaimungal, not on {shown(self.base)}"
             )
         object.__setattr__(self, "id", f"{self.base.id}_{self.signal}")
 

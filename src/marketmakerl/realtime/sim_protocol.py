@@ -59,6 +59,9 @@ class _Refusal(Exception):  # noqa: N818  (an answer, not a fault)
         self.body = {"code": code, "msg": message}
         self.status = status
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.body["code"], self.body["msg"], self.status), self.__dict__
+
 
 class _Api(NamedTuple):
     """What differs between the two APIs."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 REPORT_FILE: Final = "report.html"
 MOST_DRAWN: Final = 50  # runs with lines of their own; a thousand would be neither legible nor small
 
+_SHOWN: Final = 1e-4  # a difference that two digits of a percentage always show
+
 _TIERS: Final = {
     "T0": "Tier T0, indicative prices: they choose a universe; a backtest on them is evidence of nothing.",
     "T1": "Tier T1, recorded exchange data: fit for research and for gates.",
@@ -105,6 +107,7 @@ def _render(folder: Path, manifest: dict[str, Any], runs: list[Run]) -> str:
         failure_drawdown=FAILURE_DRAWDOWN_PCT,
         identity_error=max((_identity_error(run) for run in finished), default=0.0),
         windows=any(has_window(run) for run in runs),
+        between_samples=_between_samples(finished, curves),
         withheld=_withheld(finished),
         markout_horizon=_markout_horizon(finished),
         without_fills=[run for run in finished if run["metrics"]["fills"] == 0],
@@ -190,6 +193,21 @@ def _first(manifest: dict[str, Any], name: str) -> str:
 def _identity_error(run: Run) -> float:
     m = run["metrics"]
     return abs(float(m["gross_spread_pnl"] + m["inventory_pnl"] + m["funding_pnl"] - m["fees_paid"] - m["pnl"]))
+
+
+def _between_samples(finished: list[Run], curves: dict[str, Curves]) -> dict[str, Any]:
+    """Return the deepest drawdown that lay between two samples, which its line does not show; nothing without one.
+
+    A difference that the two digits of the table do not show is none.
+    """
+    deepest: dict[str, Any] = {}
+    for run in finished:
+        if run["run_id"] not in curves:
+            continue
+        drawdown, drawn = float(run["metrics"]["max_drawdown_pct"]), -float(curves[run["run_id"]].drawdown.y.min())
+        if drawdown - drawn >= _SHOWN and drawdown > deepest.get("drawdown", 0.0):
+            deepest = {"run_id": run["run_id"], "drawdown": drawdown, "drawn": drawn}
+    return deepest
 
 
 def _withheld(finished: list[Run]) -> list[tuple[str, float]]:
