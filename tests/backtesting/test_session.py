@@ -38,6 +38,8 @@ def test_the_warm_up_and_the_rest_are_the_whole(tape):
     assert warm_up.ts_ns[-1] <= rest.ts_ns[0]
     with pytest.raises(DataQualityError, match="300 bars are not enough"):
         split_warm_up(tape, 300)
+    with pytest.raises(DataQualityError, match=r"^1 bar is not enough"):
+        split_warm_up(warm_up.slice_rows(0, len(warm_up) // 60), 240)
 
 
 def test_the_last_bars_are_the_last(tape):

@@ -119,6 +119,25 @@ def test_an_empty_and_a_foreign_file(capsys, catalog):
         assert "not a readable Parquet file" in fails(capsys, 5, *BASE)
 
 
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"ts_ms,open,high,low,close,volume\n", b"ts_ms,close\n1,nan\n"])
+@pytest.mark.parametrize("command", [("backtest",), ("campaign", "-n", "2")])
+def test_a_csv_of_klines_is_told_what_to_do(capsys, catalog, command, content):
+    path = catalog / "binanceusdm_BTCUSDT_1m_x.csv"
+    path.write_bytes(content)
+    line = fails(capsys, 5, *command, "--data", str(path))
+    assert line.endswith("; convert it, or make a tape of it if it is in an exchange's own format (mml data import)")
+    assert not (catalog / "artifacts").exists()
+
+
+def test_a_bar_that_is_wrong_is_listed_by_the_command_that_is_named(capsys, catalog):
+    path = catalog / "klines" / "binanceusdm_BTCUSDT_1m_x.parquet"
+    bars = pd.read_parquet(path)
+    bars.assign(close=bars["close"].where(bars.index != 7)).to_parquet(path, index=False)
+    assert "rows that mml data check lists" in fails(capsys, 5, "backtest", "--data", str(path))
+    assert run(["data", "check", str(path)]) == 5
+    assert "close nan" in capsys.readouterr().out
+
+
 def test_a_good_campaign_prints_a_table_and_json_stands_alone(capsys, catalog):
     assert run(list(BASE)) == 0
     out, _ = capsys.readouterr()

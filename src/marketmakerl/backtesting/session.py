@@ -154,8 +154,9 @@ def split_warm_up(tape: EventTape, warmup_bars: int) -> tuple[EventTape, EventTa
     """
     opens = (tape.kind == Kind.BAR_OPEN).nonzero()[0]
     if len(opens) <= warmup_bars:
+        bars = "1 bar is" if len(opens) == 1 else f"{len(opens)} bars are"
         raise DataQualityError(
-            f"{len(opens)} bars are not enough: the first {warmup_bars} set the model's parameters and are not traded; "
+            f"{bars} not enough: the first {warmup_bars} set the model's parameters and are not traded; "
             "use fewer runs, more days, or a smaller --warmup-bars"
         )
     cut = int(opens[warmup_bars])

@@ -138,7 +138,8 @@ class QualityReport:
         noun = "error" if len(errors) == 1 else "errors"
         raise DataQualityError(
             f"{source}: {len(errors)} {noun} in {self.rows} bars; first: row {first.row} ({_time_text(first.ts_ms)}) "
-            f"{first.code}: {first.message}; fetch these bars again or remove the rows listed in .findings",
+            f"{first.code}: {first.message}; fetch these bars again or remove the "
+            "rows that mml data check lists (.findings)",
             self.findings,
         )
 

@@ -48,7 +48,9 @@ def kind_of_file(path: Path) -> str:
         names = set(pq.read_schema(path).names)
     except (pa.ArrowException, OSError) as error:
         text = str(error).partition("\n")[0]
-        raise DataFormatError(f"{path} is not a readable Parquet file: {text}") from error
+        told = "convert it, or make a tape of it if it is in an exchange's own format (mml data import)"
+        hint = "" if path.suffix == ".parquet" else f"; {told}"
+        raise DataFormatError(f"{path} is not a readable Parquet file: {text.rstrip('.')}{hint}") from error
     return next((kind for column, kind in _TELLING.items() if column in names), "")
 
 
