@@ -199,7 +199,9 @@ def _has_to_do(state: Any, memory: Any, member: Any, limit_ns: int) -> bool:
     """Return whether an instrument can go on alone: it has rows up to the limit, or something is due before it."""
     if state.due.meets_ns < NEVER:
         return False
-    if state.row < memory.rows and _next_row_ns(state, memory) <= limit_ns:
+    # A bar that opens when the one before it closes waits for what is due at that time (see `advance`).
+    rows_wait = next_due(state) <= state.closed_ns
+    if state.row < memory.rows and not rows_wait and _next_row_ns(state, memory) <= limit_ns:
         return True
     return bool(next_due(state) < limit_ns and next_due(state) <= member.until_ns)
 
