@@ -49,7 +49,8 @@ IMPORTS_ALLOWED = {
     "socket": {"realtime/sim_server.py"},
     "socketserver": {"realtime/sim_server.py"},
     "http": {"realtime/sim_server.py"},
-    "subprocess": {"core/artifacts.py", "agents/doctor.py"},
+    # kernels.py starts this interpreter on modules of the package, which compiles them.
+    "subprocess": {"core/artifacts.py", "agents/doctor.py", "agents/kernels.py"},
 }
 NEVER_IMPORTED = {
     *("aiohttp", "asyncio", "ctypes", "ftplib", "httpcore", "httpx", "imaplib", "paramiko", "poplib", "pycurl"),
