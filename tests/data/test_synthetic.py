@@ -8,10 +8,10 @@ from dataclasses import fields, replace
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import marketmakerl.data.synthetic as synthetic_module
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.data.data_processor import DataProcessor
 from marketmakerl.data.quality import check_klines
@@ -98,13 +98,29 @@ def test_same_bytes_in_every_process_compiled_or_not():
         assert there.stdout == here, extra
 
 
-def test_a_longer_run_begins_with_the_shorter_one_and_blocks_leave_no_seam(monkeypatch):
+def test_a_longer_run_begins_with_the_shorter_one():
     long = simulate(DEFAULT, 300, 5)
-    pd.testing.assert_frame_equal(long.iloc[:120], simulate(DEFAULT, 120, 5), check_exact=True)
-    monkeypatch.setattr(synthetic_module, "_BLOCK_ROWS", 7 * 120)
-    pd.testing.assert_frame_equal(simulate(DEFAULT, 300, 5), long, check_exact=True)
-    monkeypatch.setattr(synthetic_module, "_BLOCK_ROWS", 1)
-    pd.testing.assert_frame_equal(simulate(DEFAULT, 300, 5), long, check_exact=True)
+    for n_bars in (1, 120, 299):
+        pd.testing.assert_frame_equal(long.iloc[:n_bars], simulate(DEFAULT, n_bars, 5), check_exact=True)
+
+
+def test_orders_arrive_as_a_poisson_number_does():
+    """Mean, variance and the share of empty seconds, where one draw makes the number and where several do."""
+    for rate in (0.3, 5.0, 30.0):
+        config = replace(CALM, trades_per_s=rate, interval_s=1, activity_vol_exponent=0.0)
+        counts = simulate(config, 20_000, 3)["n_trades"].to_numpy()
+        assert counts.mean() == pytest.approx(rate, abs=4 * math.sqrt(rate / 20_000))
+        assert counts.var() == pytest.approx(rate, rel=0.05)
+        quantiles = np.array([0.1, 0.5, 0.9])
+        assert np.quantile(counts, quantiles) == pytest.approx(scipy.stats.poisson.ppf(quantiles, rate), abs=1)
+
+
+def test_sizes_are_log_normal_and_of_the_mean_asked_for():
+    config = replace(CALM, trades_per_s=0.5, interval_s=1, trade_qty_log_sd=1.0)
+    bars = simulate(config, 60_000, 4)
+    sizes = bars["volume"][bars["n_trades"] == 1].to_numpy()
+    assert sizes.mean() == pytest.approx(config.trade_qty, rel=0.04)
+    assert np.log(sizes).std() == pytest.approx(1.0, rel=0.04)
 
 
 def test_the_front_door_defaults():

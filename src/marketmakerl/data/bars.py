@@ -14,15 +14,18 @@ import numpy as np
 
 from marketmakerl.core.clock import NS_PER_MS
 from marketmakerl.core.errors import DataFormatError
-from marketmakerl.data.quality import TIER_ATTR, check_klines
 from marketmakerl.data.tape import EventTape, Kind
+from marketmakerl.data.tiers import TIER_ATTR
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
     import pandas as pd
 
     from marketmakerl.core.instrument import Instrument
 
+COLUMNS = ("ts_ms", "open", "high", "low", "close", "volume")  # of a bar, as far as a tape is made of it
 # Beyond this a float64 no longer holds every integer, and a lot count would be rounded in silence.
 _MAX_EXACT = 2**53
 # A price this close to a tick is on it (float noise); anything further off is rounded against the maker.
@@ -51,20 +54,43 @@ def compile_bars(
         DataQualityError: NaN, zero price, negative volume, time not increasing, a low above a high: each with row and
             time. Exact duplicates are refused here too: merge first (`marketmakerl.data.klines`).
     """
+    from marketmakerl.data.quality import check_klines  # noqa: PLC0415  (pandas: half a second that only frames need)
+
     report = check_klines(df, interval_ms, instrument)
     report.raise_on_error(source)
-    ts_ms = df["ts_ms"].to_numpy(np.int64)
     interval_ms = interval_ms or report.interval_ms
     if interval_ms is None:
         raise DataFormatError(f"{source}: one bar does not say its length; give interval_ms")
+    columns = {name: df[name].to_numpy(np.int64 if name == "ts_ms" else np.float64) for name in COLUMNS}
+    tier = tier or str(df.attrs.get(TIER_ATTR, "T1"))
+    return tape_of_bars(
+        columns, instrument, interval_ms=interval_ms, tier=tier, source=source, warnings=len(report.warnings)
+    )
+
+
+def tape_of_bars(
+    columns: Mapping[str, Any],
+    instrument: Instrument,
+    *,
+    interval_ms: int,
+    tier: str,
+    source: str = "klines",
+    warnings: int = 0,
+) -> EventTape:
+    """Compile bars that have been checked, or come from a generator of ours: arrays by the names of `compile_bars`.
+
+    Raises:
+        DataFormatError: prices or volumes that make no whole ticks and lots, or bars that overlap.
+    """
+    ts_ms = columns["ts_ms"]
     if len(ts_ms) > 1 and np.diff(ts_ms).min() < interval_ms:
         row = int(np.argmax(np.diff(ts_ms) < interval_ms)) + 1
         raise DataFormatError(
             f"{source}: row {row} opens before the bar ahead of it has closed ({interval_ms} ms bars)"
         )
 
-    ticks = {name: df[name].to_numpy(np.float64) / instrument.tick_size for name in ("open", "high", "low", "close")}
-    lots = np.floor(_quantity(df, instrument) / instrument.lot_size + _TICK_EPS)
+    ticks = {name: columns[name] / instrument.tick_size for name in ("open", "high", "low", "close")}
+    lots = np.floor(_quantity(columns, instrument) / instrument.lot_size + _TICK_EPS)
     if lots.max() > _MAX_EXACT or max(t.max() for t in ticks.values()) > _MAX_EXACT:
         raise DataFormatError(f"{source}: prices or volumes too large for tick {instrument.tick_size:g} and lot "
                               f"{instrument.lot_size:g}; check the instrument")  # fmt: skip
@@ -84,7 +110,7 @@ def compile_bars(
         (Kind.BAR_HIGH, open_ns + interval_ns, high, volume // 2),
         (Kind.BAR_CLOSE, open_ns + interval_ns, near, volume),
     ]
-    kind = np.tile(np.array([row[0] for row in rows], np.int8), len(df))
+    kind = np.tile(np.array([row[0] for row in rows], np.int8), len(ts_ms))
     ts, price, qty = (np.stack([row[i] for row in rows], axis=1).astype(np.int64).ravel() for i in (1, 2, 3))
     holes = np.flatnonzero(np.diff(open_ns) > interval_ns) + 1
     at = holes * len(rows)
@@ -92,11 +118,11 @@ def compile_bars(
     meta: dict[str, Any] = {
         "clock": "bars",
         "interval_ns": interval_ns,
-        "tier": tier or str(df.attrs.get(TIER_ATTR, "T1")),
+        "tier": tier,
         "source": source,
-        "bars": len(df),
+        "bars": len(ts_ms),
         "gaps": len(holes),
-        "warnings": len(report.warnings),
+        "warnings": warnings,
     }
     # A closing price is known when the bar closes, and no sooner.
     return EventTape(
@@ -110,9 +136,9 @@ def compile_bars(
     )
 
 
-def _quantity(df: pd.DataFrame, instrument: Instrument) -> npt.NDArray[np.float64]:
+def _quantity(columns: Mapping[str, Any], instrument: Instrument) -> npt.NDArray[np.float64]:
     """Return the bars' volume, which klines state in base units, in units of quantity: base units or contracts."""
-    base = df["volume"].to_numpy(np.float64)
+    base = columns["volume"]
     if instrument.kind == "inverse":
-        return np.asarray(base * df["close"].to_numpy(np.float64) / instrument.contract_size)
-    return base / instrument.contract_size
+        return np.asarray(base * columns["close"] / instrument.contract_size)
+    return np.asarray(base / instrument.contract_size)

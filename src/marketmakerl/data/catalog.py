@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from marketmakerl.core.artifacts import sha256_of
 from marketmakerl.core.errors import DataFormatError, DataNotFoundError, UnknownNameError
 from marketmakerl.core.instruments import known_exchanges, native_symbol
-from marketmakerl.data.quality import TIER_ATTR
+from marketmakerl.data.tiers import TIER_ATTR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,10 +11,9 @@ from marketmakerl.core.clock import NS_PER_DAY, NS_PER_MS, iso_utc
 from marketmakerl.core.errors import ConfigError, DataFormatError, DataNotFoundError
 from marketmakerl.core.instruments import lookup
 from marketmakerl.core.log import get_logger
-from marketmakerl.data.bars import compile_bars
+from marketmakerl.data.bars import compile_bars, tape_of_bars
 from marketmakerl.data.catalog import SIMULATED_EXCHANGE, Catalog, DataSet, parse_name, timeframe_ms
-from marketmakerl.data.klines import load_klines
-from marketmakerl.data.synthetic import SyntheticMarket, simulate
+from marketmakerl.data.synthetic import SyntheticMarket, simulated_columns
 from marketmakerl.data.tape import MAGIC, EventTape
 from marketmakerl.data.tick_files import Recording, find_recording, kind_of_file, load_recording, trades_of
 from marketmakerl.data.tick_windows import cut, row_at
@@ -108,8 +107,8 @@ def synthetic_market(n_bars: int, seed: int, config: SyntheticMarket | None = No
     """Make the embedded synthetic market: same seed, same bytes."""
     config = config or SyntheticMarket()
     instrument = lookup(SIMULATED_EXCHANGE, SYNTHETIC_SYMBOL)
-    bars = simulate(config, n_bars, seed)
-    tape = compile_bars(bars, instrument, interval_ms=config.interval_s * 1000, tier="T2", source="synthetic")
+    bars = simulated_columns(config, n_bars, seed)
+    tape = tape_of_bars(bars, instrument, interval_ms=config.interval_s * 1000, tier="T2", source="synthetic")
     return Market(SIMULATED_EXCHANGE, tape, [])
 
 
@@ -138,6 +137,8 @@ def load_market(request: MarketRequest) -> Market:
 
 
 def _from_klines(request: MarketRequest, data_sets: list[DataSet]) -> Market:
+    from marketmakerl.data.klines import load_klines  # noqa: PLC0415  (pandas: half a second that only files need)
+
     klines = load_klines(data_sets, days=request.days)
     first = data_sets[0]
     begin, end = (iso_utc(int(klines.frame["ts_ms"].iloc[row]) * NS_PER_MS) for row in (0, -1))

@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 
 Severity = Literal["error", "warning"]
 
-# Where a frame of bars says which tier it is of; pandas keeps it through slicing and Parquet.
-TIER_ATTR: Final = "mml.tier"
 PRICES: Final = ("open", "high", "low", "close")
 REQUIRED: Final = ("ts_ms", *PRICES, "volume")
 # Checked where a file has them; other columns are not ours to judge.

@@ -2,7 +2,8 @@
 
 Second by second, with all rates set by one clustered volatility:
 
-1. News arrives: the efficient log price takes a Gaussian step, and now and then a jump. It is a martingale.
+1. News arrives: the efficient price takes a Gaussian relative step, and now and then a log-normal jump. It is a
+   martingale.
 2. Quotes stand around what the crowd knows. Of each piece of news, `informed_share` is private at first; the gap
    between the quoted mid and the efficient price closes with `information_half_life_s` (the slow adjustment of
    Kyle 1985 and Glosten & Milgrom 1985, without their equilibrium: the spread is set here, not derived).
@@ -22,16 +23,17 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 
+from marketmakerl.core.counter_rng import stream_key
 from marketmakerl.core.errors import ConfigError
 from marketmakerl.core.instrument import Instrument
 from marketmakerl.core.rng import generator
-from marketmakerl.data.quality import TIER_ATTR
-from marketmakerl.data.synthetic_kernel import COLUMN_COUNT, DEPTH_BAND_BPS, Column, log_volatility, trade
+from marketmakerl.data.synthetic_kernel import COLUMN_COUNT, DEPTH_BAND_BPS, Column, Rates, Stream, make_bars
+from marketmakerl.data.tiers import TIER_ATTR
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas as pd
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -45,9 +47,7 @@ COLUMNS: Final = (
 
 _DAY_S: Final = 86_400
 _BPS: Final = 1e-4
-_VOL_BAND: Final = 20.0  # volatility stays within this factor of its median
 _MAX_TICKS: Final = 1e12  # well below 2**53, so that floats count ticks exactly
-_BLOCK_ROWS: Final = 2_000_000  # seconds and trades held in memory at a time
 
 # Lowest and highest value that make sense; a number outside is a slip of the pen, or a bar without end.
 _RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -165,65 +165,41 @@ def simulate(config: SyntheticMarket, n_bars: int, seed: int) -> pd.DataFrame:
     Raises:
         ConfigError: `n_bars` or `seed` out of range.
     """
+    return _marked(simulated_columns(config, n_bars, seed))
+
+
+def simulated_columns(config: SyntheticMarket, n_bars: int, seed: int) -> dict[str, Any]:
+    """Simulate a market as `simulate` does; return its columns as arrays, which need no pandas."""
     n_bars = _check_count("n_bars", n_bars)
-    streams = {
-        name: generator(seed, "synthetic", name)
-        for name in ("volatility", "news", "jump times", "jump sizes", "arrivals", "kinds", "sides", "sizes")
-    }
-    state = np.array([0.0, 0.0, np.rint(config.start_price / config.tick_size)])
-    carry = (math.nan, math.log(config.start_price))  # log volatility and log price at the end of the last block
-    seconds_and_trades = config.interval_s * (1.0 + config.trades_per_s)
-    block = max(1, int(_BLOCK_ROWS / seconds_and_trades))
-    bars = np.empty((n_bars, COLUMN_COUNT))
-    for first in range(0, n_bars, block):
-        part = bars[first : first + block]
-        carry = _simulate_block(config, streams, carry, state, part)
-    return _frame(config, bars)
-
-
-def _simulate_block(
-    config: SyntheticMarket,
-    streams: dict[str, np.random.Generator],
-    carry: tuple[float, float],
-    state: Floats,
-    bars: Floats,
-) -> tuple[float, float]:
-    """Fill `bars` and advance `state`; every stream is read in order, so the size of a block changes nothing."""
-    n_bars, seconds = len(bars), int(config.interval_s)
-    log_vol = streams["volatility"].standard_normal(n_bars)
-    log_volatility(log_vol, carry[0], 0.5 ** (seconds / config.vol_half_life_s), config.vol_of_vol)
-    vol = np.exp(np.clip(log_vol, -math.log(_VOL_BAND), math.log(_VOL_BAND)))  # 1 at its median
-
     # E[exp(2x)] = exp(2 s^2) for x of standard deviation s: this factor makes daily_vol the root mean square.
-    step_vol = (config.daily_vol / math.sqrt(_DAY_S) * math.exp(-(config.vol_of_vol**2)) * vol)[:, np.newaxis]
-    news = streams["news"].standard_normal((n_bars, seconds)) * step_vol - 0.5 * step_vol**2
-    news = news.ravel()
-    jumps = np.flatnonzero(streams["jump times"].random(news.size) < config.jumps_per_day / _DAY_S)
-    jump_sd = config.jump_size_bps * _BPS
-    news[jumps] += streams["jump sizes"].standard_normal(jumps.size) * jump_sd - 0.5 * jump_sd**2
-    log_price = np.cumsum(np.concatenate([[carry[1]], news]))[1:]
-
-    rate = config.trades_per_s * vol**config.activity_vol_exponent
-    arrivals = streams["arrivals"].poisson(rate[:, np.newaxis], (n_bars, seconds)).ravel()
-    n_trades = int(arrivals.sum())
-    log_qty = config.trade_qty_log_sd * streams["sizes"].standard_normal(n_trades) - 0.5 * config.trade_qty_log_sd**2
-    trade(
-        np.exp(log_price) / config.tick_size,
-        news / _BPS,
-        config.half_spread_bps * vol**config.spread_vol_exponent,
-        config.depth_per_bps / config.lot_size * vol**-config.depth_vol_exponent,
-        arrivals,
-        streams["kinds"].random(n_trades),
-        streams["sides"].random(n_trades),
-        np.maximum(1.0, np.rint(config.trade_qty / config.lot_size * np.exp(log_qty))),
-        config.impact_share,
-        0.5 ** (1.0 / config.impact_half_life_s),
-        config.informed_share,
-        0.5 ** (1.0 / config.information_half_life_s),
-        state,
-        bars,
+    step_sd = config.daily_vol / math.sqrt(_DAY_S) * math.exp(-(config.vol_of_vol**2))
+    seconds = int(config.interval_s)
+    rates = Rates(
+        start_ticks=config.start_price / config.tick_size,
+        volatility_kept=0.5 ** (seconds / config.vol_half_life_s),
+        volatility_sd=config.vol_of_vol,
+        step_sd=step_sd,
+        jump_share=config.jumps_per_day / _DAY_S,
+        jump_sd=config.jump_size_bps * _BPS,
+        half_spread_bps=config.half_spread_bps,
+        spread_exponent=config.spread_vol_exponent,
+        lots_per_bps=config.depth_per_bps / config.lot_size,
+        depth_exponent=config.depth_vol_exponent,
+        trades_per_s=config.trades_per_s,
+        activity_exponent=config.activity_vol_exponent,
+        lots=config.trade_qty / config.lot_size,
+        lots_log_sd=config.trade_qty_log_sd,
+        impact_share=config.impact_share,
+        push_kept=0.5 ** (1.0 / config.impact_half_life_s),
+        informed_share=config.informed_share,
+        gap_kept=0.5 ** (1.0 / config.information_half_life_s),
     )
-    return float(log_vol[-1]), float(log_price[-1])
+    rates = Rates(*(float(value) for value in rates))  # one compiled function for whole numbers and others
+    keys = np.array([stream_key(seed, "synthetic", stream.name.lower()) for stream in Stream], np.uint64)
+    bars = np.empty((n_bars, COLUMN_COUNT))
+    with np.errstate(over="ignore"):  # random bits wrap around, which numpy would warn of where nothing is compiled
+        make_bars(keys, rates, seconds, bars)
+    return _columns(config, bars)
 
 
 def martingale_bars(
@@ -273,43 +249,40 @@ def martingale_bars(
         raise ConfigError("martingale bars: the path ran into zero; raise start_price, or lower n_bars or step_ticks")
     prices = {"open": ticks[:, 0], "high": ticks.max(axis=1), "low": ticks.min(axis=1), "close": ticks[:, -1]}
     return _marked(
-        pd.DataFrame(
-            {
-                "ts_ms": _times_ms(n_bars, interval_s),
-                **{name: _on_grid(price, tick_size) for name, price in prices.items()},
-                "volume": np.full(n_bars, steps_per_bar * qty_per_step),
-                "n_trades": np.full(n_bars, steps_per_bar, np.int64),
-            }
-        )
+        {
+            "ts_ms": _times_ms(n_bars, interval_s),
+            **{name: _on_grid(price, tick_size) for name, price in prices.items()},
+            "volume": np.full(n_bars, steps_per_bar * qty_per_step),
+            "n_trades": np.full(n_bars, steps_per_bar, np.int64),
+        }
     )
 
 
-def _frame(config: SyntheticMarket, bars: Floats) -> pd.DataFrame:
+def _columns(config: SyntheticMarket, bars: Floats) -> dict[str, Any]:
     tick, lot = config.tick_size, config.lot_size
-    return _marked(
-        pd.DataFrame(
-            {
-                "ts_ms": _times_ms(len(bars), int(config.interval_s)),
-                "open": _on_grid(bars[:, Column.OPEN], tick),
-                "high": _on_grid(bars[:, Column.HIGH], tick),
-                "low": _on_grid(bars[:, Column.LOW], tick),
-                "close": _on_grid(bars[:, Column.CLOSE], tick),
-                "volume": _on_grid(bars[:, Column.LOTS], lot),
-                "quote_volume": _on_grid(bars[:, Column.QUOTE], tick * lot),
-                "n_trades": bars[:, Column.TRADES].astype(np.int64),
-                "taker_buy_base": _on_grid(bars[:, Column.BUY_LOTS], lot),
-                "taker_buy_quote": _on_grid(bars[:, Column.BUY_QUOTE], tick * lot),
-                "spread": _on_grid(bars[:, Column.SPREAD], tick),
-                "bid_depth": _on_grid(np.floor(bars[:, Column.BID_DEPTH] * DEPTH_BAND_BPS), lot),
-                "ask_depth": _on_grid(np.floor(bars[:, Column.ASK_DEPTH] * DEPTH_BAND_BPS), lot),
-            },
-            columns=list(COLUMNS),
-        )
-    )
+    made = {
+        "ts_ms": _times_ms(len(bars), int(config.interval_s)),
+        "open": _on_grid(bars[:, Column.OPEN], tick),
+        "high": _on_grid(bars[:, Column.HIGH], tick),
+        "low": _on_grid(bars[:, Column.LOW], tick),
+        "close": _on_grid(bars[:, Column.CLOSE], tick),
+        "volume": _on_grid(bars[:, Column.LOTS], lot),
+        "quote_volume": _on_grid(bars[:, Column.QUOTE], tick * lot),
+        "n_trades": bars[:, Column.TRADES].astype(np.int64),
+        "taker_buy_base": _on_grid(bars[:, Column.BUY_LOTS], lot),
+        "taker_buy_quote": _on_grid(bars[:, Column.BUY_QUOTE], tick * lot),
+        "spread": _on_grid(bars[:, Column.SPREAD], tick),
+        "bid_depth": _on_grid(np.floor(bars[:, Column.BID_DEPTH] * DEPTH_BAND_BPS), lot),
+        "ask_depth": _on_grid(np.floor(bars[:, Column.ASK_DEPTH] * DEPTH_BAND_BPS), lot),
+    }
+    return {name: made[name] for name in COLUMNS}
 
 
-def _marked(frame: pd.DataFrame) -> pd.DataFrame:
-    """Let the frame say what it is, so that it can never pass for recorded data, not even by way of a file."""
+def _marked(columns: dict[str, Any]) -> pd.DataFrame:
+    """Return a frame that says what it is, so that it can never pass for recorded data, not even by way of a file."""
+    import pandas as pd  # noqa: PLC0415  (half a second that only who wants a frame should pay)
+
+    frame = pd.DataFrame(columns)
     frame.attrs[TIER_ATTR] = "T2"
     return frame
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from marketmakerl.core.clock import NS_PER_MS
 from marketmakerl.core.errors import ConfigError, DataFormatError, DataQualityError
-from marketmakerl.data.quality import TIER_ATTR
 from marketmakerl.data.tape import MORE, Kind
+from marketmakerl.data.tiers import TIER_ATTR
 
 if TYPE_CHECKING:
     import numpy.typing as npt
