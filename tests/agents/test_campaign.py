@@ -20,7 +20,7 @@ from marketmakerl.core.clock import ManualClock
 from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, DataNotFoundError, UnknownNameError
 from marketmakerl.data.market import MarketRequest, load_market
 from marketmakerl.data.tape import Kind
-from marketmakerl.risk.limits import RiskLimits
+from marketmakerl.risk.limits import OFF, RiskLimits
 
 SMALL = CampaignConfig(n=3, synthetic_bars=400, warmup_bars=60)
 
@@ -305,3 +305,31 @@ def test_what_is_asked_of_the_synthetic_market_is_done_or_refused(tmp_path):
     result = run_campaign(replace(SMALL, n=1, market=market), tmp_path, processes=1)
     assert result.runs[0]["metrics"]["interval_s"] == 300.0
     assert result.runs[0]["metrics"]["intervals"] == 2 * 288 - 60
+
+
+RUINOUS = replace(SMALL, n=4, limits=dict(OFF), maker_bps=150.0, order_share=0.5)
+
+
+@pytest.mark.parametrize(
+    ("tables", "quiet", "ruined"),
+    [("", 2, 4), ("some", 2, 4), ("all", 4, 4), ("failed", 0, 4), ("none", 0, 0)],
+)
+def test_tables_are_kept_by_choice_and_change_no_number(tables, quiet, ruined, tmp_path, monkeypatch):
+    monkeypatch.setattr("marketmakerl.agents.campaign.FIRST_KEPT", 2)
+    for config, kept, status in ((replace(SMALL, n=4), quiet, "completed"), (RUINOUS, ruined, "failed_risk")):
+        home = tmp_path / status
+        whole = run_campaign(replace(config, tables="all"), home / "whole", processes=1)
+        done = run_campaign(replace(config, tables=tables), home / "some", processes=1)
+        assert {run["status"] for run in done.runs} == {status}
+        assert (done.folder / "runs.jsonl").read_bytes() == (whole.folder / "runs.jsonl").read_bytes()
+        with_tables = sorted({path.parent.name for path in done.folder.rglob("*.parquet")})
+        assert with_tables == [f"run-00{i}" for i in range(kept)]
+        assert (done.folder / "report.html").exists()
+        again, _ = config_from_manifest(str(done.folder), home)
+        assert again.tables == tables
+
+
+def test_a_rule_of_tables_that_is_none_is_refused(tmp_path):
+    with pytest.raises(UnknownNameError, match="most"):
+        run_campaign(replace(SMALL, tables="most"), tmp_path)
+    assert not list(tmp_path.iterdir())

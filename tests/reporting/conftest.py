@@ -11,6 +11,7 @@ import pytest
 
 from marketmakerl.backtesting.results.metrics import MARKOUT_HORIZONS_S, Metrics
 from marketmakerl.core.artifacts import write_json, write_jsonl
+from reporting.pages_once import _pages_are_prepared_once  # noqa: F401
 
 START_NS = 1_704_067_200_000_000_000
 MINUTE_NS = 60_000_000_000

@@ -4,15 +4,18 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 from html.parser import HTMLParser
 
 import numpy as np
 import orjson
 import pytest
 
+from marketmakerl.core.artifacts import write_jsonl
 from marketmakerl.core.errors import DataFormatError, DataNotFoundError
-from marketmakerl.reporting.campaign_report import MOST_DRAWN, _json_for_html, write_report
+from marketmakerl.reporting.campaign_report import MOST_BANDED, MOST_DRAWN, write_report
 from marketmakerl.reporting.curves import read_curves
+from marketmakerl.reporting.page import json_for_html
 
 HOSTILE = "</script><script>alert(1)</script><img src=http://evil.example/x.png onerror=alert(2)>\u2028&'\""
 
@@ -59,8 +62,9 @@ def report(folder):
 def without_plotly(text):
     from plotly.offline import get_plotlyjs
 
-    assert get_plotlyjs() in text
-    return text.replace(get_plotlyjs(), "")
+    whole = re.search(r'<script type="text/plain" id="charts-library">(.*?)</script>', text, re.DOTALL)
+    assert zlib.decompress(base64.b64decode(whole[1])).decode() == get_plotlyjs()
+    return text.replace(whole[0], "")
 
 
 def figures(text):
@@ -115,7 +119,7 @@ def test_hostile_text_stays_text(campaign_of, manifest_of, run_of, error_of):
     assert "<img" not in text
     page = Page(text)
     assert not page.all("img")
-    assert len(page.all("script")) == 3
+    assert len(page.all("script")) == 2  # and that of the charts
     assert page.words.count("onerror=alert(2)>") >= 6  # and it is shown, not swallowed
     # plotly reads some HTML in its texts, links among them.
     assert "<img" not in html.unescape(figures(text)["equity"]["layout"]["yaxis"]["title"]["text"])
@@ -124,7 +128,7 @@ def test_hostile_text_stays_text(campaign_of, manifest_of, run_of, error_of):
 
 
 def test_json_cannot_end_its_script_element():
-    text = _json_for_html({"a": f"<!--{HOSTILE}"})
+    text = json_for_html({"a": f"<!--{HOSTILE}"})
     assert not set("<>&\u2028") & set(text)
     assert orjson.loads(str(text)) == {"a": f"<!--{HOSTILE}"}
 
@@ -211,19 +215,77 @@ def test_many_runs_are_banded_and_all_in_the_table(campaign_of):
     assert (median <= three_quarters).all()
     assert (three_quarters <= high).all()
     assert len([row for row in page.rows if row[0].startswith("run-")]) == 60
-    assert "50 of them, evenly ranked from the worst return to the best" in page.words
+    assert "The bands hold all runs. 50 runs, evenly ranked from the worst return to the best" in page.words
 
 
-def test_a_thousand_runs_stay_small(campaign_of):
-    assert write_report(campaign_of(1000, rows=650)).stat().st_size < 7e6
+def test_ten_thousand_runs_are_listed_by_their_ends_and_stay_small(campaign_of, run_of, manifest_of):
+    one = run_of(0)
+    runs = [
+        one | {"run_id": f"run-{i:05d}", "metrics": one["metrics"] | {"return_pct": i / 1e6}} for i in range(10_000)
+    ]
+    runs[7777]["metrics"] |= {"return_pct": -0.5, "fills": 0, "no_fills_because": "none was near"}
+    manifest = manifest_of()
+    manifest["config"]["tables"] = {"rule": "some", "first": 100}
+    folder = campaign_of(runs[:100], rows=700, manifest=manifest)
+    write_jsonl(folder / "runs.jsonl", runs)
+    path = write_report(folder)
+    assert path.stat().st_size < 3e6
+    text = path.read_text(encoding="utf-8")
+    page = Page(without_plotly(text))
+    listed = {row[0] for row in page.rows if row[0].startswith("run-")}
+    worst_and_best = {"run-07777", *(f"run-{i:05d}" for i in (*range(99), *range(9_950, 10_000)))}
+    assert worst_and_best <= listed
+    assert len(listed) < 250
+    assert "10,000 runs: the 100 worst returns, the 50 best, and those drawn above; summary.csv holds all" in page.words
+    assert "100 of 10,000 runs kept their curves (--tables all keeps all). The bands hold 100 runs." in page.words
+    assert "Runs without a fill none was near: run-07777" in page.words
+    drawn = figures(text)
+    assert sum(drawn["returns"]["data"][0]["y"]) == sum(drawn["drawdowns"]["data"][0]["y"]) == 10_000
+    assert len([trace for trace in drawn["equity"]["data"] if "meta" in trace]) == MOST_DRAWN
+
+
+def test_bands_hold_only_what_was_kept_whatever_came_out(campaign_of, run_of, manifest_of):
+    """Of the runs after the first, only those kept their curves that failed: they say nothing of all."""
+    manifest = manifest_of()
+    manifest["config"]["tables"] = {"rule": "some", "first": 60}
+    runs = [run_of(i) for i in range(120)]
+    runs[60:70] = [run_of(i, pnl=-5_000.0, return_pct=-0.5, status="failed_risk") for i in range(60, 70)]
+    folder = campaign_of(runs[:70], manifest=manifest)
+    write_jsonl(folder / "runs.jsonl", runs)
+    text = report(folder)
+    median = next(t for t in figures(text)["equity"]["data"] if t.get("name") == "median")
+    low = figures(text)["equity"]["data"][0]
+    assert unpacked(median["y"])[-1] > -10
+    assert unpacked(low["y"])[-1] > -10
+    words = Page(without_plotly(text)).words
+    assert "70 of 120 runs kept their curves" in words
+    assert "The bands hold 60 runs that were kept whatever came out." in words
+    manifest["config"]["tables"] = {"rule": "failed", "first": 0}
+    (folder / "manifest.json").write_bytes(orjson.dumps(manifest))
+    assert not [t for t in figures(report(folder))["equity"]["data"] if "meta" not in t]
+
+
+def test_more_curves_than_can_be_read_are_ranked_and_sampled(campaign_of, run_of):
+    folder = campaign_of([run_of(i) for i in range(MOST_BANDED + 30)], rows=4)
+    words = Page(without_plotly(report(folder))).words
+    assert f"The bands hold {MOST_BANDED} of them, evenly ranked by return," in words
+
+
+def test_alike_errors_are_told_once(campaign_of, error_of):
+    runs = [error_of(i, "DataQualityError: 12 bars" if i % 2 else "ModelError: no") for i in range(60)]
+    page = Page(report(campaign_of(runs)))
+    told = {row[1]: row[0] for row in page.rows if row and row[0].startswith("run-") and len(row) == 2}
+    assert set(told) == {"DataQualityError: 12 bars", "ModelError: no"}
+    assert told["ModelError: no"].startswith("run-000 (seed 7), run-002 (seed 9), ")
+    assert told["ModelError: no"].endswith(" and 10 more")
 
 
 def test_a_run_in_error_is_in_the_table_and_has_its_reason(campaign_of, run_of, error_of):
     page = Page(without_plotly(report(campaign_of([run_of(0), error_of(1, "DataQualityError: 12 bars")]))))
-    table, reasons = (row for row in page.rows if row[0] == "run-001")
+    table, reasons = (row for row in page.rows if row and row[0].startswith("run-001"))
     assert len(table) == len(row_of(page, "run-000"))
     assert set(table[3:]) == {"-"}
-    assert reasons == ["run-001", "8", "DataQualityError: 12 bars"]
+    assert reasons == ["run-001 (seed 8)", "DataQualityError: 12 bars"]
     assert "1 completed, 0 failed on risk, 1 ended in an error" in page.words
 
 

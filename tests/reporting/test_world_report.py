@@ -126,8 +126,9 @@ def test_numbers_for_readers():
 @pytest.mark.parametrize("kind", ["simulate", "compare", "optimum"])
 def test_it_draws_without_a_word_on_the_console(studies, tmp_path, kind):
     probe = (
-        "<script>document.body.insertAdjacentHTML('beforeend', '<pre id=probe>' + (document.documentElement.scrollWidth"
-        " - document.documentElement.clientWidth) + '</pre>')</script></body>"
+        "<script>document.addEventListener('ready', () => { const page = document.documentElement; "
+        "document.body.insertAdjacentHTML('beforeend', '<pre id=probe>' + (page.scrollWidth - page.clientWidth) + "
+        "'</pre>'); })</script></body>"
     )
     page = tmp_path / "page.html"
     page.write_text(page_of(studies[kind]).replace("</body>", probe), encoding="utf-8")

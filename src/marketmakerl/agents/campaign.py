@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +23,21 @@ from marketmakerl.core.artifacts import (
     manifest,
     new_run_folder,
     read_json,
+    read_jsonl,
     run_folder,
+    to_json,
+    write_atomic_parts,
     write_json,
-    write_jsonl,
 )
 from marketmakerl.core.clock import Clock, SystemClock
-from marketmakerl.core.errors import ArtifactError, ConfigError, DataFormatError, MarketMakerLError
+from marketmakerl.core.errors import (
+    ArtifactError,
+    ConfigError,
+    DataFormatError,
+    DataNotFoundError,
+    MarketMakerLError,
+    UnknownNameError,
+)
 from marketmakerl.core.fees import Fees
 from marketmakerl.core.instruments import lookup
 from marketmakerl.core.pool import default_processes, run_tasks
@@ -54,6 +65,10 @@ SYNTHETIC_NOTE = (
     "make campaign N=10 EXCHANGE=binanceusdm SYMBOL=BTC/USDT DATA=<folder or klines file>"
 )
 
+# Whose tables of equity and fills are kept; a day of bars takes some 70 kB.
+TABLES = ("all", "some", "failed", "none")
+FIRST_KEPT = 100  # runs whose tables are kept in any case with "some", which is the rule of longer campaigns
+
 Progress = Callable[[int, int, dict[str, Any] | None], None]
 
 
@@ -79,6 +94,9 @@ class CampaignConfig:
         calibration: file of a calibration that sets the parameters instead of a warm-up; "" for none. One run only.
         limits: arguments of `RiskLimits` that differ from its defaults.
         ticks: how ticks are traded; None takes the defaults if the market is one of ticks. Refused on bars.
+        tables: whose tables of equity and fills are kept: "all", "failed" (runs that failed on risk), "some" (the
+            first 100 runs, and those that failed) or "none". "" is "all" for at most 100 runs, else "some". Results
+            and metrics are kept of every run.
     """
 
     n: int = 10
@@ -99,6 +117,7 @@ class CampaignConfig:
     calibration: str = ""
     limits: dict[str, Any] = field(default_factory=dict)
     ticks: TickRules | None = None
+    tables: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", pinned(self.model))
@@ -109,6 +128,8 @@ class CampaignConfig:
             raise ConfigError(f"N must be at least 1, got {self.n}")
         if check_seed(self.seed) + self.n - 1 > MAX_SEED:
             raise ConfigError(f"seed {self.seed} leaves no room for {self.n} seeds above it")
+        if self.tables and self.tables not in TABLES:
+            raise UnknownNameError("tables", self.tables, list(TABLES))
         Session(**self.session_fields(Fees(self.maker_bps or 0.0, self.taker_bps or 0.0))).check()
         if self.ticks is not None:
             self.ticks.check()
@@ -118,6 +139,12 @@ class CampaignConfig:
             check_synthetic(self.market)
         else:
             self.market.check()
+
+    @property
+    def tables_kept(self) -> dict[str, Any]:
+        """Return whose tables are kept: the rule, and how many of the first runs it keeps whatever comes out."""
+        rule = self.tables or ("all" if self.n <= FIRST_KEPT else "some")
+        return {"rule": rule, "first": {"all": self.n, "some": min(self.n, FIRST_KEPT)}.get(rule, 0)}
 
     @property
     def interval_s(self) -> int:
@@ -140,14 +167,17 @@ class CampaignResult:
     Attributes:
         folder: where its artifacts lie.
         manifest: as written.
-        runs: the lines of runs.jsonl.
-        resumed: how many of them were there already.
+        resumed: how many runs were there already.
     """
 
     folder: Path
     manifest: dict[str, Any]
-    runs: list[dict[str, Any]]
     resumed: int
+
+    @cached_property
+    def runs(self) -> list[dict[str, Any]]:
+        """The lines of runs.jsonl, read when they are asked for."""
+        return read_jsonl(self.folder / "runs.jsonl")
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -200,7 +230,7 @@ def run_campaign(
         data = [*data, calibration_entry(config.calibration)]
     instrument = market.tape.instrument if market else lookup(SIMULATED_EXCHANGE, SYNTHETIC_SYMBOL)
     settled = _manifest_config(config, setup, instrument)
-    spec = {"config": settled, "data": data, "environment": environment()}
+    spec: dict[str, Any] = {"config": settled, "data": data, "environment": environment()}
     name = config_hash(spec)
     if repeat_of is not None:
         _check_same_inputs(repeat_of, data, instrument)
@@ -211,15 +241,17 @@ def run_campaign(
             folder = new_run_folder(home, name, clock)
             _locked(stack, folder)
         if not (folder / "manifest.json").exists():
-            write_json(folder / "manifest.json", manifest(kind, folder.name, settled, data, tier, clock))
+            made_by = spec["environment"]
+            write_json(folder / "manifest.json", manifest(kind, folder.name, settled, data, tier, clock, made_by))
         if market:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mml-campaign-")))
             setup = replace(setup, tape_path=str(market.tape.save(scratch / "market.tape")))
         tasks = _tasks(config, folder, market.tape if market else None)
-        runs, resumed = _run_all(setup, tasks, folder, processes or default_processes(), progress)
-        write_summary_csv(folder / "summary.csv", runs)
+        resumed = _run_all(setup, tasks, folder, processes or default_processes(), progress)
+        result = CampaignResult(folder, read_json(folder / "manifest.json"), resumed)
+        write_summary_csv(folder / "summary.csv", result.runs)
         write_report(folder)
-        return CampaignResult(folder, read_json(folder / "manifest.json"), runs, resumed)
+        return result
 
 
 def _locked(stack: ExitStack, folder: Path) -> bool:
@@ -313,6 +345,7 @@ def _manifest_config(config: CampaignConfig, setup: RunSetup, instrument: Instru
         "seeds": [config.seed + i for i in range(config.n)],
         "instrument": instrument.as_dict(),
         "risk": setup.risk().as_dict(),
+        "tables": config.tables_kept,
     }
 
 
@@ -335,7 +368,12 @@ def _tasks(config: CampaignConfig, folder: Path, tape: EventTape | None) -> list
     """Name the runs; on recorded data run i gets the i-th of n windows of equal length in time."""
     width = max(3, len(str(config.n - 1)))
     ids = [f"run-{i:0{width}d}" for i in range(config.n)]
-    tasks = [RunTask(run_id, config.seed + i, str(folder / "runs" / run_id)) for i, run_id in enumerate(ids)]
+    kept = config.tables_kept
+    others = "none" if kept["rule"] == "none" else "failed"
+    tasks = [
+        RunTask(run_id, config.seed + i, str(folder / "runs" / run_id), tables="all" if i < kept["first"] else others)
+        for i, run_id in enumerate(ids)
+    ]
     if tape is None:
         return tasks
     edges = window_rows(tape, config.n) if tape.is_bars else equal_windows(tape, config.n)
@@ -345,10 +383,11 @@ def _tasks(config: CampaignConfig, folder: Path, tape: EventTape | None) -> list
     ]
 
 
-def _run_all(
-    setup: RunSetup, tasks: Sequence[RunTask], folder: Path, processes: int, progress: Progress | None
-) -> tuple[list[dict[str, Any]], int]:
-    """Run what is not there yet; keep runs.jsonl in step, in the order of the runs."""
+def _run_all(setup: RunSetup, tasks: Sequence[RunTask], folder: Path, processes: int, progress: Progress | None) -> int:
+    """Run what is not there yet; keep runs.jsonl in step, in the order of the runs. Return how many were there.
+
+    Lines are held as they are written, not as objects: ten thousand of them are some 20 MB.
+    """
     lines = _finished(tasks)
     resumed = len(lines)
     todo = [task for task in tasks if task.run_id not in lines]
@@ -360,26 +399,28 @@ def _run_all(
             if isinstance(outcome, ArtifactError):
                 raise outcome
             line = outcome if isinstance(outcome, dict) else _crashed(setup, task, outcome)
-            lines[task.run_id] = line
+            lines[task.run_id] = to_json(line)
             if len(lines) % max(1, len(tasks) // 50) == 0:
                 _write_lines(folder, tasks, lines)
             if progress:
                 progress(len(lines), len(tasks), line)
     finally:
         # After an interrupt a worker may have finished a run that was never reported here.
-        ordered = _write_lines(folder, tasks, _finished(tasks) | lines)
-    return ordered, resumed
+        unknown = [task for task in tasks if task.run_id not in lines]
+        _write_lines(folder, tasks, lines | _finished(unknown))
+    return resumed
 
 
-def _finished(tasks: Sequence[RunTask]) -> dict[str, dict[str, Any]]:
-    files = {task.run_id: Path(task.folder) / RESULT_FILE for task in tasks}
-    return {run_id: read_json(file) for run_id, file in files.items() if file.exists()}
+def _finished(tasks: Sequence[RunTask]) -> dict[str, bytes]:
+    lines = {}
+    for task in tasks:
+        with contextlib.suppress(DataNotFoundError):
+            lines[task.run_id] = to_json(read_json(Path(task.folder) / RESULT_FILE))
+    return lines
 
 
-def _write_lines(folder: Path, tasks: Sequence[RunTask], lines: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    ordered = [lines[task.run_id] for task in tasks if task.run_id in lines]
-    write_jsonl(folder / "runs.jsonl", ordered)
-    return ordered
+def _write_lines(folder: Path, tasks: Sequence[RunTask], lines: dict[str, bytes]) -> None:
+    write_atomic_parts(folder / "runs.jsonl", (lines[task.run_id] for task in tasks if task.run_id in lines))
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marketmakerl.backtesting.session import Session
 from marketmakerl.backtesting.tick_session import TickRules, tick_summary
 from marketmakerl.backtesting.trading import trade
+from marketmakerl.core.arrow import table_of
 from marketmakerl.core.artifacts import write_atomic, write_json
 from marketmakerl.core.errors import ArtifactError, MarketMakerLError
 from marketmakerl.data.market import synthetic_market
@@ -53,6 +53,7 @@ class RunTask:
         seed: of the synthetic market; on recorded data it only names the run.
         first_row, last_row: rows of the recorded tape, [first, last).
         folder: where its files go.
+        tables: whether its tables of equity and fills are kept: "all" (yes), "failed" (if it failed on risk), "none".
     """
 
     run_id: str
@@ -60,6 +61,7 @@ class RunTask:
     folder: str
     first_row: int = 0
     last_row: int = 0
+    tables: str = "all"
 
 
 def execute(setup: RunSetup, task: RunTask) -> dict[str, Any]:
@@ -94,7 +96,8 @@ def execute(setup: RunSetup, task: RunTask) -> dict[str, Any]:
         }
         if setup.ticks:
             line["ticks"] = tick_summary(result, tape)
-        _write_tables(Path(task.folder), result)
+        if task.tables == "all" or (task.tables == "failed" and line["status"] == "failed_risk"):
+            _write_tables(Path(task.folder), result)
     # Written last: a folder with this file is a finished run.
     write_json(Path(task.folder) / RESULT_FILE, line)
     return line
@@ -116,9 +119,9 @@ def _tape(setup: RunSetup, task: RunTask) -> EventTape:
 
 def _write_tables(folder: Path, result: BacktestResult) -> None:
     """Write equity and fills, for the report and for whoever asks further."""
-    for name, frame in (("equity", result.equity), ("fills", result.fills)):
+    for name, columns in (("equity", result.equity_columns()), ("fills", result.fill_columns())):
         sink = io.BytesIO()
-        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), sink, compression="zstd")
+        pq.write_table(table_of(columns), sink, compression="zstd")
         write_atomic(folder / f"{name}.parquet", sink.getvalue())
 
 

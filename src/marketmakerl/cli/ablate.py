@@ -125,14 +125,14 @@ def _show(result: Ablation) -> None:
     from rich.console import Console
 
     from marketmakerl.reporting.ablation_tables import effects_table, idle, overall_lines, setting_sentence
-    from marketmakerl.reporting.campaign_report import _TIERS
+    from marketmakerl.reporting.page import TIERS
 
     out, analysis = Console(), result.analysis
 
     def say(text: str) -> None:
         out.print(text, soft_wrap=True, highlight=False, markup=False)
 
-    say(_TIERS[analysis["tier"]])
+    say(TIERS[analysis["tier"]])
     say("With a control less without it, the others on: PnL in bps of the budget a day, DD: drawdown avoided in")
     level = f"{100 * analysis['level']:g} %"
     say(f"bps, uptime in points. The intervals of all controls that acted hold together at {level}.")

@@ -44,6 +44,13 @@ def campaign(
     quote_interval_ms: options.QuoteIntervalMs = None,
     quote_on: options.QuoteOn = "",
     warmup_share: options.WarmupShare = None,
+    tables: Annotated[
+        str,
+        typer.Option(
+            help="Whose tables of equity and fills are kept: all, some (the first 100 runs, and those that failed), "
+            "failed or none; default: all for at most 100 runs, else some. Metrics are kept of every run."
+        ),
+    ] = "",
     processes: Annotated[int | None, typer.Option(help="Worker processes; default: one a processor.")] = None,
     engine: Annotated[str, typer.Option(help="Where runs are executed: local.")] = "local",
     manifest: options.Manifest = "",
@@ -82,6 +89,7 @@ def campaign(
                 quote_on=quote_on,
                 warmup_share=warmup_share,
             ),
+            tables=tables,
         )
     result = run_and_show(config, home, processes=processes, resume=not fresh, as_json=as_json, repeat_of=repeat_of)
     return result.exit_code

@@ -122,7 +122,7 @@ def _show(result: Economics) -> None:
 
     from marketmakerl.core.artifacts import read_json
     from marketmakerl.reporting import economics_tables as tables
-    from marketmakerl.reporting.campaign_report import evidence
+    from marketmakerl.reporting.page import evidence
 
     out, analysis = Console(), result.analysis
 

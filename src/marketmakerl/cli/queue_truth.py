@@ -67,7 +67,7 @@ def _show(result: QueueTruth) -> None:
     from rich.console import Console
 
     from marketmakerl.core.artifacts import read_json
-    from marketmakerl.reporting.campaign_report import evidence
+    from marketmakerl.reporting.page import evidence
     from marketmakerl.reporting.queue_truth_report import models_table
 
     out = Console()

@@ -89,7 +89,7 @@ def progress_bar(*, hidden: bool) -> Iterator[Progress]:
 def evidence_lines(folder: Path, analysis: dict[str, Any]) -> str:
     """Return what a reader must know before any number."""
     from marketmakerl.core.artifacts import read_json
-    from marketmakerl.reporting.campaign_report import evidence
+    from marketmakerl.reporting.page import evidence
     from marketmakerl.reporting.study_report import shortage
 
     market = analysis["market"]

@@ -94,6 +94,21 @@ def read_json(path: Path) -> Any:
         raise DataFormatError(f"{path} is not JSON: {error}") from error
 
 
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read a file of one JSON document a line.
+
+    Raises:
+        DataNotFoundError: it is not there.
+        DataFormatError: a line is not JSON.
+    """
+    try:
+        return [orjson.loads(line) for line in path.read_bytes().splitlines() if line]
+    except FileNotFoundError as error:
+        raise DataNotFoundError(f"no such file: {path}") from error
+    except (orjson.JSONDecodeError, OSError) as error:
+        raise DataFormatError(f"{path} is not a table of JSON lines: {error}") from error
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal text."""
     with path.open("rb") as file:
@@ -155,7 +170,13 @@ def _cpu_model() -> str:
 
 
 def manifest(
-    kind: str, run_id: str, config: dict[str, Any], data: list[dict[str, Any]], tier: str, clock: Clock
+    kind: str,
+    run_id: str,
+    config: dict[str, Any],
+    data: list[dict[str, Any]],
+    tier: str,
+    clock: Clock,
+    made_by: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the manifest of a run: everything needed to make it again.
 
@@ -166,6 +187,7 @@ def manifest(
         data: one entry a data set: exchange, symbol, kind, timeframe, sha256, rows, first, last, tier.
         tier: the lowest tier of the data used (T1, T2, ...).
         clock: where the creation time comes from.
+        made_by: what `environment` said, if it has been asked already: it reads every source.
     """
     return {
         "schema": MANIFEST_SCHEMA,
@@ -175,7 +197,7 @@ def manifest(
         "tier": tier,
         "config": config,
         "data": data,
-        "environment": environment(),
+        "environment": made_by or environment(),
     }
 
 

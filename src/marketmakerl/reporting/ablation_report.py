@@ -11,13 +11,13 @@ from marketmakerl.core.artifacts import read_json, write_atomic
 from marketmakerl.core.errors import DataFormatError
 from marketmakerl.reporting.ablation_figures import ablation_figures
 from marketmakerl.reporting.ablation_tables import acting, bps, ends, idle, overall_lines, setting_sentence
-from marketmakerl.reporting.campaign_report import (
-    _TIERS,
+from marketmakerl.reporting.page import (
     REPORT_FILE,
-    _data_columns,
-    _environment,
-    _flat_options,
-    _json_for_html,
+    TIERS,
+    data_columns,
+    flat_options,
+    json_for_html,
+    templates,
 )
 
 if TYPE_CHECKING:
@@ -41,18 +41,18 @@ def write_ablation_report(folder: Path) -> Path:
     """
     manifest, analysis = read_json(folder / "manifest.json"), read_json(folder / "analysis.json")
     try:
-        environment = _environment()
+        environment = templates()
         environment.filters |= {"bps": bps}
         environment.globals |= {"acting": acting, "ends": ends, "idle": idle, "setting_sentence": setting_sentence}
         page = environment.get_template("ablation.html.j2").render(
-            evidence=_TIERS[manifest["tier"]],
+            evidence=TIERS[manifest["tier"]],
             manifest=manifest,
             analysis=analysis,
             overall=overall_lines(analysis),
             command=_command(manifest["config"]["options"]),
-            options=_flat_options(manifest["config"]),
-            data_columns=_data_columns(manifest["data"]),
-            figures=_json_for_html(ablation_figures(analysis)),
+            options=flat_options(manifest["config"]),
+            data_columns=data_columns(manifest["data"]),
+            figures=json_for_html(ablation_figures(analysis)),
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, UndefinedError) as error:
         raise DataFormatError(f"{folder} is not an ablation: {type(error).__name__}: {error}") from error

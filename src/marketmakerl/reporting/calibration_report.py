@@ -17,7 +17,7 @@ from marketmakerl.reporting.calibration_tables import (
     orders_line,
     refusal_rows,
 )
-from marketmakerl.reporting.campaign_report import _data_columns, _environment, _json_for_html
+from marketmakerl.reporting.page import data_columns, json_for_html, templates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def write_calibration_report(path: Path, out: Path | None = None) -> Path:
     document = read_json(path)
     try:
         figures = calibration_figures(document)
-        environment = _environment()
+        environment = templates()
         environment.filters["number"] = number
         page = environment.get_template("calibration.html.j2").render(
             name=path.stem,
@@ -50,8 +50,8 @@ def write_calibration_report(path: Path, out: Path | None = None) -> Path:
             profile=document["details"].get("profile") or [],
             spread=document["details"].get("spread") or [],
             drawn=sorted(figures),
-            data_columns=_data_columns(document["data"]),
-            figures=_json_for_html(figures),
+            data_columns=data_columns(document["data"]),
+            figures=json_for_html(figures),
         )
     except (KeyError, TypeError, AttributeError, ValueError, UndefinedError) as error:
         raise DataFormatError(f"{path} is not a calibration: {type(error).__name__}: {error}") from error

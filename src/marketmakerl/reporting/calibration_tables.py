@@ -182,7 +182,7 @@ def goodness_table(document: Document) -> Table:
 
 def evidence_line(document: Document) -> str:
     """Return what a reader must know before any number."""
-    from marketmakerl.reporting.campaign_report import evidence  # noqa: PLC0415  (jinja2: only where it is shown)
+    from marketmakerl.reporting.page import evidence  # noqa: PLC0415  (jinja2: only where it is shown)
 
     told = evidence({"tier": document["tier"], "config": {}})
     first, last = formats.window(document["first_ns"], document["last_ns"])

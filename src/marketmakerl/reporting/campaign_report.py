@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-from jinja2 import Environment, FunctionLoader, StrictUndefined, UndefinedError
-from markupsafe import Markup
+from jinja2 import UndefinedError
 
-from marketmakerl.core.artifacts import read_json, to_json, write_atomic
-from marketmakerl.core.errors import DataFormatError, DataNotFoundError
-from marketmakerl.reporting import formats
-from marketmakerl.reporting.curves import Curves, across_returns, read_curves
-from marketmakerl.reporting.figures import attribution_figure, time_figures
+from marketmakerl.core.artifacts import read_json, read_jsonl, write_atomic
+from marketmakerl.core.errors import DataFormatError
+from marketmakerl.reporting.curves import MAX_POINTS, Curves, across_returns, read_curves
+from marketmakerl.reporting.figures import attribution_figure, spread_figures, time_figures
+from marketmakerl.reporting.page import REPORT_FILE, data_columns, evidence, flat_options, json_for_html, templates
 from marketmakerl.reporting.summary import has_window, summarise
 from marketmakerl.reporting.tick_tables import (
     feed_line,
@@ -30,22 +27,13 @@ if TYPE_CHECKING:
 
     from marketmakerl.reporting.summary import Run
 
-REPORT_FILE: Final = "report.html"
 MOST_DRAWN: Final = 50  # runs with lines of their own; a thousand would be neither legible nor small
+MOST_BANDED: Final = 400  # runs whose curves are read for the bands: evenly ranked ones spread as all do
+MOST_LISTED: Final = 300  # rows of the table of runs; beyond it, the ends of the ranking and what is drawn
+_WORST_LISTED, _BEST_LISTED = 100, 50
+MOST_NAMED: Final = 20  # runs named in one sentence
 
 _SHOWN: Final = 1e-4  # a difference that two digits of a percentage always show
-
-_TIERS: Final = {
-    "T0": "Tier T0, indicative prices: they choose a universe; a backtest on them is evidence of nothing.",
-    "T1": "Tier T1, recorded exchange data: fit for research and for gates.",
-    "T2": "Tier T2, synthetic data: a smoke test; it can never pass a research gate.",
-    "T3": "Tier T3, a live public stream: a forward test on paper.",
-}
-_STATUS: Final = {
-    "completed": ("ok", "completed"),
-    "failed_risk": ("risk", f"failed risk: lost more than {FAILURE_DRAWDOWN_PCT:.0%} of its budget"),
-    "error": ("error", "error"),
-}
 
 
 def write_report(folder: Path) -> Path:
@@ -63,7 +51,7 @@ def write_report(folder: Path) -> Path:
         DataNotFoundError, DataFormatError: the files are missing or are not what a campaign writes.
         ArtifactError: the report cannot be written.
     """
-    manifest, runs = read_json(folder / "manifest.json"), _read_runs(folder / "runs.jsonl")
+    manifest, runs = read_json(folder / "manifest.json"), read_jsonl(folder / "runs.jsonl")
     try:
         page = _render(folder, manifest, runs)
     except (KeyError, TypeError, AttributeError, UndefinedError) as error:
@@ -73,35 +61,35 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def _read_runs(path: Path) -> list[Run]:
-    try:
-        return [orjson.loads(line) for line in path.read_bytes().splitlines() if line]
-    except FileNotFoundError as error:
-        raise DataNotFoundError(f"no such file: {path}") from error
-    except (orjson.JSONDecodeError, OSError) as error:
-        raise DataFormatError(f"{path} is not a table of runs: {error}") from error
-
-
 def _render(folder: Path, manifest: dict[str, Any], runs: list[Run]) -> str:
     finished = [run for run in runs if run.get("metrics")]
+    equity = {run["run_id"]: folder / "runs" / run["run_id"] / "equity.parquet" for run in finished}
+    kept = [run for run in finished if equity[run["run_id"]].is_file()]
+    drawn = across_returns(kept, MOST_DRAWN)
+    fair = _kept_whatever_came_out(manifest, runs, kept)
+    banded = across_returns(fair, MOST_BANDED) if len(kept) > len(drawn) else []
     curves: dict[str, Curves] = {}
-    for run in finished:
-        if (read := read_curves(folder / "runs" / run["run_id"] / "equity.parquet")) is not None:
-            curves[run["run_id"]] = read
-    drawn = across_returns([run for run in finished if run["run_id"] in curves], MOST_DRAWN)
+    for name in dict.fromkeys(run["run_id"] for run in (*drawn, *banded)):
+        if (read := read_curves(equity[name], MAX_POINTS if len(kept) <= MOST_DRAWN else MAX_POINTS // 2)) is not None:
+            curves[name] = read
+    drawn, banded = ([run for run in some if run["run_id"] in curves] for some in (drawn, banded))
     bars = across_returns(finished, MOST_DRAWN)
     money_unit, quantity_unit = _units(manifest, finished)
-    figures = time_figures(curves, drawn, quantity_unit, FAILURE_DRAWDOWN_PCT) if drawn else {}
+    bands = [curves[run["run_id"]].even for run in banded]
+    figures = time_figures(curves, drawn, bands, quantity_unit, FAILURE_DRAWDOWN_PCT) if drawn else {}
     if bars:
         figures["attribution"] = attribution_figure(bars, money_unit)
-    return _environment().get_template("campaign.html.j2").render(
+    if len(finished) > MOST_DRAWN:
+        figures |= spread_figures(finished)
+    return templates().get_template("campaign.html.j2").render(
         evidence=evidence(manifest, runs),
         manifest=manifest,
         market=_market(manifest),
         model=_option(manifest, "model"),
         money_unit=money_unit,
         quantity_unit=quantity_unit,
-        runs=runs,
+        runs=_listed(runs, finished, drawn),
+        ends_listed=(_WORST_LISTED, _BEST_LISTED),
         finished=finished,
         summary=summarise(runs),
         failure_drawdown=FAILURE_DRAWDOWN_PCT,
@@ -110,17 +98,69 @@ def _render(folder: Path, manifest: dict[str, Any], runs: list[Run]) -> str:
         between_samples=_between_samples(finished, curves),
         withheld=_withheld(finished),
         markout_horizon=_markout_horizon(finished),
-        without_fills=[run for run in finished if run["metrics"]["fills"] == 0],
-        failed=[run for run in runs if not run.get("metrics")],
+        without_fills=_without_fills(finished),
+        failed=_alike_errors(runs),
         drawn=drawn,
         drawn_ids={run["run_id"] for run in drawn},
         chosen=min(drawn, key=lambda run: float(run["metrics"]["return_pct"]))["run_id"] if drawn else "",
-        banded=len(curves) > len(drawn),
-        options=_flat_options(manifest["config"]),
-        data_columns=_data_columns(manifest["data"]),
-        figures=_json_for_html(figures),
+        banded=len(banded),
+        curves_said=_curves_said(finished, kept, fair, banded),
+        spread="returns" in figures,
+        options=flat_options(manifest["config"]),
+        data_columns=data_columns(manifest["data"]),
+        figures=json_for_html(figures),
         ticks=_ticks(runs),
     )  # fmt: skip
+
+
+def _kept_whatever_came_out(manifest: dict[str, Any], runs: list[Run], kept: list[Run]) -> list[Run]:
+    """Return the runs whose curves are there for no reason of their own: only they may stand for all."""
+    first = {run["run_id"] for run in runs[: manifest["config"].get("tables", {}).get("first", len(runs))]}
+    return [run for run in kept if run["run_id"] in first]
+
+
+def _curves_said(finished: list[Run], kept: list[Run], fair: list[Run], banded: list[Run]) -> str:
+    """Return which runs the lines and bands hold, where that is not all of them; "" where it is."""
+    said = []
+    if len(kept) < len(finished):
+        said.append(f"{len(kept):,} of {len(finished):,} runs kept their curves (--tables all keeps all).")
+    if banded and len(banded) < len(finished):
+        ranked = " of them, evenly ranked by return," if len(banded) < len(fair) else " runs"
+        chance = " that were kept whatever came out" if len(fair) < len(kept) else ""
+        said.append(f"The bands hold {len(banded):,}{ranked}{chance}.")
+    return " ".join(said)
+
+
+def _listed(runs: list[Run], finished: list[Run], drawn: list[Run]) -> list[Run]:
+    """Return the runs of the table, in their order: all, or the ends of the ranking and what is drawn."""
+    if len(runs) <= MOST_LISTED:
+        return runs
+    ranked = sorted(finished, key=lambda run: float(run["metrics"]["return_pct"]))
+    listed = {run["run_id"] for run in (*ranked[:_WORST_LISTED], *ranked[-_BEST_LISTED:], *drawn)}
+    return [run for run in runs if run["run_id"] in listed]
+
+
+def _alike_errors(runs: list[Run]) -> list[tuple[str, str]]:
+    """Return the errors, each once with the runs that it ended."""
+    names: dict[str, list[str]] = {}
+    for run in runs:
+        if not run.get("metrics"):
+            names.setdefault(str(run["error"]), []).append(f"{run['run_id']} (seed {run['seed']})")
+    return [(_named(group), error) for error, group in list(names.items())[:MOST_LISTED]]
+
+
+def _without_fills(finished: list[Run]) -> list[tuple[str, str]]:
+    """Return why runs had no fill, and which they were."""
+    names: dict[str, list[str]] = {}
+    for run in finished:
+        if run["metrics"]["fills"] == 0:
+            names.setdefault(run["metrics"].get("no_fills_because") or "", []).append(run["run_id"])
+    return [(reason, _named(group)) for reason, group in sorted(names.items())]
+
+
+def _named(names: list[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _ticks(runs: list[Run]) -> dict[str, Any]:
@@ -141,23 +181,6 @@ def _ticks(runs: list[Run]) -> dict[str, Any]:
         ],
         "log": log_rows(runs),
     }
-
-
-def evidence(manifest: dict[str, Any], runs: list[Run] | None = None) -> str:
-    """Return what a reader must know before any number: what the data are worth, and how fills were decided."""
-    tier = str(manifest["tier"])
-    sentence = _TIERS.get(tier, f"Tier {tier}.")
-    if on_ticks := of_ticks(runs or []):
-        several = f"{on_ticks[0]['run_id']}: " if len(on_ticks) > 1 else ""
-        return f"{sentence} {several}{on_ticks[0]['ticks']['first_line']}"
-    setup = manifest["config"].get("setup", {})
-    share = setup.get("bar_volume_share")
-    if share is None or setup.get("ticks"):
-        return sentence
-    return (
-        f"{sentence} Bars: one decision a bar; a quote fills only where the next bar trades through it, at most "
-        f"{share:.0%} of the bar's volume. The poorest evidence there is."
-    )
 
 
 def _units(manifest: dict[str, Any], finished: list[Run]) -> tuple[str, str]:
@@ -221,72 +244,3 @@ def _markout_horizon(finished: list[Run]) -> str:
     """Return the shortest horizon at which any run knows its markout; "" if there is none."""
     known = {name for run in finished for name, value in run["metrics"]["markout_bps"].items() if value is not None}
     return min(known, key=lambda name: float(name.rstrip("s")), default="")
-
-
-def _flat_options(config: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the configuration as (dotted name, value) pairs; the list of seeds is a range and stays out."""
-
-    def walk(prefix: str, value: Any) -> list[tuple[str, str]]:
-        if isinstance(value, dict):
-            return [pair for name in sorted(value) for pair in walk(f"{prefix}{name}.", value[name])]
-        text = formats.NOTHING if value is None or value == "" else f"{value:,}" if _is_number(value) else str(value)
-        return [(prefix.rstrip("."), text)]
-
-    return [pair for part in ("options", "setup") for pair in walk(f"{part}.", config.get(part, {}))]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _data_columns(data: list[dict[str, Any]]) -> list[str]:
-    """Return which facts about the data sets are known, in an order that reads well."""
-    order = ("exchange", "symbol", "kind", "timeframe", "file", "tier", "rows", "first", "last", "sha256", "generator")
-    return [name for name in order if any(name in entry for entry in data)]
-
-
-def _data_cell(name: str, value: Any) -> str:
-    if value is None or value == "":
-        return formats.NOTHING
-    if name == "sha256":
-        return f"{str(value)[:12]}…"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {inner:g}" if _is_number(inner) else f"{key} {inner}" for key, inner in value.items())
-    return formats.count(value) if name == "rows" else formats.minute(str(value))
-
-
-def _json_for_html(value: Any) -> Markup:
-    """Return `value` as JSON that cannot end the script element it stands in."""
-    text = to_json(value).decode().strip()
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704  (escaped just above, for where it stands)
-
-
-def _plotly_js() -> Markup:
-    from plotly.offline import get_plotlyjs  # noqa: PLC0415  (only a report needs it)
-
-    return Markup(get_plotlyjs())  # noqa: S704  (the library's own file)
-
-
-def _asset(name: str) -> str:
-    return (resources.files("marketmakerl.reporting") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    for number_format in (
-        *(formats.money, formats.round_money, formats.percent, formats.with_percent_sign, formats.ratio),
-        *(formats.count, formats.quantity, formats.window, formats.minute),
-    ):
-        environment.filters[number_format.__name__] = number_format
-    environment.filters["data_cell"] = lambda value, name: _data_cell(name, value)
-    environment.globals |= {
-        "plotly_js": _plotly_js,
-        "asset": lambda name: Markup(_asset(name)),  # noqa: S704  (ours)
-        "statuses": _STATUS,
-        "nothing": formats.NOTHING,
-    }
-    return environment

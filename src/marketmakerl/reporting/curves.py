@@ -38,7 +38,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Curves:
-    """The curves of one run, each of at most `MAX_POINTS` points.
+    """The curves of one run, thinned (see `read_curves`).
 
     Attributes:
         equity: change since the start, as a fraction of the opening equity.
@@ -53,8 +53,12 @@ class Curves:
     even: Line
 
 
-def read_curves(path: Path) -> Curves | None:
+def read_curves(path: Path, max_points: int = MAX_POINTS) -> Curves | None:
     """Read runs/<run_id>/equity.parquet; None if there is no such file or it has no rows.
+
+    Args:
+        path: of the file.
+        max_points: of each curve, >= 4.
 
     Raises:
         DataFormatError: it is not what a run writes.
@@ -72,11 +76,11 @@ def read_curves(path: Path) -> Curves | None:
     elapsed_s = (ts_ns - ts_ns[0]) / NS_PER_S
     change = (equity - equity[0]) / equity[0]
     drawdown = change - np.maximum.accumulate(change)
-    even = np.unique(np.linspace(0, len(change) - 1, MAX_POINTS).astype(np.int64))
+    even = np.unique(np.linspace(0, len(change) - 1, max_points).astype(np.int64))
     return Curves(
-        equity=thin(elapsed_s, change),
-        drawdown=thin(elapsed_s, drawdown),
-        inventory=thin(elapsed_s, inventory.astype(np.float64)),
+        equity=thin(elapsed_s, change, max_points),
+        drawdown=thin(elapsed_s, drawdown, max_points),
+        inventory=thin(elapsed_s, inventory.astype(np.float64), max_points),
         even=Line(elapsed_s[even], change[even]),
     )
 

@@ -9,14 +9,6 @@ from jinja2 import UndefinedError
 
 from marketmakerl.core.artifacts import read_json, write_atomic
 from marketmakerl.core.errors import DataFormatError
-from marketmakerl.reporting.campaign_report import (
-    _TIERS,
-    REPORT_FILE,
-    _data_columns,
-    _environment,
-    _flat_options,
-    _json_for_html,
-)
 from marketmakerl.reporting.economics_figures import economics_figures
 from marketmakerl.reporting.economics_tables import (
     alike_queues,
@@ -27,6 +19,14 @@ from marketmakerl.reporting.economics_tables import (
     horizons_of,
     level_name,
     sharpe,
+)
+from marketmakerl.reporting.page import (
+    REPORT_FILE,
+    TIERS,
+    data_columns,
+    flat_options,
+    json_for_html,
+    templates,
 )
 
 if TYPE_CHECKING:
@@ -58,13 +58,13 @@ def write_economics_report(folder: Path) -> Path:
     """
     manifest, analysis = read_json(folder / "manifest.json"), read_json(folder / "analysis.json")
     try:
-        environment = _environment()
+        environment = templates()
         environment.filters |= {"bps": bps}
         environment.globals |= {
             "break_even_text": break_even_text, "fee_range": fee_range, "level_name": level_name, "sharpe_of": sharpe,
         }  # fmt: skip
         page = environment.get_template("economics.html.j2").render(
-            evidence=_TIERS[manifest["tier"]],
+            evidence=TIERS[manifest["tier"]],
             manifest=manifest,
             analysis=analysis,
             market=analysis["market"],
@@ -74,9 +74,9 @@ def write_economics_report(folder: Path) -> Path:
             alike=alike_queues(analysis),
             horizons=horizons_of(analysis["shown"]["attribution"]["quote"]) if analysis["shown"] else [],
             command=_command(manifest["config"]["options"]),
-            options=_flat_options(manifest["config"]),
-            data_columns=_data_columns(manifest["data"]),
-            figures=_json_for_html(economics_figures(analysis)),
+            options=flat_options(manifest["config"]),
+            data_columns=data_columns(manifest["data"]),
+            figures=json_for_html(economics_figures(analysis)),
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, UndefinedError) as error:
         raise DataFormatError(f"{folder} is not a study of economics: {type(error).__name__}: {error}") from error

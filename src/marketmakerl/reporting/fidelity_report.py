@@ -9,16 +9,16 @@ from jinja2 import UndefinedError
 
 from marketmakerl.core.artifacts import read_json, write_atomic
 from marketmakerl.core.errors import DataFormatError
-from marketmakerl.reporting.campaign_report import (
-    _TIERS,
-    REPORT_FILE,
-    _data_columns,
-    _environment,
-    _flat_options,
-    _json_for_html,
-)
 from marketmakerl.reporting.fidelity_figures import MIN_CELLS, fidelity_figures
 from marketmakerl.reporting.fidelity_tables import asked, bps, spread_of, times, verdicts
+from marketmakerl.reporting.page import (
+    REPORT_FILE,
+    TIERS,
+    data_columns,
+    flat_options,
+    json_for_html,
+    templates,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,12 +46,12 @@ def write_fidelity_report(folder: Path) -> Path:
     """
     manifest, analysis = read_json(folder / "manifest.json"), read_json(folder / "analysis.json")
     try:
-        environment = _environment()
+        environment = templates()
         environment.filters |= {"bps": bps, "times": times}
         environment.globals |= {"asked": asked, "spread_of": spread_of, "verdicts": verdicts}
         latency_ms, queue = analysis["rules"]["latencies_ms"][0], analysis["rules"]["queues"][0]
         page = environment.get_template("fidelity.html.j2").render(
-            evidence=_TIERS[manifest["tier"]],
+            evidence=TIERS[manifest["tier"]],
             manifest=manifest,
             analysis=analysis,
             by_recording=[
@@ -65,9 +65,9 @@ def write_fidelity_report(folder: Path) -> Path:
             measured=[entry for entry in analysis["recordings"] if entry["facts"]],
             least_cells=MIN_CELLS,
             command=_command(manifest["config"]["options"]),
-            options=_flat_options(manifest["config"]),
-            data_columns=_data_columns(manifest["data"]),
-            figures=_json_for_html(fidelity_figures(analysis)),
+            options=flat_options(manifest["config"]),
+            data_columns=data_columns(manifest["data"]),
+            figures=json_for_html(fidelity_figures(analysis)),
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, UndefinedError) as error:
         raise DataFormatError(f"{folder} is not a fidelity study: {type(error).__name__}: {error}") from error

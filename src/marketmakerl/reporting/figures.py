@@ -9,6 +9,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from marketmakerl.reporting.curves import Curves, Floats, Line, packed, quantile_bands
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 Figure = dict[str, Any]
 
+_BINS: Final = 60  # of a histogram of runs
 _QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 _UNITS: Final = ((172_800.0, 86_400.0, "days"), (7_200.0, 3_600.0, "hours"), (120.0, 60.0, "minutes"))
 _PARTS: Final = (  # what pnl is made of: metric, sign, name, colour, pattern (for who cannot tell the colours)
@@ -27,23 +30,26 @@ _PARTS: Final = (  # what pnl is made of: metric, sign, name, colour, pattern (f
 _PATTERN: Final = {"fillmode": "overlay", "fgcolor": "var(--paper)", "fgopacity": 0.55, "size": 7, "solidity": 0.25}
 
 
-def time_figures(curves: dict[str, Curves], drawn: list[Run], quantity_unit: str, failure: float) -> dict[str, Figure]:
+def time_figures(
+    curves: dict[str, Curves], drawn: list[Run], bands: list[Line], quantity_unit: str, failure: float
+) -> dict[str, Figure]:
     """Return the charts over time: equity, drawdown and inventory.
 
     Args:
-        curves: by run id; of every run that has them.
-        drawn: the runs to draw as lines. If there are more in `curves`, the equity chart shows quantile bands and a
-            run's own line only when it is chosen.
+        curves: by run id; of every run that is drawn, at least.
+        drawn: the runs to draw as lines.
+        bands: lines of equity whose quantiles are drawn as bands; a run's own line then shows only when it is chosen.
+            None: every run has its line.
         quantity_unit: what inventory is counted in.
         failure: the drawdown, a fraction, at which a run has failed.
     """
     longest_s = max((float(c.even.x[-1]) for c in curves.values()), default=0.0)
     scale, unit = _unit(longest_s)
     quantity_unit = escape(quantity_unit)  # plotly reads some HTML in its texts
-    banded = len(curves) > len(drawn)
+    banded = bool(bands)
     equity, drawdown, inventory = [], [], []
     if banded:
-        equity += _bands([c.even for c in curves.values()], scale)
+        equity += _bands(bands, scale)
     for run in drawn:
         c = curves[run["run_id"]]
         equity.append(_line(run, c.equity, scale, unit, "%", solo=banded))
@@ -96,6 +102,39 @@ def attribution_figure(drawn: list[Run], money_unit: str) -> Figure:
     layout["xaxis"] |= {"type": "category", "showgrid": False, "range": [-0.6, len(ids) - 0.4]}
     layout["yaxis"]["tickformat"] = "~s"
     return {"data": bars, "layout": layout}
+
+
+def spread_figures(finished: list[Run]) -> dict[str, Figure]:
+    """Return how all runs ended: how often which return, and which deepest drawdown, came out."""
+    figures = {}
+    for name, metric, title, colour in (
+        ("returns", "return_pct", "Return, % of budget", "var(--spread)"),
+        ("drawdowns", "max_drawdown_pct", "Maximal drawdown, % of budget", "var(--inventory)"),
+    ):
+        values = 100 * np.array([float(run["metrics"][metric]) for run in finished])
+        counts, edges = np.histogram(values, bins=_BINS)
+        middle = float(np.median(values))
+        bar = {
+            "type": "bar",
+            "x": packed((edges[:-1] + edges[1:]) / 2),
+            "y": [int(count) for count in counts],
+            "width": float(edges[1] - edges[0]),
+            "marker": {"color": colour},
+            "hovertemplate": "%{y:,} runs at %{x:.3f} %<extra></extra>",
+        }
+        layout = _layout("Runs", legend=False)
+        layout["bargap"] = 0.05
+        layout["xaxis"]["title"] = {"text": title, "standoff": 8}
+        style = {"width": 1.5, "dash": "dash", "color": "var(--ink)"}
+        layout["shapes"] = [
+            {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": middle, "x1": middle, "line": style}
+        ]
+        layout["annotations"] = [
+            {"x": middle, "y": 1, "yref": "paper", "text": f"median {middle:.3f} %", "showarrow": False}
+            | {"xanchor": "left", "yanchor": "top", "xshift": 4, "font": {"color": "var(--ink)", "size": 12}}
+        ]
+        figures[name] = {"data": [bar], "layout": layout}
+    return figures
 
 
 def _unit(longest_s: float) -> tuple[float, str]:

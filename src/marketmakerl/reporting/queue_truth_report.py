@@ -11,15 +11,15 @@ from rich.table import Table
 from marketmakerl.core.artifacts import read_json, write_atomic
 from marketmakerl.core.errors import DataFormatError
 from marketmakerl.reporting import formats
-from marketmakerl.reporting.campaign_report import (
-    REPORT_FILE,
-    _data_columns,
-    _environment,
-    _flat_options,
-    _json_for_html,
-    evidence,
-)
 from marketmakerl.reporting.figures import Figure, _layout
+from marketmakerl.reporting.page import (
+    REPORT_FILE,
+    data_columns,
+    evidence,
+    flat_options,
+    json_for_html,
+    templates,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,15 +38,15 @@ def write_queue_truth_report(folder: Path) -> Path:
     """
     manifest, analysis = read_json(folder / "manifest.json"), read_json(folder / "analysis.json")
     try:
-        page = _environment().get_template("queue_truth.html.j2").render(
+        page = templates().get_template("queue_truth.html.j2").render(
             evidence=evidence(manifest),
             manifest=manifest,
             analysis=analysis,
             tables=_tables(analysis),
             horizons=HORIZONS,
-            options=_flat_options(manifest["config"]),
-            data_columns=_data_columns(manifest["data"]),
-            figures=_json_for_html({"study": bias_figure(analysis)}),
+            options=flat_options(manifest["config"]),
+            data_columns=data_columns(manifest["data"]),
+            figures=json_for_html({"study": bias_figure(analysis)}),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError, ValueError, UndefinedError) as error:
         raise DataFormatError(f"{folder} is not a study of queue models: {type(error).__name__}: {error}") from error

@@ -9,12 +9,12 @@ from jinja2 import UndefinedError
 
 from marketmakerl.core.artifacts import read_json, write_atomic
 from marketmakerl.core.errors import DataFormatError
-from marketmakerl.reporting.campaign_report import (
+from marketmakerl.reporting.page import (
     REPORT_FILE,
-    _data_columns,
-    _environment,
-    _flat_options,
-    _json_for_html,
+    data_columns,
+    flat_options,
+    json_for_html,
+    templates,
 )
 from marketmakerl.reporting.stress_figures import stress_figures
 from marketmakerl.reporting.stress_tables import BASELINES, check_of, idle, label, of_target, verdict
@@ -44,7 +44,7 @@ def write_stress_report(folder: Path) -> Path:
     """
     manifest, analysis = read_json(folder / "manifest.json"), read_json(folder / "analysis.json")
     try:
-        environment = _environment()
+        environment = templates()
         environment.globals |= {"check_of": check_of, "label": label, "baselines": BASELINES}
         figures = stress_figures(analysis)
         page = environment.get_template("stress.html.j2").render(
@@ -57,9 +57,9 @@ def write_stress_report(folder: Path) -> Path:
             in_world=of_target(analysis, "world"),
             drawn=[row for row in analysis["rows"] if row["run_id"] in figures],
             command=_command(manifest["config"]["options"]),
-            options=_flat_options(manifest["config"]),
-            data_columns=_data_columns(manifest["data"]),
-            figures=_json_for_html(figures),
+            options=flat_options(manifest["config"]),
+            data_columns=data_columns(manifest["data"]),
+            figures=json_for_html(figures),
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, UndefinedError) as error:
         raise DataFormatError(f"{folder} is not a stress study: {type(error).__name__}: {error}") from error

@@ -9,13 +9,13 @@ from jinja2 import UndefinedError
 
 from marketmakerl.core.artifacts import read_json, write_atomic
 from marketmakerl.core.errors import DataFormatError
-from marketmakerl.reporting.campaign_report import (
+from marketmakerl.reporting.page import (
     REPORT_FILE,
-    _data_columns,
-    _environment,
-    _flat_options,
-    _json_for_html,
+    data_columns,
     evidence,
+    flat_options,
+    json_for_html,
+    templates,
 )
 from marketmakerl.reporting.study_figures import budgets_figure, folds_figure
 
@@ -46,16 +46,16 @@ def write_study_report(folder: Path) -> Path:
     manifest, analysis = read_json(folder / "manifest.json"), read_json(folder / "analysis.json")
     try:
         figure = _PICTURES[manifest["kind"]](analysis)
-        page = _environment().get_template("study.html.j2").render(
+        page = templates().get_template("study.html.j2").render(
             evidence=evidence(manifest),
             shortage=shortage(analysis),
             manifest=manifest,
             analysis=analysis,
             market=analysis["market"],
             command=_command(manifest),
-            options=_flat_options(manifest["config"]),
-            data_columns=_data_columns(manifest["data"]),
-            figures=_json_for_html({"study": figure}),
+            options=flat_options(manifest["config"]),
+            data_columns=data_columns(manifest["data"]),
+            figures=json_for_html({"study": figure}),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError, ValueError, UndefinedError) as error:
         raise DataFormatError(f"{folder} is not a study: {type(error).__name__}: {error}") from error

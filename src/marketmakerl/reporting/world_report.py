@@ -9,7 +9,7 @@ from jinja2 import UndefinedError
 
 from marketmakerl.core.artifacts import read_json, write_atomic
 from marketmakerl.core.errors import DataFormatError
-from marketmakerl.reporting.campaign_report import REPORT_FILE, _environment, _flat_options, _json_for_html
+from marketmakerl.reporting.page import REPORT_FILE, flat_options, json_for_html, templates
 from marketmakerl.reporting.world_figures import world_figures
 from marketmakerl.reporting.world_tables import (
     EVIDENCE,
@@ -52,7 +52,7 @@ def write_world_report(folder: Path) -> Path:
     """
     manifest, analysis = read_json(folder / "manifest.json"), read_json(folder / "analysis.json")
     try:
-        environment = _environment()
+        environment = templates()
         environment.filters |= {"figure": figure}
         environment.globals |= {"compared_cells": compared_cells, "interval": interval, "signed": signed}
         environment.globals |= {"limit_rows": limit_rows}
@@ -65,8 +65,8 @@ def write_world_report(folder: Path) -> Path:
             notes=_notes(analysis),
             quotes=_quote_rows(analysis),
             command=command_of(manifest),
-            options=_flat_options(manifest["config"]),
-            figures=_json_for_html(world_figures(analysis)),
+            options=flat_options(manifest["config"]),
+            figures=json_for_html(world_figures(analysis)),
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, UndefinedError) as error:
         raise DataFormatError(f"{folder} is not of the model world: {type(error).__name__}: {error}") from error

@@ -12,9 +12,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
-from marketmakerl.core.artifacts import read_json, run_folder, write_json
+from marketmakerl.core.artifacts import read_json, read_jsonl, run_folder, write_json
 from marketmakerl.core.errors import DataFormatError, DataNotFoundError
 from marketmakerl.data.catalog import weakest_tier
 from marketmakerl.risk.limits import FAILURE_DRAWDOWN_PCT
@@ -220,11 +218,7 @@ def judge_run(folder: Path) -> dict[str, Any]:
 
 
 def _judge_runs(folder: Path, document: Mapping[str, Any]) -> list[Check]:
-    path = folder / "runs.jsonl"
-    try:
-        runs = [orjson.loads(line) for line in path.read_bytes().splitlines() if line]
-    except FileNotFoundError as error:
-        raise DataNotFoundError(f"no such file: {path}") from error
+    runs = read_jsonl(folder / "runs.jsonl")
     return runs_checks(runs, int(document["config"]["options"]["n"]), document["tier"])
 
 

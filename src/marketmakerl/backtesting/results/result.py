@@ -56,8 +56,12 @@ class BacktestResult:
 
         On ticks also how long the order had rested, and the quantity it had joined behind (NaN: not known).
         """
+        return _frame(self.fill_columns())
+
+    def fill_columns(self) -> dict[str, Any]:
+        """Return the columns of `fills` as arrays."""
         raw = self.raw_fills
-        return _frame({
+        return {
             "ts_ns": raw["ts_ns"],
             "order_id": raw["order_id"],
             "side": raw["side"],
@@ -70,7 +74,7 @@ class BacktestResult:
             "purpose": _PURPOSE_NAMES[raw["purpose"]],
             "rested_s": raw["rested_ns"] / 1e9,
             "joined_behind": self._quantities(_known(raw["joined_behind_lots"])),
-        })  # fmt: skip
+        }  # fmt: skip
 
     @cached_property
     def orders(self) -> pd.DataFrame:
@@ -116,14 +120,18 @@ class BacktestResult:
     @cached_property
     def equity(self) -> pd.DataFrame:
         """One row at the start and at every decision: ts_ns, equity, cash (settlement currency), inventory, mid."""
+        return _frame(self.equity_columns())
+
+    def equity_columns(self) -> dict[str, Any]:
+        """Return the columns of `equity` as arrays."""
         raw = self.raw_samples
-        return _frame({
+        return {
             "ts_ns": raw["ts_ns"],
             "equity": raw["equity"],
             "cash": raw["cash"],
             "inventory": self._quantities(raw["position_lots"]),
             "mid": raw["mid"],
-        })  # fmt: skip
+        }  # fmt: skip
 
     def _prices(self, ticks: Any) -> Any:
         return _clean(ticks, self.instrument.tick_size)
