@@ -434,15 +434,18 @@ class Engine:
     def _empty(self) -> None:
         """Put what has been written aside; a buffer that is nearly full goes whole, and a new one takes its place."""
         written = self.state.out
+        replaced = False
         for name, buffer in self._outputs.items():
             used = int(written[f"n_{name}"])
             if used > len(buffer) // 2:
                 self._kept[name].append(buffer[:used])
                 self._outputs[name] = np.empty(len(buffer), buffer.dtype)
+                replaced = True
             elif used:
                 self._kept[name].append(np.array(buffer[:used]))
             written[f"n_{name}"] = 0
-        self._place()
+        if replaced:
+            self._place()
 
     def _make_room(self) -> None:
         """Empty the outputs, and enlarge what is too small for what comes next.

@@ -20,12 +20,12 @@ from typing import Any, Final
 
 import numba
 
-from marketmakerl.core import first_use
+from marketmakerl.core import compile_less, first_use, kernel_format
 
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 _ROOT: Final = _PACKAGE.parent
 SHIPPED: Final = _PACKAGE / "kernels"  # read only, made when an image or a wheel is built
-_KEPT: Final = 3  # versions of a module's kernels: another checkout, another branch
+KEPT: Final = 3  # versions of a module's kernels: another checkout, another branch
 _IMPORT = re.compile(
     r"^(?:from\s+(marketmakerl[\w.]*)\s+import\s+(\([^)]*\)|[^\n]*)|import\s+(marketmakerl[\w.]*))", re.MULTILINE
 )
@@ -72,7 +72,7 @@ def stamp_of(path: Path) -> str:
             if found not in seen:
                 seen.add(found)
                 waiting.append(found)
-    digest = hashlib.blake2b(str(numba.__version__).encode(), digest_size=8)
+    digest = hashlib.blake2b(f"{numba.__version__} {compile_less.is_known()}".encode(), digest_size=8)
     for name, content in sorted((_name_of(one), _read(one)[0]) for one in seen):
         digest.update(name.encode() + b"\0" + content)
     return digest.hexdigest()
@@ -87,13 +87,13 @@ def _name_of(path: Path) -> str:
 
 def keep_in(dispatcher: Any) -> None:
     """Let a dispatcher of numba look for its code in our folders, and keep it there."""
-    dispatcher._cache = _new_cache(dispatcher.py_func)  # noqa: SLF001
+    dispatcher._cache = _Chain(dispatcher.py_func)  # noqa: SLF001
 
 
 @functools.cache
-def _classes() -> tuple[Any, Any]:
-    """Return numba's machinery with our folders: imported late, for it imports a lot."""
-    from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator  # noqa: PLC0415
+def _locators() -> tuple[Any, Any]:
+    """Return where numba's machinery is to look: imported late, for it imports a lot."""
+    from numba.core.caching import _CacheLocator  # noqa: PLC0415
 
     class Locator(_CacheLocator):
         base: Path = SHIPPED
@@ -130,17 +130,48 @@ def _classes() -> tuple[Any, Any]:
                 locator.base = base
             return locator
 
-    class ShippedImpl(CompileResultCacheImpl):
-        _locator_classes = [Locator]  # noqa: RUF012
+    return Locator, UserLocator
 
-    class UserImpl(CompileResultCacheImpl):
-        _locator_classes = [UserLocator]  # noqa: RUF012
 
-    class Shipped(FunctionCache):
-        _impl_class = ShippedImpl
+@functools.cache
+def _classes() -> tuple[Any, Any]:
+    """Return numba's caches over our folders: those that came with the package, and the user's."""
+    from numba.core import runtime  # noqa: PLC0415
+    from numba.core.caching import CompileResultCacheImpl, FunctionCache  # noqa: PLC0415
 
-    class User(FunctionCache):
-        _impl_class = UserImpl
+    shipped, user = _locators()
+    quick = compile_less.is_known()
+
+    class Packing(CompileResultCacheImpl):
+        def reduce(self, cres: Any) -> Any:
+            return kernel_format.pack(cres) if quick else super().reduce(cres)  # type: ignore[no-untyped-call]
+
+        def rebuild(self, target_context: Any, payload: Any) -> Any:
+            if quick:
+                return kernel_format.unpack(target_context, payload)
+            return super().rebuild(target_context, payload)  # type: ignore[no-untyped-call]
+
+    class ShippedImpl(Packing):
+        _locator_classes = [shipped]  # noqa: RUF012
+
+    class UserImpl(Packing):
+        _locator_classes = [user]  # noqa: RUF012
+
+    class Ready(FunctionCache):
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            # numba's own first loads all that compiling needs, a third of a second. What is compiled already needs only
+            # the memory manager, and whoever compiles later loads the rest himself.
+            if not quick:
+                return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            memory: Any = runtime
+            memory.rtsys.initialize(target_context)
+            return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+
+    class Shipped(Ready):
+        _impl_class: Any = ShippedImpl
+
+    class User(Ready):
+        _impl_class: Any = UserImpl
 
     return Shipped, User
 
@@ -148,42 +179,40 @@ def _classes() -> tuple[Any, Any]:
 def _forget_old(folder: Path) -> None:
     """Keep only the newest versions of a module's kernels."""
     versions = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in versions[_KEPT:]:
+    for old in versions[KEPT:]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _new_cache(py_func: Any) -> Any:
-    from numba.core.caching import NullCache  # noqa: PLC0415
-
-    caches = []
-    for kind, there in zip(_classes(), (SHIPPED.is_dir(), user_folder() is not None), strict=True):
-        if there:
-            try:
-                caches.append(kind(py_func))
-            except (RuntimeError, OSError):  # a function of no file, such as one typed into a notebook
-                continue
-    if user_folder() is None:
-        first_use.tell("compiled code cannot be kept: there is no home folder (NUMBA_CACHE_DIR names another)")
-    if not caches:
-        return NullCache()
-    is_long = Path(py_func.__code__.co_filename).is_relative_to(_PACKAGE / _ENGINE)
-    return _Chain(caches, writes=user_folder() is not None, is_long=is_long)
-
-
 class _Chain:
-    """What numba asks of a cache: the first that has it gives it, the last keeps it."""
+    """What numba asks of a cache: the first that has it gives it, the last keeps it.
 
-    def __init__(self, caches: list[Any], *, writes: bool, is_long: bool) -> None:
-        self._caches, self._writes, self._is_long = caches, writes, is_long
+    Nothing is looked up before it is asked for: most functions are only ever called by other compiled ones.
+    """
+
+    def __init__(self, py_func: Any) -> None:
+        self._py_func, self._writes = py_func, True
+
+    @functools.cached_property
+    def _caches(self) -> list[Any]:
+        caches = []
+        for kind, there in zip(_classes(), (SHIPPED.is_dir(), user_folder() is not None), strict=True):
+            if there:
+                try:
+                    caches.append(kind(self._py_func))
+                except (RuntimeError, OSError):  # a function of no file, such as one typed into a notebook
+                    continue
+        if user_folder() is None:
+            first_use.tell("compiled code cannot be kept: there is no home folder (NUMBA_CACHE_DIR names another)")
+            self._writes = False
+        self._writes = self._writes and bool(caches)
+        return caches
 
     @property
-    def cache_path(self) -> str:
-        return str(self._caches[-1].cache_path)
+    def cache_path(self) -> str | None:
+        return str(self._caches[-1].cache_path) if self._caches else None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        from marketmakerl.core.compile_less import is_inner_call  # noqa: PLC0415
-
-        if is_inner_call():
+        if compile_less.is_inner_call():
             return None
         for cache in self._caches:
             try:
@@ -192,14 +221,12 @@ class _Chain:
                 continue
             if found is not None:
                 return found
-        if self._is_long:
+        if Path(self._py_func.__code__.co_filename).is_relative_to(_PACKAGE / _ENGINE):
             first_use.tell("compiling the engine for the first time with these sources, which takes about a minute")
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        from marketmakerl.core.compile_less import is_inner_call  # noqa: PLC0415
-
-        if is_inner_call() or not self._writes:
+        if compile_less.is_inner_call() or not self._caches or not self._writes:
             return
         try:
             try:
@@ -224,4 +251,5 @@ class _Chain:
 
     def flush(self) -> None:
         """Forget what this function has kept."""
-        self._caches[-1].flush()
+        if self._caches:
+            self._caches[-1].flush()

@@ -154,7 +154,7 @@ def seen_as(dtype: npt.DTypeLike) -> Callable[[Any], Any]:
 
 def address_of(array: npt.NDArray[Any]) -> int:
     """Return where the data of a C-contiguous array lie. The caller keeps the array."""
-    address = int(array.__array_interface__["data"][0])
+    address = int(array.ctypes.data)  # __array_interface__ would describe every field of a record first
     if _DISABLED:
         _KNOWN[address] = weakref.ref(array)
     return address
