@@ -28,10 +28,16 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def no_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a catalog that holds nothing, made once: naming a folder looks through all that are there."""
+    return tmp_path_factory.mktemp("no-data")
+
+
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, no_data: Path) -> None:
     """No MML_ variable and no .env of the person who runs the tests reaches them."""
     for name in list(os.environ):
         if name.startswith("MML_") or name == "PAPER_ONLY":
             monkeypatch.delenv(name)
-    monkeypatch.setenv("MML_DATA_DIR", str(tmp_path_factory.mktemp("no-data")))
+    monkeypatch.setenv("MML_DATA_DIR", str(no_data))

@@ -11,7 +11,10 @@ INSTRUMENT = Instrument("X/USDT", tick_size=0.1, lot_size=0.001)
 
 def tape_of(rows, *, instrument=INSTRUMENT, tier="T2", source="made up"):
     """Return a tape of (ts_ns, kind, price_ticks, qty_lots) rows that are in order of time."""
-    ts, kind, price, qty = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+    return _tape(*(np.array(column, np.int64) for column in zip(*rows, strict=True)), instrument, tier, source)
+
+
+def _tape(ts, kind, price, qty, instrument, tier="T2", source="made up"):
     return EventTape(
         instrument, ts, ts, price, qty, kind.astype(np.int8), {"clock": "ticks", "tier": tier, "source": source}
     )
@@ -38,7 +41,7 @@ def exponential_market(seed, *, seconds, rate, k, tick, mid_half_ticks=20_001, c
     moves = np.sort(rng.integers(0, seconds * 10**9, seconds))
     moves[0] = 0
     mid = mid_half_ticks + np.arange(seconds) % 2
-    rows = [(START_NS + row[0], *row[1:]) for row in quote_rows(moves, mid)]
+    parts = [np.array(quote_rows(moves, mid), np.int64)]
     for side, kind in ((1, Kind.TRADE_BUY), (-1, Kind.TRADE_SELL)):
         burst = 8 if clustered else 1
         n = rng.poisson(rate * seconds / burst)
@@ -52,13 +55,12 @@ def exponential_market(seed, *, seconds, rate, k, tick, mid_half_ticks=20_001, c
         reach -= (reach + at) % 2
         met = reach >= 1
         price = (at + side * reach) // 2
-        rows += [
-            (START_NS + int(t), int(kind), int(p), 1)
-            for t, p in zip(ts[met].tolist(), price[met].tolist(), strict=True)
-        ]
-    rows.append((START_NS + seconds * 10**9, int(Kind.BBO_BID), (mid_half_ticks - 1) // 2, 5))
-    rows.sort(key=lambda row: row[0])
-    return tape_of(rows, instrument=Instrument("X/USDT", tick_size=tick, lot_size=0.001))
+        ones = np.ones(met.sum(), np.int64)
+        parts.append(np.column_stack([ts[met], int(kind) * ones, price[met], ones]))
+    parts.append(np.array([(seconds * 10**9, int(Kind.BBO_BID), (mid_half_ticks - 1) // 2, 5)]))
+    rows = np.concatenate(parts)
+    ts, kind, price, qty = (np.ascontiguousarray(column) for column in rows[rows[:, 0].argsort(kind="stable")].T)
+    return _tape(START_NS + ts, kind, price, qty, Instrument("X/USDT", tick_size=tick, lot_size=0.001))
 
 
 def coverage_band(trials, share=0.95, sd=3.5):

@@ -68,19 +68,19 @@ def plain(name):
     return name.replace("_", "").lower()
 
 
-def texts(tree):
+def texts(nodes):
     """Yield the text constants that are not docstrings, with their lines."""
     docstrings = {
-        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        id(node.value) for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             yield node.lineno, node.value
 
 
-def names(tree):
+def names(nodes):
     """Yield attributes and names that are imported, with their lines."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute):
             yield node.lineno, node.attr
         elif isinstance(node, ast.ImportFrom):
@@ -89,8 +89,8 @@ def names(tree):
             yield node.value.lineno, node.arg
 
 
-def imports(tree):
-    for node in ast.walk(tree):
+def imports(nodes):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -110,19 +110,19 @@ def makes_code(node):
 
 def findings(source, file):
     """Return what is wrong with a source file, one line each."""
-    tree = ast.parse(source)
-    words = [*names(tree), *((line, text) for line, text in texts(tree) if text.isidentifier())]
+    nodes = list(ast.walk(ast.parse(source)))
+    words = [*names(nodes), *((line, text) for line, text in texts(nodes) if text.isidentifier())]
     found = [(line, f"{name} is a private method") for line, name in words if ORDER_METHOD.fullmatch(plain(name))]
     if file not in CREDENTIALS_ALLOWED:
         found += [(line, f"{name} is a credential") for line, name in words if CREDENTIAL.fullmatch(name)]
     if file not in PATHS_ALLOWED:
-        found += [(line, f"{text!r} is a private path") for line, text in texts(tree) if PRIVATE_PATH.search(text)]
+        found += [(line, f"{text!r} is a private path") for line, text in texts(nodes) if PRIVATE_PATH.search(text)]
     found += [
         (line, f"imports {module}; if it must, say so in IMPORTS_ALLOWED")
-        for line, module in imports(tree)
+        for line, module in imports(nodes)
         if not may_import(module, file)
     ]
-    found += [(node.lineno, "makes code at run time") for node in ast.walk(tree) if makes_code(node)]
+    found += [(node.lineno, "makes code at run time") for node in nodes if makes_code(node)]
     return [f"{file}:{line}: {what}" for line, what in found]
 
 
@@ -139,8 +139,8 @@ def test_every_source_file_was_read():
 def test_the_lists_of_exceptions_name_files_that_exist_and_need_them():
     for module, files in IMPORTS_ALLOWED.items():
         for file in files:
-            tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
-            assert module in {name.partition(".")[0] for _, name in imports(tree)}, f"{file} does not need {module}"
+            nodes = list(ast.walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8"))))
+            assert module in {name.partition(".")[0] for _, name in imports(nodes)}, f"{file} does not need {module}"
     for file in PATHS_ALLOWED | CREDENTIALS_ALLOWED:
         assert (PACKAGE / file).is_file()
 

@@ -1,5 +1,6 @@
 """A small made-up recording: a book that wanders, trades that reach into it, as frames, files or a tape."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,20 @@ LEVELS = 5
 
 def make_frames(seconds: int = 60, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return (book, trades) in the columns of recordings: one snapshot, then diffs, every 50 ms."""
+    book, trades = _frames(seconds, seed)
+    return book.copy(), trades.copy()
+
+
+@cache
+def _frames(seconds: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     rng = np.random.default_rng(seed)
     n = seconds * 1_000_000_000 // STEP_NS
     mid = 600_000 + np.cumsum(rng.integers(-2, 3, n))  # ticks
     rows, held = [], {}
     for i in range(n):
-        shown = {
-            (side, int(mid[i]) - side * (1 + level)): 100 + int(rng.integers(400))
-            for side in (1, -1)
-            for level in range(LEVELS)
-        }
+        at = int(mid[i])
+        levels = [(side, at - side * (1 + level)) for side in (1, -1) for level in range(LEVELS)]
+        shown = dict(zip(levels, (100 + rng.integers(400, size=len(levels))).tolist(), strict=True))
         gone = [(side, tick, 0) for side, tick in held if (side, tick) not in shown]
         changes = gone + [(side, tick, lots) for (side, tick), lots in shown.items()]
         rows += [(START_NS + i * STEP_NS, side, tick / 10, lots / 1000, i) for side, tick, lots in changes]

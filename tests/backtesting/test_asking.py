@@ -16,6 +16,7 @@ from lively_markets import LINEAR, MS, SPOT, lively
 from marketmakerl.backtesting.engine import Engine
 from marketmakerl.backtesting.exchange.venue import VenueRules
 from marketmakerl.models.custom import CustomModel
+from searches import many
 
 NEAR = mml.Symmetric(half_spread=0.5)
 MODELS = {
@@ -99,7 +100,11 @@ def run(tape: Any, model: Any, options: dict[str, Any], cuts: tuple[int, ...] = 
 @pytest.mark.parametrize("name", MODELS)
 def test_asking_less_changes_nothing(name, when):
     fills = 0
+    # Four markets a pair are 24 a model. One that says wrongly that it looks at no size was caught by 12 of them
+    # (microprice), 8 (imbalance) and 4 (skewed ladder).
     for seed in range(12):
+        if seed >= many(4, 12) and fills > 5:  # what is compared must have traded
+            break
         rng = random.Random(f"{name} {when} {seed}")
         instrument = rng.choice((LINEAR, LINEAR, LINEAR, SPOT))
         options = options_of(rng, WHEN[when])
@@ -114,7 +119,7 @@ def test_asking_less_changes_nothing(name, when):
 
 @pytest.mark.parametrize("when", WHEN)
 def test_pieces_are_the_whole(when):
-    for seed in range(10):
+    for seed in range(many(4, 10)):
         rng = random.Random(f"{when} {seed}")
         options, tape, model = options_of(rng, WHEN[when]), market_of(rng), rng.choice(list(MODELS.values()))
         whole = outcome(run(tape, model, options))
@@ -125,7 +130,7 @@ def test_pieces_are_the_whole(when):
 
 @pytest.mark.parametrize("when", WHEN)
 def test_a_restored_engine_goes_on(when):
-    for seed in range(10):
+    for seed in range(many(4, 10)):
         rng = random.Random(f"restored {when} {seed}")
         options, tape, model = options_of(rng, WHEN[when]), market_of(rng), rng.choice(list(MODELS.values()))
         cut = rng.randrange(1, len(tape))

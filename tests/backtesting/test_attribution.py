@@ -9,6 +9,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -38,30 +40,35 @@ FUNDING = [(START_NS + second * S, rate) for second, rate in ((7, 0.001), (21, -
 
 def run_of(kind, *, seed=3, seconds=50, fees=None, half_spread=0.3, **options):
     """A backtest of a wandering book, and the mids of that book as (times, values)."""
-    book, trades = make_frames(seconds, seed)
-    instrument = KINDS[kind]
-    if kind == "inverse":
-        book["qty"], trades["qty"] = (frame["qty"] * 1000 for frame in (book, trades))
-    tape = mml.EventTape.from_book(book, trades, instrument, tier="T2", source="made up")
+    tape, mids = market_of(kind, seconds, seed)
     given_options = {"order_qty": 40.0 if kind == "inverse" else 0.04, "cash": 20_000.0, "queue": "log", "risk": OFF}
     if kind != "spot":
         given_options["funding"] = FUNDING
     result = mml.backtest(
         tape, mml.Symmetric(half_spread), fees=fees or mml.Fees(1.5, 4), **given_options | options
     )  # fmt: skip
-    return result, mids_of(book)
+    return result, mids
+
+
+@cache
+def market_of(kind, seconds, seed):
+    book, trades = make_frames(seconds, seed)
+    if kind == "inverse":
+        book["qty"], trades["qty"] = (frame["qty"] * 1000 for frame in (book, trades))
+    return mml.EventTape.from_book(book, trades, KINDS[kind], tier="T2", source="made up"), mids_of(book)
 
 
 def mids_of(book):
     """Replay the frames in a dictionary; one mid a message, in ticks to the half."""
     held, times, mids = {}, [], []
-    for _, message in book.groupby("seq", sort=False):
-        for row in message.itertuples():
-            held[row.side, row.price] = row.qty
-        bids = [price for (side, price), qty in held.items() if side == 1 and qty > 0]
-        asks = [price for (side, price), qty in held.items() if side == -1 and qty > 0]
-        times.append(int(message["ts_ns"].iloc[0]))
-        mids.append((max(bids) + min(asks)) / 2)
+    rows = zip(*(book[name].tolist() for name in ("seq", "ts_ns", "side", "price", "qty")), strict=True)
+    for _, message in groupby(rows, key=lambda row: row[0]):
+        for _, ts_ns, side, price, qty in message:  # noqa: B007  (one time a message)
+            held[side, price] = qty
+            if qty == 0:
+                del held[side, price]
+        times.append(ts_ns)
+        mids.append((max(p for s, p in held if s == 1) + min(p for s, p in held if s == -1)) / 2)
     return times, mids
 
 

@@ -162,7 +162,7 @@ def test_a_restored_engine_remembers_and_goes_on(seed, shape):
     assert after.snapshot() == whole.snapshot()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(40, 150), deadline=None)
 @given(seed=seeds, shape=shapes)
 def test_python_and_compiled_remember_the_same(seed, shape):
     rows, rng = draw(seed, shape)
@@ -245,17 +245,17 @@ def test_more_trades_than_fit_are_counted():
 
 
 def test_rows_that_take_long_wait_on_the_wire():
-    """A feed that is late by 40,000 rows: nothing of it may be known, and none of it lost."""
+    """A feed that is late by 15,000 rows, thrice what there is room for: none of it known, and none of it lost."""
     rows = [*_message(T0, T0 + 1, _levels(Kind.DEPTH_BID, [(100, 1)]) + _levels(Kind.DEPTH_ASK, [(102, 4)]))]
     rows += [
-        row for i in range(40_000) for row in _message(T0 + 2 + i, T0 + 50_000 + i, _levels(Kind.TRADE_BUY, [(102, 1)]))
+        row for i in range(14_000) for row in _message(T0 + 2 + i, T0 + 15_000 + i, _levels(Kind.TRADE_BUY, [(102, 1)]))
     ]
-    rows += _message(T0 + 60_000, T0 + 100_000, _levels(Kind.DEPTH_BID, [(100, 2)]))
+    rows += _message(T0 + 19_000, T0 + 40_000, _levels(Kind.DEPTH_BID, [(100, 2)]))
     total = 0
     for context in seen_by(rows, depth=1, trades=1):
         total += context["n_trades"]
-        assert total == max(0, min(40_000, context["ts_ns"] - T0 - 50_000 + 1))
-    assert total > 9_000
+        assert total == max(0, min(14_000, context["ts_ns"] - T0 - 15_000 + 1))
+    assert total > 3_900
 
 
 @njit

@@ -95,8 +95,8 @@ CLOCKS = {
      (asserts, "AssertionError")],
 )  # fmt: skip
 def test_at_the_first_decision_from_then_on(function, what, clock, risk):
-    tape = make_tape(seconds=30)
-    late_ns = int(tape.local_ts_ns[0]) + 20 * S
+    tape = make_tape(seconds=9)
+    late_ns = int(tape.local_ts_ns[0]) + 6 * S
     decided = []
 
     def notes(context, params):

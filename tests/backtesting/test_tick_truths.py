@@ -681,16 +681,16 @@ def test_the_kernels_own_book_has_the_best_prices_of_the_independent_quotes(name
     )
     said = dict(zip(quotes["seq"].tolist(), said.astype(np.int64).tolist(), strict=True))
     ends = np.flatnonzero(((tape.kind & MORE) == 0) & np.isin(seq, list(said)))
-    # A small window as well: what the ring does not hold the store has to.
-    for window in (1 << 17, 64):
+    assert len(ends) > 500
+    # A small window as well: what the ring does not hold the store has to. A level that it loses is lost for long.
+    for window, looked_at in ((1 << 17, ends), (64, ends[::4])):
         engine = open_engine(tape, OrderScript(), book_window_ticks=window)
         begin, same = 0, 0
-        for end in (ends + 1).tolist():
+        for end in (looked_at + 1).tolist():
             engine.feed(tape.slice_rows(begin, end))
             same += kernel_top(engine) == said[int(seq[end - 1])]
             begin = end
-        assert len(ends) > 500
-        assert same / len(ends) >= 0.9997
+        assert same / len(looked_at) >= 0.9997
         if window == 64:
             assert engine.run_log()["recentres"] > 1
 
@@ -849,7 +849,7 @@ SMALL = """
 import hashlib, sys
 sys.path[:0] = {path!r}
 from backtesting.test_tick_truths import *
-tape = walk(2, 250)
+tape = walk(2, 70)
 for risk, queue, levels in ((OFF, "log", 1), (None, "power2", 2)):
     model = CustomModel(quote_of_two, (0.6, 0.1), levels=levels)
     engine = run(tape, model, fees=mml.Fees(1.0, 5.0), latency=DELAY, queue=queue, order_qty=1.0, risk=risk, cash=1e5,

@@ -8,14 +8,13 @@ import pandas as pd
 import pytest
 
 from marketmakerl.cli.main import run
-from tick_tapes import make_tape, put_recording
 
 SYMBOL = ("--exchange", "binanceusdm", "--symbol", "BTC/USDT")
 QUOTE = ("--maker-bps", "-1", "--taker-bps", "3", "--latency-ms", "5", "--queue", "log", "--budget", "100000")
 
 
 @pytest.fixture
-def recording(tmp_path, monkeypatch):
+def recording(tmp_path, monkeypatch, put_recording):
     """A folder with one recording, and an artifacts folder of its own."""
     monkeypatch.setenv("MML_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
     monkeypatch.chdir(tmp_path)
@@ -51,7 +50,7 @@ def test_one_run_of_a_folder_leaves_what_other_runs_leave(capsys, recording):
     assert "one decision a bar" not in report
 
 
-def test_the_file_the_folder_and_the_tape_agree(capsys, recording, tmp_path):
+def test_the_file_the_folder_and_the_tape_agree(capsys, recording, tmp_path, tape_of):
     by_folder = document(capsys, "backtest", "--clock", "ticks", "--data", ".", *SYMBOL, *QUOTE)
     by_file = document(capsys, "backtest", "--data", str(recording), *QUOTE)
     assert by_file["runs"][0]["metrics"] == by_folder["runs"][0]["metrics"]
@@ -62,7 +61,7 @@ def test_the_file_the_folder_and_the_tape_agree(capsys, recording, tmp_path):
         document(capsys, "backtest", "--data", str(recording), "--trades", str(elsewhere), *QUOTE)["runs"][0]["metrics"]
         == by_file["runs"][0]["metrics"]
     )
-    tape = make_tape(seconds=300).save(tmp_path / "made.tape")
+    tape = tape_of(seconds=300).save(tmp_path / "made.tape")
     by_tape = document(capsys, "backtest", "--data", str(tape), *SYMBOL, *QUOTE)
     assert by_tape["tier"] == "T2"
     assert by_tape["runs"][0]["metrics"]["fills"] > 0
@@ -135,13 +134,13 @@ def test_bad_input_is_one_line_and_the_right_code(capsys, recording, argv, code,
     assert not Path("artifacts").exists()
 
 
-def test_two_recordings_must_be_told_apart(capsys, recording, tmp_path):
+def test_two_recordings_must_be_told_apart(capsys, recording, tmp_path, put_recording):
     put_recording(tmp_path, 40, "binanceusdm_BTCUSDT_2024-08-09T0000")
     assert run(["backtest", "--clock", "ticks", "--data", ".", *SYMBOL]) == 2
     assert "2 recordings" in capsys.readouterr().err
 
 
-def test_too_short_a_tape_ends_in_data_error(capsys, tmp_path, monkeypatch):
+def test_too_short_a_tape_ends_in_data_error(capsys, tmp_path, monkeypatch, put_recording):
     monkeypatch.setenv("MML_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
     path = put_recording(tmp_path, 40)
     assert run(["backtest", "--data", str(path), *QUOTE]) == 5

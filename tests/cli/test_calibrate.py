@@ -8,14 +8,12 @@ import pytest
 
 from marketmakerl.cli.main import run
 from marketmakerl.models.calibration import load_calibration
-from recorded import bars_of, put_klines
-from tick_tapes import make_tape, put_recording
 
 QUOTE = ("--maker-bps", "-1", "--taker-bps", "3", "--budget", "100000")
 
 
 @pytest.fixture
-def recording(tmp_path, monkeypatch):
+def recording(tmp_path, monkeypatch, put_recording):
     """A recording, and an artifacts folder of its own."""
     monkeypatch.setenv("MML_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
     monkeypatch.chdir(tmp_path)
@@ -70,8 +68,8 @@ def test_a_person_reads_values_errors_and_refusals(capsys, recording):
     assert "http-equiv" in page
 
 
-def test_bars_and_no_data_at_all_say_what_they_are(capsys, recording, tmp_path):
-    bars = put_klines(tmp_path, bars_of(2000))
+def test_bars_and_no_data_at_all_say_what_they_are(capsys, recording, tmp_path, put_bars):
+    bars = put_bars(tmp_path, 2000)
     told = document(capsys, "calibrate", "--data", str(bars))
     assert told["clock"] == "bars"
     assert "one chance a bar" in told["approximate"]
@@ -100,8 +98,8 @@ def test_bars_and_no_data_at_all_say_what_they_are(capsys, recording, tmp_path):
         ),
     ],
 )
-def test_bad_input_is_one_line_and_the_right_code(capsys, recording, argv, code, text):
-    tape = make_tape(20)
+def test_bad_input_is_one_line_and_the_right_code(capsys, recording, tape_of, argv, code, text):
+    tape = tape_of(20)
     only_trades = tape.slice_rows(0, len(tape))
     kinds = only_trades.kind & 63
     keep = kinds >= 12
@@ -143,8 +141,8 @@ def test_a_backtest_takes_its_parameters_and_trades_what_came_after(capsys, reco
     assert "sha256 differs" in capsys.readouterr().err
 
 
-def test_a_backtest_on_bars_too(capsys, recording, tmp_path):
-    bars = put_klines(tmp_path, bars_of(2000))
+def test_a_backtest_on_bars_too(capsys, recording, tmp_path, put_bars):
+    bars = put_bars(tmp_path, 2000)
     told = document(capsys, "calibrate", "--data", str(bars), "--share", "0.4", "--out", "first.json")
     made = document(capsys, "backtest", "--data", str(bars), "--calibration", "first.json", *QUOTE)
     (line,) = made["runs"]
@@ -153,7 +151,7 @@ def test_a_backtest_on_bars_too(capsys, recording, tmp_path):
     assert "only what came after it was traded" in capsys.readouterr().out
 
 
-def test_a_calibration_that_looks_ahead_or_is_of_something_else_is_refused(capsys, recording, tmp_path):
+def test_a_calibration_that_looks_ahead_or_is_of_something_else_is_refused(capsys, recording, tmp_path, put_recording):
     for out, argv in (("all.json", []), ("none.json", ["--trades", "none"])):
         document(capsys, "calibrate", "--data", str(recording), "--out", out, *argv)
     other = put_recording(tmp_path, stem="binanceusdm_ETHUSDT_2024-08-08T2354")

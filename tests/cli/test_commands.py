@@ -143,7 +143,7 @@ def test_a_good_campaign_prints_a_table_and_json_stands_alone(capsys, catalog):
     out, _ = capsys.readouterr()
     assert "run-001" in out
     assert "synthetic" not in out.lower()
-    assert run([*BASE, "--json"]) == 0
+    assert run([*BASE, "--processes", "1", "--json"]) == 0
     out, err = capsys.readouterr()
     document = orjson.loads(out)
     assert err == ""
@@ -231,7 +231,7 @@ def test_help_imports_nothing_heavy():
     assert done.stderr.strip() == "[]"
 
 
-def test_every_command_has_help_with_an_example():
+def test_every_command_has_help_with_an_example(capsys):
     import typer
 
     from marketmakerl.cli.main import app
@@ -243,9 +243,19 @@ def test_every_command_has_help_with_an_example():
             yield from walk(inner.typer_instance, [*path, inner.name])
 
     assert isinstance(app, typer.Typer)
-    for path in walk(app, []):
-        done = subprocess.run(
-            [sys.executable, "-m", "marketmakerl.cli.main", *path, "--help"],
-            capture_output=True, text=True, check=True, timeout=60,
-        )  # fmt: skip
-        assert "Example" in done.stdout, path
+    paths = list(walk(app, []))
+    assert len(paths) > 20
+    for path in paths:
+        assert run([*path, "--help"]) == 0, path
+        out, err = capsys.readouterr()
+        assert "Example" in out, path
+        assert err == ""
+
+
+def test_help_of_the_module_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "marketmakerl.cli.main", "data", "check", "--help"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert "Example" in done.stdout
+    assert done.stderr == ""

@@ -7,17 +7,17 @@ import pytest
 from marketmakerl import EventTape
 from marketmakerl.cli.main import run
 from marketmakerl.data.tape import COLUMNS
-from tick_tapes import INSTRUMENT, make_tape, put_recording
+from tick_tapes import INSTRUMENT
 
 STEM = "binanceusdm_BTCUSDT_2024-08-08T2354"
 
 
 @pytest.fixture
-def catalog(tmp_path, monkeypatch):
+def catalog(tmp_path, monkeypatch, put_recording, tape_of):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COLUMNS", raising=False)
     put_recording(tmp_path, seconds=30)
-    make_tape(20).save(tmp_path / "tapes" / f"{STEM}.tape")
+    tape_of(20).save(tmp_path / "tapes" / f"{STEM}.tape")
     return tmp_path
 
 
@@ -26,7 +26,7 @@ def said(capsys, *argv, code=0):
     return capsys.readouterr().out
 
 
-def test_a_list_has_tapes_rows_and_spans(capsys, catalog):
+def test_a_list_has_tapes_rows_and_spans(capsys, catalog, tape_of):
     listed = orjson.loads(said(capsys, "data", "list", "--data", ".", "--json"))
     assert [(e["kind"], e["file"], e["symbol"], e["tier"]) for e in listed] == [
         ("trades", f"{STEM}_trades.parquet", "BTCUSDT", "T1"),
@@ -35,7 +35,7 @@ def test_a_list_has_tapes_rows_and_spans(capsys, catalog):
     ]
     assert listed[1]["rows"] == len(pd.read_parquet(f"book/{STEM}_l2.parquet"))
     assert (listed[1]["first"], listed[1]["last"]) == ("2024-08-08T23:54:16.000Z", "2024-08-08T23:54:45.950Z")
-    assert listed[2]["rows"] == len(make_tape(20))
+    assert listed[2]["rows"] == len(tape_of(20))
     assert len(orjson.loads(said(capsys, "data", "list", "--data", ".", "--kind", "tape", "--json"))) == 1
 
 
@@ -86,9 +86,9 @@ def test_an_unusable_file_exits_5_with_the_row(capsys, catalog):
 
 
 @pytest.mark.parametrize("to", ["parquet", "npz", "csv"])
-def test_a_tape_is_exported(capsys, catalog, to):
+def test_a_tape_is_exported(capsys, catalog, tape_of, to):
     told = orjson.loads(said(capsys, "data", "export", f"tapes/{STEM}.tape", "--to", to, "--out", "out", "--json"))
-    tape = make_tape(20)
+    tape = tape_of(20)
     assert (told["to"], told["rows"], told["notes"]) == (to, len(tape), {})
     assert told["files"] == (
         [f"out/book/{STEM}_l2.parquet", f"out/trades/{STEM}_trades.parquet"] if to == "parquet" else ["out"]

@@ -6,8 +6,6 @@ import orjson
 import pytest
 
 from marketmakerl.cli.main import run
-from recorded import bars_of, put_klines
-from tick_tapes import put_recording
 
 TICKS = ("economics", "--data", ".", "--exchange", "binanceusdm", "--symbol", "BTC/USDT", "--clock", "ticks",
          "--model", "symmetric", "--param", "half_spread=0.4", "--processes", "1")  # fmt: skip
@@ -15,12 +13,12 @@ BARS = ("economics", "--data", ".", "--exchange", "binanceusdm", "--symbol", "BT
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
+def home(tmp_path, monkeypatch, put_recording, put_bars):
     monkeypatch.setenv("MML_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
-    put_recording(tmp_path, 100)
-    put_klines(tmp_path, bars_of(700))
+    put_recording(tmp_path, 50)
+    put_bars(tmp_path, 700)
     return tmp_path
 
 
@@ -43,7 +41,7 @@ def test_a_person_reads_where_it_stops(capsys):
 
 
 def test_a_few_fills_are_no_verdict_and_fit_a_terminal_too(capsys):
-    assert run([*TICKS, "--risk", "off", "--quote-interval-ms", "15000"]) == 0
+    assert run([*TICKS, "--risk", "off", "--quote-interval-ms", "15000", "--fees", "base"]) == 0
     out, _ = capsys.readouterr()
     assert "zero not excluded" in out
     assert "cannot be told from zero" in out

@@ -6,14 +6,13 @@ import orjson
 import pytest
 
 from marketmakerl.cli.main import run
-from tick_tapes import put_recording
 
 QUICK = ("--bars", "1s,5s", "--queues", "log,front", "--latencies", "0", "--processes", "1")
 FEES = ("--maker-bps", "0", "--taker-bps", "5")
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
+def home(tmp_path, monkeypatch, put_recording):
     monkeypatch.setenv("MML_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
@@ -59,7 +58,7 @@ def test_json_is_alone_on_stdout(capsys):
         (["--data", ".", "--bars", "2,5"], 2, "do not divide"),
         (["--data", ".", "--queues", "lifo"], 2, "no queue model"),
         (["--data", ".", "--symbol", "BTC/USDT"], 2, "which exchange"),
-        (["--data", ".", "--bars", "60"], 5, "none of 2 recordings"),
+        (["--data", ".", "--bars", "60", "--processes", "1"], 5, "none of 2 recordings"),
         (["--data", "trades/binanceusdm_BTCUSDT_2024-08-08T2354_trades.parquet"], 5, "trades alone"),
     ],
 )

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from marketmakerl import LiveTradingBlocked
+from marketmakerl.cli.main import run
 from marketmakerl.core.safety import refuse_live
 
 
@@ -22,13 +23,23 @@ def test_with_zero_because_nothing_could(value):
 
 
 @pytest.mark.parametrize("value", [None, "", "1", "false", "0"])
-def test_the_command_exits_4_with_one_line(value, monkeypatch):
+def test_the_command_ends_with_4_and_one_line(capfd, value, monkeypatch):
     if value is not None:
         monkeypatch.setenv("PAPER_ONLY", value)
+    assert run(["live"]) == 4
+    is_refused(*capfd.readouterr())
+
+
+def test_the_program_exits_with_4(monkeypatch):
+    monkeypatch.setenv("PAPER_ONLY", "0")
     done = subprocess.run(
         [sys.executable, "-m", "marketmakerl.cli.main", "live"], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 4
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert "live trading is blocked" in done.stderr
+    is_refused(done.stdout, done.stderr)
+
+
+def is_refused(out, err):
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert "live trading is blocked" in err

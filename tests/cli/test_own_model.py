@@ -7,8 +7,6 @@ import orjson
 import pytest
 
 from marketmakerl.cli.main import run
-from recorded import bars_of, put_klines
-from tick_tapes import put_recording
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "custom-model.md").read_text(encoding="utf-8")
@@ -37,6 +35,8 @@ unit = lambda estimate, scale=1.0: mml.CustomModel(even, values=(scale / estimat
 number = 3
 """
 HALF = ("--param", "half_spread=0.4")
+COARSE = ("--dt-s", "0.05", "--arrival-rate", "14")  # a model world of 20 steps
+WORLD = ("--paths", "200", *COARSE)
 BARS = ("--exchange", "binanceusdm", "--symbol", "BTC/USDT", "--warmup-bars", "60")
 TICKS = ("--exchange", "binanceusdm", "--symbol", "BTC/USDT", "--data", ".", "--clock", "ticks")
 STUDY = (*BARS, "--days", "1")
@@ -57,8 +57,8 @@ COMMANDS = {
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    put_klines(tmp_path, bars_of(1500))
+def home(tmp_path, monkeypatch, put_recording, put_bars):
+    put_bars(tmp_path, 1500)
     put_recording(tmp_path, 100)
     (tmp_path / "quotes.py").write_text(FILE)
     monkeypatch.setenv("MML_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
@@ -116,7 +116,7 @@ def test_a_campaign_in_two_processes_its_manifest_and_a_file_that_changed(capsys
     assert manifest["config"]["options"]["model"] == manifest["config"]["setup"]["model"] == pin("even")
     assert pin("even") in (folder / "report.html").read_text(encoding="utf-8")
 
-    again = document(capsys, "campaign", "--manifest", first["run_id"], "--processes", "2")
+    again = document(capsys, "campaign", "--manifest", first["run_id"], "--processes", "1")
     for name in ("runs.jsonl", "summary.csv"):
         assert (Path(again["folder"]) / name).read_bytes() == (folder / name).read_bytes()
     Path("quotes.py").write_text(FILE + "# changed\n")
@@ -126,13 +126,17 @@ def test_a_campaign_in_two_processes_its_manifest_and_a_file_that_changed(capsys
     assert "cannot read quotes.py" in fails(capsys, 2, "campaign", "--manifest", first["run_id"])
     Path("else").mkdir()
     Path("else/quotes.py").write_text(FILE)
-    moved = document(capsys, "campaign", "--manifest", first["run_id"], "--model", "else/quotes.py:even")
+    moved = document(
+        capsys, "campaign", "--manifest", first["run_id"], "--model", "else/quotes.py:even", "--processes", "1"
+    )
     assert [run["metrics"] for run in moved["runs"]] == [run["metrics"] for run in first["runs"]]
 
 
-@pytest.mark.parametrize(("command", "codes"), [("walk-forward", {0, 3}), ("research-budgets", {0})])
-def test_studies_of_formats_trade_it_alone_or_beside_some(capsys, command, codes):
-    argv = [command, *COMMANDS[command], "--processes", "2", "--json", "--maker-bps", "-1", "--taker-bps", "0"]
+@pytest.mark.parametrize(
+    ("command", "processes", "codes"), [("walk-forward", "1", {0, 3}), ("research-budgets", "2", {0})]
+)
+def test_studies_of_formats_trade_it_alone_or_beside_some(capsys, command, processes, codes):
+    argv = [command, *COMMANDS[command], "--processes", processes, "--json", "--maker-bps", "-1", "--taker-bps", "0"]
     assert run([*argv, "--model", "quotes.py:unit", "--model", "as_wide", "--param", "scale=4"]) in codes
     found = orjson.loads(capsys.readouterr().out)
     assert [(one["name"], one["model"], one.get("params")) for one in found["strategies"]] == [
@@ -176,9 +180,9 @@ def test_economics_in_two_processes(capsys):
 
 
 def test_ablate(capsys):
-    argv = ("ablate", *COMMANDS["ablate"], "--controls", "hard_inventory_pct", "--fees", "-0.5:3", "--processes", "2")
-    own = document(capsys, *argv, "--model", "quotes.py:even", "--param", "half_spread=30")
-    built_in = document(capsys, *argv, "--model", "symmetric", "--param", "half_spread=30")
+    argv = ("ablate", *COMMANDS["ablate"], "--controls", "hard_inventory_pct", "--fees", "-0.5:3", "--processes")
+    own = document(capsys, *argv, "2", "--model", "quotes.py:even", "--param", "half_spread=30")
+    built_in = document(capsys, *argv, "1", "--model", "symmetric", "--param", "half_spread=30")
     assert own["settings"] == built_in["settings"]
     config = orjson.loads((Path(own["folder"]) / "manifest.json").read_bytes())["config"]
     assert pin("even") in str(config)
@@ -193,16 +197,16 @@ def test_paper_trading(capsys):
 
 
 def test_the_model_world(capsys):
-    found = document(capsys, "simulate", "--paths", "200", "--model", "quotes.py:table")
+    found = document(capsys, "simulate", *WORLD, "--model", "quotes.py:table")
     (line,) = found["models"]
     assert line["name"] == "quotes.py:table"
     assert line["model"]["digest"] == pin("table")[-16:]
-    built_in = document(capsys, "simulate", "--paths", "200", "--model", "symmetric", "--param", "half_spread=0.7")
+    built_in = document(capsys, "simulate", *WORLD, "--model", "symmetric", "--param", "half_spread=0.7")
     assert line["metrics"] == built_in["models"][0]["metrics"]
     assert found["ceiling"]["model"]["model"] == "quotes.py:table"
     manifest = orjson.loads((Path(found["folder"]) / "manifest.json").read_bytes())
     assert pin("table") in str(manifest["config"])
-    sampled = document(capsys, "simulate", "--paths", "200", "--model", "quotes.py:even", "--param", "half_spread=0.7")
+    sampled = document(capsys, "simulate", *WORLD, "--model", "quotes.py:even", "--param", "half_spread=0.7")
     (asked,) = sampled["models"]
     assert asked["metrics"]["exact"] is None
     assert "may read more" in asked["metrics"]["why_sampled"]
@@ -210,22 +214,22 @@ def test_the_model_world(capsys):
     assert "quotes that" not in fails(capsys, 2, "simulate", "--paths", "20", "--exact", "--model", "quotes.py:number")
     assert "may read more" in fails(capsys, 2, "simulate", "--paths", "20", "--exact", "--model", "quotes.py:even")
 
-    ranked = document(capsys, "compare", "--paths", "200", "--model", "quotes.py:table", "--model", "glft")
+    ranked = document(capsys, "compare", *WORLD, "--model", "quotes.py:table", "--model", "glft")
     assert {line["name"] for line in ranked["models"]} == {"quotes.py:table", "glft"}
     assert {line["model"].get("digest") for line in ranked["models"]} == {pin("table")[-16:], None}
     against = document(
-        capsys, "compare", "--paths", "200", "--model", "quotes.py:unit", "--model", "glft", "--baseline",
+        capsys, "compare", *WORLD, "--model", "quotes.py:unit", "--model", "glft", "--baseline",
         "quotes.py:unit",
     )  # fmt: skip
     assert against["references"] == ["quotes.py:unit"]
-    best = document(capsys, "optimum", "--model", "quotes.py:table")
+    best = document(capsys, "optimum", *COARSE, "--model", "quotes.py:table")
     assert [line["name"] for line in best["models"]] == ["optimal", "quotes.py:table"]
     Path("else").mkdir()
     Path("else/quotes.py").write_text(FILE)
     both = ("--model", "quotes.py:table", "--model", "else/quotes.py:table")
     assert "two models are called quotes.py:table" in fails(capsys, 2, "compare", "--paths", "20", *both)
     Path("a_file_with_quite_a_long_name.py").write_text(FILE)
-    assert run(["optimum", "--model", "a_file_with_quite_a_long_name.py:table"]) == 0
+    assert run(["optimum", *COARSE, "--model", "a_file_with_quite_a_long_name.py:table"]) == 0
     assert "…" not in capsys.readouterr().out
 
 
@@ -267,7 +271,7 @@ def test_what_a_model_raises_is_one_line_and_code_2(capsys):
         ("backtest", *TICKS),
         ("campaign", "-n", "1", "--warmup-bars", "60", "--days", "0.5"),
         ("economics", *COMMANDS["economics"], "--fees", "0:3", "--processes", "2"),
-        ("ablate", *COMMANDS["ablate"], "--controls", "hard_inventory_pct", "--processes", "2"),
+        ("ablate", *COMMANDS["ablate"], "--controls", "hard_inventory_pct", "--processes", "1"),
         ("realtime-paper", *COMMANDS["realtime-paper"]),
         ("research-budgets", *STUDY, "--processes", "1"),
     ):

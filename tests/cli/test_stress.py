@@ -11,7 +11,6 @@ from marketmakerl.cli.main import run
 from marketmakerl.data.tape_scenarios import TAPE_SCENARIOS
 from marketmakerl.validation.crises import CRISES
 from marketmakerl.validation.stress_scenarios import SCENARIOS
-from tick_tapes import make_tape
 
 QUICK = ("--days", "0.4", "--warmup-bars", "100", "--paths", "20", "--processes", "1", "--model", "symmetric")
 
@@ -79,8 +78,8 @@ def test_a_gate_says_no_with_three(capsys, monkeypatch):
     assert "the gate says no: tape-gap_down_20 drawdown (" in err
 
 
-def test_ticks_and_their_options(capsys):
-    tape = str(make_tape(200).save(Path("market.tape")))
+def test_ticks_and_their_options(capsys, tape_of):
+    tape = str(tape_of(200).save(Path("market.tape")))
     argv = ["stress", "--data", tape, "--model", "symmetric", "--param", "half_spread=0.5", "--latency-ms", "2"]
     assert run([*argv, "--scenario", "latency_x50", "--scenario", "message_flood", "--json", "--processes", "1"]) == 0
     document = orjson.loads(capsys.readouterr().out)
@@ -89,8 +88,8 @@ def test_ticks_and_their_options(capsys):
     assert document["world"] is None
 
 
-def test_a_model_that_trades_nothing_is_said_to_pass_no_test(capsys):
-    tape = str(make_tape(200).save(Path("market.tape")))
+def test_a_model_that_trades_nothing_is_said_to_pass_no_test(capsys, tape_of):
+    tape = str(tape_of(200).save(Path("market.tape")))
     argv = ["stress", "--data", tape, "--model", "symmetric", "--param", "half_spread=0.5", "--processes", "1"]
     assert run([*argv, "--scenario", "gap_up_5"]) == 0
     out = capsys.readouterr().out

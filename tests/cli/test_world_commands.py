@@ -1,5 +1,7 @@
 """`mml simulate`, `mml compare` and `mml optimum` as a user meets them: tables, one JSON document, one error line."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from marketmakerl.models.estimate import Estimate
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "model-world.md").read_text(encoding="utf-8")
 FEW = ("--paths", "2000")
 FAST = ("--paths", "50", "--no-exact")
+COARSE = ("--dt-s", "0.05", "--arrival-rate", "14")  # 20 steps and not 200
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +52,15 @@ def calibration(path: Path, **refused: str) -> Path:
     return made.save(path)
 
 
-def test_optimum_prints_the_published_table(capsys):
+def is_what_the_page_shows(command: str, out: str) -> None:
+    block = PAGE.partition(f"    {command}\n\n")[2].partition("\n\n")[0]
+    shown = [line.removeprefix("    ").rstrip() for line in block.splitlines()]
+    printed = [line.rstrip() for line in out.splitlines()]
+    assert len(shown) > 10
+    assert shown == printed[1:-1]  # all but the tier's line and where the report lies
+
+
+def test_optimum_prints_the_published_table_and_that_of_the_page(capsys):
     out = said(capsys, "optimum", "--gamma", "0.1")
     assert out.startswith("Tier T2, a model world")
     rows = dict(re.findall(r"^(\w+) +(.+?) *$", out, re.MULTILINE))
@@ -61,6 +72,7 @@ def test_optimum_prints_the_published_table(capsys):
     assert re.search(r"^-5 +0\.4056 +0\.9087 ", out, re.MULTILINE)
     assert "…" not in out  # nothing is cut off in a terminal of 80 columns
     assert max(map(len, re.findall(r"^[a-z_]+  .*$|^[-+]\d .*$", out, re.MULTILINE))) <= 80
+    is_what_the_page_shows("mml optimum --gamma 0.1", out)
 
 
 def test_optimum_of_a_running_penalty(capsys):
@@ -96,7 +108,7 @@ def test_simulate_prints_sampled_and_exact_side_by_side(capsys):
 def test_the_same_command_gives_the_same_bytes_however_many_threads(capsys):
     for command in (["simulate", "--model", "glft_exact"], ["compare", "--model", "glft", "--model", "symmetric"]):
         for threads in ("1", "2"):
-            said(capsys, *command, "--paths", "9000", "--threads", threads)
+            said(capsys, *command, *COARSE, "--paths", "9000", "--threads", threads)
         first, second = sorted(Path("artifacts", command[0]).iterdir())
         for name in ("runs.jsonl", "summary.csv", "analysis.json"):
             assert (first / name).read_bytes() == (second / name).read_bytes()
@@ -118,7 +130,7 @@ def test_compare_ranks_and_says_how(capsys, monkeypatch):
 
 
 def test_compare_takes_every_model_where_none_is_named(capsys):
-    told = document(capsys, "compare", *FEW)
+    told = document(capsys, "compare", *FEW, *COARSE)
     assert [line["rank"] for line in told["models"]] == list(range(1, 12))
     assert told["models"][0]["name"] == "optimal"
     assert told["references"] == ["avellaneda_stoikov", "optimal"]
@@ -134,23 +146,38 @@ def test_a_world_without_an_optimum_is_compared_without_it(capsys):
     assert "optimal " not in out
 
 
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ("--mid", "jump_diffusion", "--mid-param", "rate_per_s=2", "--mid-param", "jump_std=1"),
-        ("--mid", "regime_switching", "--mid-param", "factors=0.5,2", "--mid-param", "leave_per_s=1,3"),
-        ("--curve", "power", "--curve-param", "scale=1", "--curve-param", "exponent=3", "--fill", "poisson"),
-        ("--curve", "empirical", "--curve-param", "distance=0,0.5,1", "--curve-param", "share=1,0.4,0.1", "--no-exact"),
-        ("--levels", "3", "--tick-size", "0.1", "--arrival-rate", "20"),
-        ("--inventory-limit", "2", "--fee", "-0.1", "--drift", "1", "--order-size", "2"),
-    ],
+WORLDS = (
+    ("--mid", "jump_diffusion", "--mid-param", "rate_per_s=2", "--mid-param", "jump_std=1"),
+    ("--mid", "regime_switching", "--mid-param", "factors=0.5,2", "--mid-param", "leave_per_s=1,3"),
+    ("--curve", "power", "--curve-param", "scale=1", "--curve-param", "exponent=3", "--fill", "poisson"),
+    ("--curve", "empirical", "--curve-param", "distance=0,0.5,1", "--curve-param", "share=1,0.4,0.1", "--no-exact"),
+    ("--levels", "3", "--tick-size", "0.1", "--arrival-rate", "20"),
+    ("--inventory-limit", "2", "--fee", "-0.1", "--drift", "1", "--order-size", "2"),
 )
-def test_worlds_are_described_in_words(capsys, argv):
-    told = document(capsys, "simulate", "--model", "glft", "--paths", "50", *argv)
-    assert told["models"][0]["metrics"]["n_paths"] == 50
-    report = Path(told["folder"], "report.html").read_text(encoding="utf-8")
-    assert "mml simulate" in report
-    assert all(word in report for word in argv)
+
+
+def test_worlds_are_described_in_words(home):
+    """Without a compiler: each is another kind of world, whose kernels the tests of the world compile and try."""
+    few = ("--paths", "6", *COARSE)  # what a world says of itself comes after, and wins
+    argvs = [["simulate", "--model", "glft", *few, *argv, "--json"] for argv in WORLDS]
+    code = "import json, sys; from marketmakerl.cli.main import run; "
+    code += "sys.exit(max(run(argv) for argv in json.loads(sys.argv[1])))"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, orjson.dumps(argvs).decode()],
+        capture_output=True, text=True, check=False, timeout=240, env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    told, rest = [], done.stdout
+    while rest.strip():
+        document, end = json.JSONDecoder().raw_decode(rest.lstrip())
+        told.append(document)
+        rest = rest.lstrip()[end:]
+    assert len(told) == len(WORLDS)
+    for argv, document in zip(WORLDS, told, strict=True):
+        assert document["models"][0]["metrics"]["n_paths"] == 6
+        report = Path(document["folder"], "report.html").read_text(encoding="utf-8")
+        assert "mml simulate" in report
+        assert all(word in report for word in argv), argv
 
 
 def test_a_calibration_makes_a_world(capsys, home):
@@ -258,15 +285,9 @@ def test_a_refused_calibration_says_why(capsys, home):
     assert "the calibration of test has no k: too few orders" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "command", ["mml optimum --gamma 0.1", "mml simulate --model glft_exact --gamma 0.1 --fee 0.2"]
-)
-def test_the_page_shows_what_the_command_prints(capsys, command):
-    block = PAGE.partition(f"    {command}\n\n")[2].partition("\n\n")[0]
-    shown = [line.removeprefix("    ").rstrip() for line in block.splitlines()]
-    printed = [line.rstrip() for line in said(capsys, *command.split()[1:]).splitlines()]
-    assert len(shown) > 10
-    assert shown == printed[1:-1]  # all but the tier's line and where the report lies
+def test_the_page_shows_what_simulate_prints(capsys):
+    command = "mml simulate --model glft_exact --gamma 0.1 --fee 0.2"
+    is_what_the_page_shows(command, said(capsys, *command.split()[1:]))
 
 
 def test_what_the_page_does_from_python_runs(capsys):
@@ -275,14 +296,23 @@ def test_what_the_page_does_from_python_runs(capsys):
     assert capsys.readouterr().out.startswith("['optimal', 'glft_exact', 'avellaneda_stoikov'] 0.00446")
 
 
-@pytest.mark.parametrize("command", ["simulate", "compare", "optimum"])
-def test_help_shows_an_example_and_needs_no_compiler(command):
+def test_help_shows_an_example_and_needs_no_compiler():
+    commands = ["simulate", "compare", "optimum"]
+    code = (
+        "from marketmakerl.cli.main import run\n"
+        f"for command in {commands}:\n"
+        "    assert run([command, '--help']) == 0\n"
+        "    print('\\f', end='')\n"
+    )
     text = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "marketmakerl.cli.main", command, "--help"],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    assert f"mml {command} " in text.stdout
-    assert "--mid-param" in text.stdout
-    assert "> 0" in text.stdout
+        [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    *pages, rest = text.stdout.split("\f")
+    assert rest == ""
+    for command, page in zip(commands, pages, strict=True):
+        assert f"mml {command} " in page
+        assert "--mid-param" in page
+        assert "> 0" in page
+    assert " marketmakerl.cli.main\n" in text.stderr
     for slow in ("numba", "numpy", "scipy", "plotly", "rich.console"):
         assert f" {slow}\n" not in text.stderr

@@ -145,7 +145,7 @@ def test_an_unknown_user_without_a_home_has_no_cache(monkeypatch):
     said = []
     monkeypatch.setattr(first_use, "say", said.append)
     assert kernel_cache.user_folder() is None
-    cache = kernel_cache._new_cache(test_old_versions_do_not_pile_up)
+    cache = kernel_cache._Chain(test_old_versions_do_not_pile_up)
     assert cache.load_overload(None, None) is None
     cache.save_overload(None, None)
     assert len(said) == 1

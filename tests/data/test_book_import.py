@@ -490,8 +490,8 @@ def test_a_recorded_book_replays_as_recorded(shared_data, name):
     raw = zip(*(frame[c].tolist() for c in ("seq", "is_snapshot", "side", "price", "qty")), strict=True)
     replayed = replay_snapshots(raw) if frame["is_snapshot"].all() else replay_diffs(raw)
     units = np.array([instrument.tick_size, instrument.lot_size] * 2)
-    expected = {seq: np.rint(np.array(top) / units).tolist() for seq, *top in replayed}
-    assert tops == expected
+    numbers, *expected = zip(*replayed, strict=True)
+    assert tops == dict(zip(numbers, np.rint(np.column_stack(expected) / units).tolist(), strict=True))
     trade_rows = np.isin(tape.kind & ~MORE, [Kind.TRADE, Kind.TRADE_BUY, Kind.TRADE_SELL])
     assert trade_rows.sum() == (0 if sold is None else len(sold))
 

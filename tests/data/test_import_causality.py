@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -226,16 +226,21 @@ def written(folder, lines, share):
     return path, EVER if share is None else stamped[-1][0] - DELAY
 
 
+@cache
 def messages():
-    """Yield (number, exchange time, receipt, rows) of each message of the book."""
+    """Return (number, exchange time, receipt, rows of side, price and quantity) of each message of the book."""
+    found = []
     for number, rows in BOOK.groupby("seq"):
-        yield int(number), int(rows["ts_ns"].iloc[0]), int(rows["ts_local_ns"].iloc[0]), rows
+        levels = list(zip(rows["side"].tolist(), rows["price"].tolist(), rows["qty"].tolist(), strict=True))
+        found.append((int(number), int(rows["ts_ns"].iloc[0]), int(rows["ts_local_ns"].iloc[0]), levels))
+    return found
 
 
 def sides(rows, *, whole=False):
-    rows = rows[rows["qty"] > 0] if whole else rows
-    pairs = [(f"{price:.1f}", f"{qty:.3f}") for price, qty in zip(rows["price"], rows["qty"], strict=True)]
-    return tuple([list(p) for p, s in zip(pairs, rows["side"], strict=True) if s == side] for side in (1, -1))
+    return tuple(
+        [[f"{price:.1f}", f"{qty:.3f}"] for at, price, qty in rows if at == side and (qty > 0 or not whole)]
+        for side in (1, -1)
+    )
 
 
 def sold(kind):

@@ -29,6 +29,11 @@ def tape():
     return make_tape(seconds=60)
 
 
+@pytest.fixture(scope="module")
+def short():
+    return make_tape(seconds=20)
+
+
 # -- what it asks for
 @njit
 def remembers(context, params):
@@ -223,23 +228,23 @@ LIMITS = mml.RiskLimits(min_edge_bps=0.01, one_sided_fills=None)
 
 @pytest.mark.parametrize("wake", [None, "all", ("trade", "response")])
 @pytest.mark.parametrize("risk", [mml.RiskLimits.off(), LIMITS], ids=["no limits", "limits"])
-def test_what_a_model_writes_elsewhere_has_no_effect(tape, wake, risk):
+def test_what_a_model_writes_elsewhere_has_no_effect(short, wake, risk):
     terms = {**TERMS, "risk": risk, "quote_on": wake, "latency": LATE, "quote_interval_ns": 700_000_000}
-    wanted = mml.backtest(tape, mml.CustomModel(honest, (0.3,)), **terms)
+    wanted = mml.backtest(short, mml.CustomModel(honest, (0.3,)), **terms)
     assert wanted.metrics.fills > 10
     for function in (vandal, vandal.py_func):
-        found = mml.backtest(tape, mml.CustomModel(function, (0.3,)), **terms)
+        found = mml.backtest(short, mml.CustomModel(function, (0.3,)), **terms)
         assert found.fills.equals(wanted.fills)
         assert found.orders.equals(wanted.orders)
         assert found.metrics == wanted.metrics
 
 
-def test_nor_in_a_portfolio(tape):
-    other = make_tape(seconds=60, seed=5)
+def test_nor_in_a_portfolio(short):
+    other = make_tape(seconds=20, seed=5)
     second = EventTape(**{**vars_of(other), "instrument": dataclasses.replace(other.instrument, symbol="B/USDT:USDT")})
     terms = {**TERMS, "risk": LIMITS, "quote_on": "all"}
     wanted, *others = (
-        mml.backtest([tape, second], mml.CustomModel(function, (0.3,)), **terms)
+        mml.backtest([short, second], mml.CustomModel(function, (0.3,)), **terms)
         for function in (honest, vandal, vandal.py_func)
     )
     assert wanted.metrics.fills > 20

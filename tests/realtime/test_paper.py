@@ -12,6 +12,7 @@ import pytest
 
 from marketmakerl import Fees, backtest
 from marketmakerl.backtesting.session import Session, set_up
+from marketmakerl.cli.main import run
 from marketmakerl.core.clock import ManualClock
 from marketmakerl.core.errors import ConfigError, DataNotFoundError, ExchangeUnreachableError
 from marketmakerl.core.instruments import lookup
@@ -42,9 +43,9 @@ def played(tmp_path, iterations=30, name="s.jsonl", session=SESSION, seed=3, **c
 
 
 def test_paper_does_what_the_backtest_of_the_same_bars_does(tmp_path):
-    journal, metrics, bars = played(tmp_path, iterations=120)
+    journal, metrics, bars = played(tmp_path, iterations=60)
     events = [line["bar"] for line in journal if line["type"] == "event"]
-    assert len(events) == 120
+    assert len(events) == 60
     first = int(np.flatnonzero(bars["ts_ms"] == events[0]["ts_ms"])[0])
     warm_up = compile_bars(bars.iloc[: first + 1].reset_index(drop=True), INSTRUMENT, interval_ms=60_000, tier="T2")
     setup = set_up(SESSION, INSTRUMENT, events[0]["close"], estimate_from_bars(warm_up))
@@ -161,7 +162,7 @@ def test_a_signal_ends_it_cleanly(tmp_path, number):
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not [p for p in tmp_path.glob("realtime/*.jsonl") if p.read_bytes().count(b"\n") > 50]:
+    while not [p for p in tmp_path.glob("realtime/*.jsonl") if p.read_bytes().count(b"\n") > 10]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
@@ -173,13 +174,10 @@ def test_a_signal_ends_it_cleanly(tmp_path, number):
     assert "No order was sent" in out
 
 
-def test_command_prints_one_json_document(tmp_path):
-    command = [
-        sys.executable, "-m", "marketmakerl.cli.main", "realtime-paper", "--iterations", "3", "--artifacts",
-        str(tmp_path), "--json", "--model", "rl_enhanced",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
-    document = orjson.loads(done.stdout)
+def test_command_prints_one_json_document(capfd, tmp_path):
+    argv = ["realtime-paper", "--iterations", "3", "--artifacts", str(tmp_path), "--json", "--model", "rl_enhanced"]
+    assert run(argv) == 0
+    document = orjson.loads(capfd.readouterr().out)
     assert document["tier"] == "T2"
     assert document["metrics"]["orders"] > 0
 

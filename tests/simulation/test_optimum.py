@@ -14,6 +14,7 @@ from marketmakerl.core.errors import ConfigError
 from marketmakerl.simulation.arrivals import Hawkes
 from marketmakerl.simulation.fill_curves import Empirical, Power
 from oracles import world as oracle
+from searches import many
 
 PAPER = mml.World(s0=100, sigma=2, horizon_s=1, dt_s=0.005, arrival_rate=140, k=1.5)
 
@@ -109,7 +110,7 @@ SPECS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=many(12, 25), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(SPECS, st.floats(0.02, 0.6), st.integers(0, 1000))
 def test_no_model_beats_it_in_any_world(spec, gamma, seed):
     world = mml.World(

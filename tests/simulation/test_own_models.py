@@ -190,14 +190,17 @@ def test_of_many_threads_the_first_path_that_fails_is_named():
 BURSTS = Hawkes(6.0, 20.0)
 
 
+# Kinds of worlds that other tests compile too (test_simulate.WAYS and the commands). One kind more costs seconds.
 @pytest.mark.parametrize(
-    "world",
+    "changes",
     [
-        PAPER.replace(latency_steps=2), PAPER.replace(arrivals=BURSTS), PAPER.replace(adverse_move=0.1),
-        PAPER.replace(mid="binomial"),
+        {"latency_steps": 2}, {"latency_steps": 2, "arrivals": BURSTS},
+        {"latency_steps": 2, "arrivals": BURSTS, "adverse_move": 0.1, "mid": "binomial"},
     ],
+    ids=["late", "late, bursts", "late, bursts, adverse, binomial"],
 )  # fmt: skip
-def test_what_a_model_raises_is_told_in_every_kernel(world):
+def test_what_a_model_raises_is_told_in_every_kernel(changes):
+    world = PAPER.replace(**changes)
     model = mml.CustomModel(raises_at_two, (0.67,))
     with pytest.raises(ModelError, match="raised ValueError: not my inventory"):
         mml.simulate(world, model, 200, 0)

@@ -237,9 +237,9 @@ def test_too_many_executions_halt():
 
 WORLDS = {
     "paper": {},
-    "late": {"latency_steps": 3},
-    "bursts": {"arrivals": Hawkes(excitation=10, decay_per_s=40)},
-    "jumps": {"mid": JumpDiffusion(4.0, 0.1, 0.5), "adverse_move": 0.1},
+    "late, in bursts": {"latency_steps": 3, "arrivals": Hawkes(excitation=10, decay_per_s=40)},
+    "jumps": {"mid": JumpDiffusion(4.0, 0.1, 0.5)},
+    "adverse": {"adverse_move": 0.1},
     "bounded": {"inventory_limit": 2, "fill": "poisson"},
     "below zero": {"s0": 1.0},  # the mid runs through zero
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from functools import cache
+from shutil import copytree
 
 import numpy as np
 import orjson
@@ -239,15 +241,40 @@ def test_few_fills_have_no_interval():
 # -- the study
 
 
-@pytest.fixture
-def config(tmp_path):
-    put_recording(tmp_path, 100)
-    market = MarketRequest(exchange="binanceusdm", symbol="BTC/USDT", data=tmp_path, clock="ticks")
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A catalog that all tests read."""
+    root = tmp_path_factory.mktemp("home")
+    put_recording(root, 100)
+    return root
+
+
+def config_in(root):
+    market = MarketRequest(exchange="binanceusdm", symbol="BTC/USDT", data=root, clock="ticks")
     return EconomicsConfig(market=market, model="symmetric", model_params=FIXED, **QUICK)
 
 
-def test_a_cell_is_a_plain_backtest(config, tmp_path):
-    done = economics(config, tmp_path / "art", processes=1)
+@pytest.fixture
+def config(home):
+    return config_in(home)
+
+
+@cache
+def study_in(root):
+    told = []
+    done = economics(config_in(root), root / "art", processes=1, clock=ManualClock(5),
+                     progress=lambda *step: told.append(step[:2]))  # fmt: skip
+    return done, tuple(told)
+
+
+@pytest.fixture
+def study(home):
+    """The study of `config` and the progress that was told: made once, to be read only."""
+    return study_in(home)
+
+
+def test_a_cell_is_a_plain_backtest(config, study):
+    done, _ = study
     tape = load_market(config.market).tape
     assert len(done.lines) == 3 * 2 * 2 + 2 * 2  # fees, queues, latencies; and all places without the edge filter
     for line in done.lines:
@@ -268,10 +295,9 @@ def test_a_cell_is_a_plain_backtest(config, tmp_path):
     assert all(line["fee"] == 0 and line["metrics"]["fills"] > 50 for line in bare)
 
 
-def test_the_files_say_what_the_cells_came_to(config, tmp_path):
-    told = []
-    done = economics(config, tmp_path / "art", processes=1, progress=lambda *step: told.append(step[:2]))
-    assert told == [(n, 18) for n in range(19)]  # 16 cells, a fee searched for at the base latency of two queues
+def test_the_files_say_what_the_cells_came_to(study):
+    done, told = study
+    assert told == tuple((n, 18) for n in range(19))  # 16 cells, a fee searched for at the base latency of two queues
     assert sorted(path.name for path in done.folder.iterdir()) == [
         "analysis.json", "manifest.json", "report.html", "runs.jsonl", "summary.csv",
     ]  # fmt: skip
@@ -355,23 +381,20 @@ def test_queues_that_read_alike_are_shown_together(config, tmp_path):
     assert page.count('data-figure="heat_') == len(groups)
 
 
-def test_horizons_stand_in_order(config, tmp_path):
-    folder = economics(config, tmp_path / "art", processes=1).folder
+def test_horizons_stand_in_order(study):
+    folder = study[0].folder
     shown = orjson.loads((folder / "analysis.json").read_bytes())["shown"]
     assert horizons_of(shown["attribution"]["quote"]) == ["0.1s", "0.5s", "1s", "5s", "10s", "30s", "60s", "300s"]
 
 
-def test_the_same_seed_gives_the_same_bytes(config, tmp_path):
-    made = [
-        economics(config, tmp_path / name, processes=processes, clock=ManualClock(5)).folder
-        for name, processes in (("one", 1), ("two", 2))
-    ]
+def test_the_same_seed_gives_the_same_bytes(config, study, tmp_path):
+    made = [study[0].folder, economics(config, tmp_path / "two", processes=2, clock=ManualClock(5)).folder]
     for file in ("runs.jsonl", "summary.csv", "analysis.json", "report.html", "manifest.json"):
         assert len({(folder / file).read_bytes() for folder in made}) == 1, file
 
 
-def test_a_report_is_made_from_the_files_alone(config, tmp_path):
-    folder = economics(config, tmp_path / "art", processes=1).folder
+def test_a_report_is_made_from_the_files_alone(study, tmp_path):
+    folder = copytree(study[0].folder, tmp_path / "art")
     before = (folder / "report.html").read_bytes()
     page = before.decode()
     assert page.index("Tier T1, recorded exchange data") < page.index("<h1>")

@@ -1,6 +1,7 @@
 """Fidelity: the same model on bars and on ticks; every number here is known beforehand or worked out another way."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import orjson
@@ -406,21 +407,45 @@ def test_the_order_of_models_by_hand():
     assert (flat["rankings"], flat["rank_correlation"]) == (1, None)
 
 
-@pytest.fixture
-def config(tmp_path):
-    put_recording(tmp_path, 62)
-    put_recording(tmp_path, 45, "binanceusdm_ETHUSDT_2024-08-08T2354")
-    put_recording(tmp_path, 15, "binanceusdm_BTCUSDT_2024-08-09T0000")
-    put_recording(tmp_path, 15, "binanceusdm_BTCUSDT_2024-08-10T0000")
-    (tmp_path / "trades" / "binanceusdm_BTCUSDT_2024-08-10T0000_trades.parquet").unlink()
-    (tmp_path / "book" / "binanceusdm_BTCUSDT_2024-08-09T0000_l2.parquet").unlink()
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A catalog that all tests read."""
+    root = tmp_path_factory.mktemp("home")
+    put_recording(root, 62)
+    put_recording(root, 45, "binanceusdm_ETHUSDT_2024-08-08T2354")
+    put_recording(root, 15, "binanceusdm_BTCUSDT_2024-08-09T0000")
+    put_recording(root, 15, "binanceusdm_BTCUSDT_2024-08-10T0000")
+    (root / "trades" / "binanceusdm_BTCUSDT_2024-08-10T0000_trades.parquet").unlink()
+    (root / "book" / "binanceusdm_BTCUSDT_2024-08-09T0000_l2.parquet").unlink()
+    return root
+
+
+def config_in(root):
     rules = FidelityRules(bars_s=(1, 10), queues=("log",), latencies_ms=(0.0,))
-    return FidelityConfig(data=tmp_path, rules=rules, maker_bps=0.0, taker_bps=5.0)
+    return FidelityConfig(data=root, rules=rules, maker_bps=0.0, taker_bps=5.0)
 
 
-def test_a_study_measures_what_it_can_and_names_the_rest(config, tmp_path):
+@pytest.fixture
+def config(home):
+    return config_in(home)
+
+
+@cache
+def study_in(root):
     told = []
-    done = run_study(config, tmp_path / "art", processes=1, progress=lambda *step: told.append(step))
+    done = run_study(config_in(root), root / "art", processes=1, clock=ManualClock(5),
+                     progress=lambda *step: told.append(step))  # fmt: skip
+    return done, tuple(told)
+
+
+@pytest.fixture
+def study(home):
+    """The study of `config` and the progress that was told: made once, to be read only."""
+    return study_in(home)
+
+
+def test_a_study_measures_what_it_can_and_names_the_rest(config, study):
+    done, told = study
     entries = {entry["name"]: entry for entry in done.analysis["recordings"]}
     assert [(name[12:], entry["refused"][:20]) for name, entry in entries.items()] == [
         ("BTCUSDT_2024-08-08T2354", ""),
@@ -445,11 +470,8 @@ def test_a_study_measures_what_it_can_and_names_the_rest(config, tmp_path):
     assert [{k: v for k, v in row.items() if k != "recording"} for row in ours] == again.rows
 
 
-def test_the_same_seed_gives_the_same_bytes(config, tmp_path):
-    made = [
-        run_study(config, tmp_path / name, processes=processes, clock=ManualClock(5)).folder
-        for name, processes in (("one", 1), ("two", 2))
-    ]
+def test_the_same_seed_gives_the_same_bytes(config, study, tmp_path):
+    made = [study[0].folder, run_study(config, tmp_path / "two", processes=2, clock=ManualClock(5)).folder]
     for file in ("analysis.json", "analysis.csv", "report.html", "manifest.json"):
         assert len({(folder / file).read_bytes() for folder in made}) == 1, file
 
@@ -496,9 +518,9 @@ def test_a_file_that_is_not_there_and_processes_that_are_none(config, tmp_path):
         run_study(config, tmp_path / "art", processes=0)
 
 
-def test_a_tape_and_a_book_file_do_as_well_as_a_folder(config, tmp_path):
+def test_a_tape_and_a_book_file_do_as_well_as_a_folder(home, config, tmp_path):
     folder = run_study(replace(config, exchange="binanceusdm", symbol="ETHUSDT"), tmp_path / "a", processes=1)
-    book = tmp_path / "book" / "binanceusdm_ETHUSDT_2024-08-08T2354_l2.parquet"
+    book = home / "book" / "binanceusdm_ETHUSDT_2024-08-08T2354_l2.parquet"
     file = run_study(replace(config, data=book), tmp_path / "a", processes=1)
     tape = replace(make_tape(45), meta=make_tape(45).meta | {"tier": "T1"}).save(tmp_path / "eth.tape")
     kept = run_study(replace(config, data=tape, exchange="binanceusdm", symbol="BTC/USDT"), tmp_path / "a", processes=1)

@@ -2,6 +2,8 @@
 
 import re
 from dataclasses import replace
+from functools import cache
+from shutil import copytree
 
 import orjson
 import pandas as pd
@@ -34,8 +36,39 @@ def config(tmp_path):
     return config_of(tmp_path)
 
 
-def test_every_cell_is_the_run_it_says_it_is(config, tmp_path):
-    done = research_budgets(config, tmp_path / "art", processes=1)
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    root = tmp_path_factory.mktemp("home")
+    put_klines(root, BARS)
+    return root
+
+
+@cache
+def study_in(root):
+    told = []
+    done = research_budgets(config_of(root), root / "art", processes=1, clock=ManualClock(5),
+                            progress=lambda *step: told.append(step))  # fmt: skip
+    return done, tuple(told)
+
+
+@pytest.fixture
+def study(home):
+    """The study of `config` and the progress that was told: made once, to be read only."""
+    return study_in(home)
+
+
+@pytest.fixture
+def done(study):
+    return study[0]
+
+
+@pytest.fixture
+def folder(done, tmp_path):
+    """A copy of its folder, to be written to."""
+    return copytree(done.folder, tmp_path / "art")
+
+
+def test_every_cell_is_the_run_it_says_it_is(config, done):
     cells = done.analysis["cells"]
     formats = {strategy.name: strategy for strategy in strategy_formats()}
     assert [(cell["budget"], cell["strategy"]) for cell in cells] == [(b, name) for b in BUDGETS for name in formats]
@@ -51,17 +84,16 @@ def test_every_cell_is_the_run_it_says_it_is(config, tmp_path):
     assert done.exit_code == 0
 
 
-def test_the_same_input_gives_the_same_bytes(config, tmp_path):
-    done = [
-        research_budgets(config, tmp_path / name, processes=processes, clock=ManualClock(5))
-        for name, processes in (("one", 1), ("again", 1), ("two", 2))
+def test_the_same_input_gives_the_same_bytes(home, done, tmp_path):
+    made = [
+        research_budgets(config_of(home), tmp_path / name, processes=processes, clock=ManualClock(5))
+        for name, processes in (("again", 1), ("two", 2))
     ]
     for file in ("analysis.json", "analysis.csv", "report.html", "manifest.json"):
-        assert len({(study.folder / file).read_bytes() for study in done}) == 1, file
+        assert len({(study.folder / file).read_bytes() for study in (done, *made)}) == 1, file
 
 
-def test_the_artifacts_agree_with_the_result(config, tmp_path):
-    done = research_budgets(config, tmp_path / "art", processes=1)
+def test_the_artifacts_agree_with_the_result(done):
     assert sorted(path.name for path in done.folder.iterdir()) == [
         "analysis.csv", "analysis.json", "manifest.json", "report.html",
     ]  # fmt: skip
@@ -76,8 +108,7 @@ def test_the_artifacts_agree_with_the_result(config, tmp_path):
     assert checks["positive_share"].value == pytest.approx((table["excess_pnl"] > 0).mean())
 
 
-def test_the_heat_map_shows_what_each_cell_earned(config, tmp_path):
-    done = research_budgets(config, tmp_path / "art", processes=1)
+def test_the_heat_map_shows_what_each_cell_earned(done):
     page = (done.folder / "report.html").read_text()
     figures = orjson.loads(re.search(r'id="figures">(.*?)</script>', page, re.DOTALL)[1])
     (heat,) = figures["study"]["data"]
@@ -94,22 +125,20 @@ def test_the_heat_map_shows_what_each_cell_earned(config, tmp_path):
     assert not re.search(r'(src|href)\s*=\s*"?\s*https?:', ours)
 
 
-def test_a_report_is_made_from_the_files_alone(config, tmp_path):
-    done = research_budgets(config, tmp_path / "art", processes=1)
-    before = (done.folder / "report.html").read_bytes()
-    (done.folder / "report.html").unlink()
-    assert write_study_report(done.folder).read_bytes() == before
-    (done.folder / "analysis.json").write_text('{"market": {}}')
+def test_a_report_is_made_from_the_files_alone(folder):
+    before = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    assert write_study_report(folder).read_bytes() == before
+    (folder / "analysis.json").write_text('{"market": {}}')
     with pytest.raises(DataFormatError, match="not a study"):
-        write_study_report(done.folder)
+        write_study_report(folder)
 
 
-def test_hostile_names_are_text(config, tmp_path):
-    done = research_budgets(config, tmp_path / "art", processes=1)
-    analysis = orjson.loads((done.folder / "analysis.json").read_bytes())
+def test_hostile_names_are_text(folder):
+    analysis = orjson.loads((folder / "analysis.json").read_bytes())
     analysis["cells"][0] |= {"metrics": None, "status": "error", "error": "</script><b onload=x>"}
-    (done.folder / "analysis.json").write_bytes(orjson.dumps(analysis))
-    page = write_study_report(done.folder).read_text()
+    (folder / "analysis.json").write_bytes(orjson.dumps(analysis))
+    page = write_study_report(folder).read_text()
     assert "<b onload" not in page
 
 
@@ -208,9 +237,8 @@ def test_an_artifacts_folder_that_takes_nothing(config, tmp_path):
         research_budgets(config, tmp_path / "art", processes=1)
 
 
-def test_progress_is_told(config, tmp_path):
-    told = []
-    research_budgets(config, tmp_path / "art", processes=1, progress=lambda *step: told.append(step))
+def test_progress_is_told(study):
+    _, told = study
     cells = len(BUDGETS) * len(strategy_formats())
     assert [done for done, _, _ in told] == list(range(cells + 1))
     assert {total for _, total, _ in told} == {cells}
