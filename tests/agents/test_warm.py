@@ -52,6 +52,13 @@ def test_what_fails_is_named_and_the_folder_is_not_whole(job, own_jobs, tmp_path
     assert not list(tmp_path.glob("whole-*"))
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_compiled(own_jobs, tmp_path):
+    (tmp_path / "file").touch()
+    own_jobs(Job("never run", ("marketmakerl.there_is_none",)))
+    with pytest.raises(ConfigError, match=r"cannot keep kernels in .*file"):
+        compile_all(into=tmp_path / "file" / "kernels")
+
+
 def test_commands_run_for_their_kernels_leave_nothing_behind(own_jobs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # what the command writes is looked for, not what it compiles

@@ -83,6 +83,17 @@ def _mark(folder: Path) -> Path:
     return folder / f"whole-{hashlib.blake2b(made_of.encode(), digest_size=8).hexdigest()}"
 
 
+def _folder(into: Path | None) -> Path | None:
+    """Return the folder to fill: the one asked for, made if need be, or the user's."""
+    if into is None:
+        return user_folder()
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot keep kernels in {into}: {error.strerror or error}; name another folder") from error
+    return into
+
+
 def _write_mark(folder: Path) -> None:
     """Mark the folder as whole; of earlier marks only the newest stay, as of the kernels."""
     with contextlib.suppress(OSError):  # a cache that takes no file is none, and compiling has said so
@@ -107,11 +118,11 @@ def compile_all(
             are under way, and the seconds since the start.
 
     Raises:
-        ConfigError: a module that cannot be imported; its last line of stderr is in the message.
+        ConfigError: `into` cannot be made; a module that cannot be imported: its last line of stderr is in the message.
     """
     tell = say or (lambda _what, _names, _seconds: None)
     started = time.monotonic()
-    folder = into or user_folder()
+    folder = _folder(into)
     if folder is not None and _mark(folder).exists():
         tell("done", [], 0.0)
         return 0.0
